@@ -9,8 +9,8 @@ themselves and said beside the entry. Departments: INSEE's "Code officiel géogr
 
 Codes that mean "not given": the dictionary allows an empty cell, a zero and a dot in most columns, and `-1`
 since 2019. So `-1` means "not given" in every column of codes, and `0` does wherever the column has no code 0
-of its own meaning. Codes that say "unknown" in so many words (`catv` 0, `secu1` 8, `locp` 9, `actp` B) are what
-the officer found, and stay codes; `senc` and `manv` 0 only repeat that the cell was left open.
+of its own meaning. Codes that say "unknown" in so many words (`catv` 0, `secu1` 8, `locp` 9, `actp` B) are
+what the officer found, and stay codes; `senc` and `manv` 0 only repeat that the cell was left open.
 """
 
 from __future__ import annotations
@@ -759,8 +759,8 @@ VEHICLE_CLASSES: Final[Mapping[int, Vehicle]] = {
 """Class and typical mass of each `catv`.
 
 The BAAC holds no mass. These are this project's own approximations of a vehicle on the road (kerb mass, half
-a load for lorries, no people on board): good to a factor of some 1.5, enough for a ratio that spans four orders
-of magnitude.
+a load for lorries, no people on board): good to a factor of some 1.5, enough for a ratio that spans four
+orders of magnitude.
 """
 
 # --- departments

@@ -1,0 +1,111 @@
+"""Which file of which year a name stands for, and the files of a folder by year.
+
+The publisher's own names changed over the years and were misspelt twice (`carcteristiques-2021.csv`,
+`caract-2023.csv`); copies differ in capitals, accents, `_` for `-`, and compression.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from include.accidents.errors import InputError
+from include.accidents.schema import Table
+
+FIRST_YEAR: Final = 2005
+"""The first year that the publisher gives in four files."""
+
+ACCEPTED_FORMS: Final = (
+    "caracteristiques-2021.csv (also carcteristiques-, caract-), lieux-2021.csv, vehicules-2021.csv, "
+    "usagers-2021.csv, with - or _, in any case, also with .gz after it"
+)
+"""The names that `recognise` takes, as a message says them."""
+
+_TABLES: Final[Mapping[str, Table]] = {
+    "caracteristiques": Table.CARACTERISTIQUES,
+    "carcteristiques": Table.CARACTERISTIQUES,
+    "caract": Table.CARACTERISTIQUES,
+    "lieux": Table.LIEUX,
+    "vehicules": Table.VEHICULES,
+    "usagers": Table.USAGERS,
+}
+_NAME: Final = re.compile(r"(?P<stem>[a-z]+)[-_ ](?P<year>2\d{3})\.csv(\.gz)?")
+_CSV: Final = re.compile(r".*\.csv(\.gz)?", re.DOTALL)
+
+# Published beside the four files of some years: the registrations of the vehicles, which no column here joins to.
+_OTHER_RESOURCE: Final = re.compile(r"vehicules[-_ ]immatricules[-_ ]baac.*\.csv(\.gz)?")
+
+
+def recognise(name: str) -> tuple[Table, int] | None:
+    """Which table of which year a file's name (no folder) stands for; None for any other file."""
+    match = _NAME.fullmatch(_plain(name))
+    if match is None or match["stem"] not in _TABLES or int(match["year"]) < FIRST_YEAR:
+        return None
+    return _TABLES[match["stem"]], int(match["year"])
+
+
+def find(folder: Path) -> dict[int, dict[Table, Path]]:
+    """The four files of each year in a folder, years ascending; empty when the folder holds no CSV.
+
+    Hidden files, folders, files that are no CSV and the publisher's files of registrations are passed over.
+
+    Raises
+    ------
+    InputError
+        The folder is absent, a CSV bears an unknown name, a year has two files of a table, or lacks one.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder.", "create it and put the CSV files there.")
+    years: dict[int, dict[Table, Path]] = {}
+    for path in _csv_files(folder):
+        table, year = _recognised(path)
+        files = years.setdefault(year, {})
+        if table in files:
+            raise InputError(
+                f"{folder} holds two files of {table} for {year}: {files[table].name} and {path.name}.",
+                "remove one of them.",
+            )
+        files[table] = path
+    _check_complete(folder, years)
+    return dict(sorted(years.items()))
+
+
+def _plain(name: str) -> str:
+    """A name in lower case and without accents."""
+    decomposed = unicodedata.normalize("NFKD", name)
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter)).lower()
+
+
+def _csv_files(folder: Path) -> Iterable[Path]:
+    for path in sorted(folder.iterdir()):
+        plain = _plain(path.name)
+        if path.name.startswith(".") or not path.is_file() or not _CSV.fullmatch(plain):
+            continue
+        if not _OTHER_RESOURCE.fullmatch(plain):
+            yield path
+
+
+def _recognised(path: Path) -> tuple[Table, int]:
+    found = recognise(path.name)
+    if found is None:
+        raise InputError(
+            f"{path} has a name that says neither which table nor which year it is.",
+            f"rename it, or move it out of the folder. Accepted are {ACCEPTED_FORMS}.",
+        )
+    return found
+
+
+def _check_complete(folder: Path, years: Mapping[int, Mapping[Table, Path]]) -> None:
+    gaps = []
+    for year, files in sorted(years.items()):
+        absent = [table.value for table in Table if table not in files]
+        if absent:
+            gaps.append(f"{year} lacks {' and '.join(absent)}")
+    if gaps:
+        raise InputError(
+            f"A year needs all of its four files, and in {folder} {'; '.join(gaps)}.",
+            "add what is missing, or remove the other files of that year.",
+        )
