@@ -35,7 +35,7 @@ _TABLES: Final[Mapping[str, Table]] = {
 _NAME: Final = re.compile(r"(?P<stem>[a-z]+)[-_ ](?P<year>2\d{3})\.csv(\.gz)?")
 _CSV: Final = re.compile(r".*\.csv(\.gz)?", re.DOTALL)
 
-# Published beside the four files of some years: the registrations of the vehicles, which no column here joins to.
+# Published beside the four files of some years: registrations of vehicles, which nothing here can join to.
 _OTHER_RESOURCE: Final = re.compile(r"vehicules[-_ ]immatricules[-_ ]baac.*\.csv(\.gz)?")
 
 

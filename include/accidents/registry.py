@@ -1,0 +1,299 @@
+"""MLflow: runs, registered models, promotion; and the only way a model is loaded.
+
+A model is loaded with *our* list of types, never with the one it brings along, and only when its file bears the
+signature that was made when it was registered: a list of types alone does not stop a hostile tree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from include.accidents.errors import ModelError
+from include.accidents.features import NAMES
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+log = logging.getLogger(__name__)
+
+EXPERIMENT = "Gravite_Accidents"
+BEST = "BestModel"
+ALIAS = "production"
+MODEL_FILE = "model.skops"
+MAX_MODEL_BYTES = 2 << 30
+
+# Beyond what skops trusts by itself. Each was reviewed: it holds numbers or calls nothing at load time.
+TRUSTED_TYPES = (
+    "collections.OrderedDict",
+    "functools.partial",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "sklearn._loss._loss.CyHalfMultinomialLoss",
+    "sklearn._loss.loss.HalfMultinomialLoss",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.neighbors._ball_tree.BallTree",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.tree._tree.Tree",
+    "sklearn.utils._bunch.Bunch",
+    "sklearn.utils.validation.check_array",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+)
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a model comes from; signed with its file."""
+
+    model: str
+    run_id: str
+    data_version: str
+    features: str
+    sample: bool
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that may be used."""
+
+    estimator: Any
+    name: str
+    version: str
+    lineage: Lineage
+    metrics: Mapping[str, float]
+
+
+def dump(fitted: Any) -> bytes:
+    """Return the model as a skops file."""
+    import skops.io
+
+    return bytes(skops.io.dumps(fitted))
+
+
+def undump(content: bytes) -> Any:
+    """Load a skops file whose origin was checked; ModelError when it needs types that are not on our list."""
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    allowed = set(TRUSTED_TYPES)
+    refused = [t for t in skops.io.get_untrusted_types(data=content) if t not in allowed]
+    if refused:
+        raise ModelError(
+            f"The model holds types that are not on the list: {', '.join(sorted(refused))}.",
+            "review them and add them to TRUSTED_TYPES in include/accidents/registry.py, or change the model.",
+        )
+    try:
+        return skops.io.loads(content, trusted=list(TRUSTED_TYPES))
+    except UntrustedTypesFoundException as error:
+        raise ModelError(f"The model cannot be loaded: {error}.", "train it again.") from error
+
+
+def log_run(
+    client: MlflowClient,
+    fitted: Any,
+    *,
+    lineage_without_run: Mapping[str, Any],
+    key: bytes,
+    dag_run_id: str,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+    pictures: Mapping[str, Any],
+    tables: Mapping[str, Any],
+    example: pd.DataFrame,
+) -> ModelVersion:
+    """Log one model as a run of the experiment and register it, signed, under its name.
+
+    A run that an earlier try of the same task left behind is replaced.
+    """
+    import mlflow
+    from mlflow.models import infer_signature
+
+    mlflow.set_experiment(EXPERIMENT)
+    name = str(lineage_without_run["model"])
+    for earlier in runs_of(client, dag_run_id, name):
+        client.delete_run(earlier.info.run_id)
+    with mlflow.start_run(run_name=name) as run:
+        lineage = Lineage(run_id=run.info.run_id, **lineage_without_run)
+        mlflow.set_tags({**tags, "model": name, "airflow.dag_run_id": dag_run_id, **_text(asdict(lineage))})
+        mlflow.log_params(dict(params))
+        mlflow.log_metrics(dict(metrics))
+        for file, figure in pictures.items():
+            mlflow.log_figure(figure, file)
+        for file, table in tables.items():
+            mlflow.log_dict(table, file)
+        info = mlflow.sklearn.log_model(
+            fitted,
+            name="model",
+            serialization_format="skops",
+            skops_trusted_types=list(TRUSTED_TYPES),
+            signature=infer_signature(example, fitted.predict_proba(example)),
+            input_example=example,
+            pyfunc_predict_fn="predict_proba",
+            pip_requirements=_requirements(),
+        )
+        version = mlflow.register_model(info.model_uri, name)
+        _sign(client, version, lineage, key, expected=fitted, example=example)
+        mlflow.set_tag("registered_version", version.version)
+    return version
+
+
+def runs_of(client: MlflowClient, dag_run_id: str, model: str | None = None) -> list[Any]:
+    """Return the runs that a DAG run left in MLflow, newest first, of one model or of all."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        return []
+    wanted = f"tags.`airflow.dag_run_id` = '{_quoted(dag_run_id)}'"
+    if model is not None:
+        wanted += f" and tags.model = '{_quoted(model)}'"
+    return list(client.search_runs([experiment.experiment_id], wanted, max_results=1000))
+
+
+def load(client: MlflowClient, name: str, version: str, key: bytes, features: str) -> LoadedModel:
+    """Fetch, verify and load one version.
+
+    Raises
+    ------
+    ModelError
+        When the signature is absent or wrong, the features are not today's, or a type is not on the list.
+    """
+    found = client.get_model_version(name, version)
+    lineage = _lineage(found)
+    content = _fetch(found)
+    _check_signature(found, lineage, content, key)
+    if lineage.features != features:
+        raise ModelError(
+            f"{name} version {version} was trained on features {lineage.features}; today's are {features}.",
+            "run the pipeline once more with today's code.",
+        )
+    estimator = undump(content)
+    names = list(getattr(estimator, "feature_names_in_", NAMES))
+    if names != list(NAMES):
+        raise ModelError(f"{name} version {version} expects other columns.", "run the pipeline once more.")
+    metrics = client.get_run(lineage.run_id).data.metrics
+    return LoadedModel(estimator, name, str(found.version), lineage, metrics)
+
+
+def newest(client: MlflowClient, name: str) -> str | None:
+    """Return the version to serve under a name: `production` of BestModel, the newest of any other."""
+    from mlflow.exceptions import MlflowException
+
+    if name == BEST:
+        try:
+            return str(client.get_model_version_by_alias(BEST, ALIAS).version)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+    versions = client.search_model_versions(f"name = '{_quoted(name)}'")
+    return max((str(v.version) for v in versions), key=int, default=None)
+
+
+def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str) -> ModelVersion:
+    """Copy a version to BestModel, sign it under its new name, and only then let `production` point to it."""
+    lineage = _lineage(source)
+    content = _fetch(source)
+    _check_signature(source, lineage, content, key)
+    copied = client.copy_model_version(f"models:/{source.name}/{source.version}", BEST)
+    _set_tags(client, copied, lineage, content, key)
+    client.set_model_version_tag(BEST, copied.version, "promotion_reason", reason)
+    client.set_registered_model_alias(BEST, ALIAS, copied.version)
+    return copied
+
+
+# --- signatures --------------------------------------------------------------------------------------------
+
+
+def _claims(name: str, version: str, lineage: Lineage, content: bytes) -> bytes:
+    said = {"name": name, "version": str(version), "sha256": hashlib.sha256(content).hexdigest(), **asdict(lineage)}
+    return json.dumps(said, sort_keys=True).encode()
+
+
+def _sign(
+    client: MlflowClient, version: ModelVersion, lineage: Lineage, key: bytes, *, expected: Any, example: pd.DataFrame
+) -> None:
+    """Sign what the registry really holds, once it has been seen to be the model that was trained."""
+    import numpy as np
+
+    content = _fetch(version)
+    if not np.array_equal(undump(content).predict_proba(example), expected.predict_proba(example)):
+        raise ModelError(f"{version.name} came back from MLflow as another model.", "clear the task to try again.")
+    _set_tags(client, version, lineage, content, key)
+
+
+def _set_tags(client: MlflowClient, version: ModelVersion, lineage: Lineage, content: bytes, key: bytes) -> None:
+    signature = hmac.new(key, _claims(version.name, version.version, lineage, content), "sha256").hexdigest()
+    for tag, value in {**_text(asdict(lineage)), "signature": signature}.items():
+        client.set_model_version_tag(version.name, version.version, tag, value)
+
+
+def _check_signature(version: ModelVersion, lineage: Lineage, content: bytes, key: bytes) -> None:
+    expected = hmac.new(key, _claims(version.name, version.version, lineage, content), "sha256").hexdigest()
+    if not hmac.compare_digest(expected, version.tags.get("signature", "")):
+        raise ModelError(
+            f"{version.name} version {version.version} does not bear this installation's signature.",
+            "register it by running the pipeline; ACCIDENTS_SIGNING_KEY must be the same everywhere.",
+        )
+
+
+def _lineage(version: ModelVersion) -> Lineage:
+    try:
+        tags = version.tags
+        return Lineage(tags["model"], tags["run_id"], tags["data_version"], tags["features"], tags["sample"] == "true")
+    except KeyError as error:
+        raise ModelError(
+            f"{version.name} version {version.version} has no tag {error}; it was not registered by the pipeline.",
+            "register models by running the pipeline.",
+        ) from error
+
+
+def lineage_of(version: ModelVersion) -> Lineage:
+    """Return what a version's tags say of its origin (believed only once `load` has checked the signature)."""
+    return _lineage(version)
+
+
+def _fetch(version: ModelVersion) -> bytes:
+    """Download the one file that is read."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory() as folder:
+        uri = f"models:/{version.name}/{version.version}/{MODEL_FILE}"
+        try:
+            path = Path(download_artifacts(uri, dst_path=folder))
+        except (MlflowException, OSError) as error:
+            raise ModelError(
+                f"{version.name} version {version.version} cannot be fetched from MLflow ({type(error).__name__}).",
+                "see that MLflow and its artifact store run; train the model again if its file is gone.",
+            ) from error
+        if path.stat().st_size > MAX_MODEL_BYTES:
+            raise ModelError(f"{version.name} version {version.version} is too large.", "make the model smaller.")
+        return path.read_bytes()
+
+
+def _text(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()}
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "")
+
+
+def _requirements() -> list[str]:
+    from importlib.metadata import version
+
+    return [f"{package}=={version(package)}" for package in ("scikit-learn", "skops", "pandas", "numpy")]
