@@ -19,11 +19,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from include.accidents.errors import CatalogueError
+from include.accidents.features import SELECTIONS
 
 LIBRARIES = ("sklearn", "lightgbm", "xgboost")
 # How many cores, where caches lie and what is printed is the machine's business: it is set in one place.
 NOT_THE_MODELS_BUSINESS = frozenset({"n_jobs", "memory", "verbose", "device", "nthread", "num_threads", "verbosity"})
-SELECTIONS = ("@categorical", "@numeric", "@all")
 # A name becomes part of object keys, MLflow names and URLs.
 MODEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 RESERVED_NAMES = frozenset({"BestModel"})
@@ -138,19 +138,17 @@ def load(text: str, source: str) -> Catalogue:
     return catalogue
 
 
-def build(spec: ModelSpec, *, seed: int, columns: Mapping[str, Sequence[str]], threads: int = 1) -> Any:
+def build(spec: ModelSpec, *, seed: int, threads: int = 1) -> Any:
     """Make the unfitted scikit-learn Pipeline of a checked specification.
 
     Parameters
     ----------
     seed
         Given to every `random_state` that the specification leaves open.
-    columns
-        Feature names by selection: ``{"@categorical": […], "@numeric": […], "@all": […]}``.
     threads
         Given to every `n_jobs`.
     """
-    pipeline = _pipeline(spec, columns, _Defects())
+    pipeline = _pipeline(spec, _Defects())
     chosen = {}
     for key, value in pipeline.get_params(deep=True).items():
         last = key.rpartition("__")[2]
@@ -161,9 +159,9 @@ def build(spec: ModelSpec, *, seed: int, columns: Mapping[str, Sequence[str]], t
     return pipeline.set_params(**chosen)
 
 
-def grid(spec: ModelSpec, columns: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
+def grid(spec: ModelSpec) -> dict[str, list[Any]]:
     """Return the parameter grid with its values turned into Python objects."""
-    return {key: [_value(v, "", columns, _Defects()) for v in values] for key, values in spec.param_grid.items()}
+    return {key: [_value(v, "", _Defects()) for v in values] for key, values in spec.param_grid.items()}
 
 
 def fingerprint(spec: ModelSpec, defaults: Defaults) -> str:
@@ -186,8 +184,7 @@ def _check_model(name: str, spec: ModelSpec, defects: _Defects) -> None:
     if not MODEL_NAME.fullmatch(name) or name in RESERVED_NAMES:
         defects.add(pointer, f"{name!r} cannot be a model's name: use letters, digits, - and _, not BestModel")
     before = len(defects.found)
-    columns: dict[str, list[str]] = {selection: [] for selection in SELECTIONS}
-    pipeline = _pipeline(spec, columns, defects, pointer)
+    pipeline = _pipeline(spec, defects, pointer)
     if len(defects.found) > before:
         return
     last = len(spec.pipeline) - 1
@@ -199,7 +196,7 @@ def _check_model(name: str, spec: ModelSpec, defects: _Defects) -> None:
             f"{pointer}/pipeline/{last}",
             "gives no probabilities; wrap it in sklearn.calibration.CalibratedClassifierCV",
         )
-    _check_grid(pointer, spec, pipeline, columns, defects)
+    _check_grid(pointer, spec, pipeline, defects)
 
 
 def _is_classifier(pipeline: Any) -> bool:
@@ -208,9 +205,7 @@ def _is_classifier(pipeline: Any) -> bool:
     return bool(is_classifier(pipeline))
 
 
-def _check_grid(
-    pointer: str, spec: ModelSpec, pipeline: Any, columns: Mapping[str, Sequence[str]], defects: _Defects
-) -> None:
+def _check_grid(pointer: str, spec: ModelSpec, pipeline: Any, defects: _Defects) -> None:
     known = pipeline.get_params(deep=True)
     for key, values in spec.param_grid.items():
         place = f"{pointer}/param_grid/{_escape(key)}"
@@ -220,12 +215,10 @@ def _check_grid(
             near = _closest(key, known)
             defects.add(place, f"the pipeline has no parameter {key!r}{near}; write step__parameter")
         for i, value in enumerate(values):
-            _value(value, f"{place}/{i}", columns, defects)
+            _value(value, f"{place}/{i}", defects)
 
 
-def _pipeline(
-    spec: ModelSpec, columns: Mapping[str, Sequence[str]], defects: _Defects, pointer: str = ""
-) -> Any:
+def _pipeline(spec: ModelSpec, defects: _Defects, pointer: str = "") -> Any:
     from sklearn.pipeline import Pipeline
 
     before = len(defects.found)
@@ -239,13 +232,11 @@ def _pipeline(
         if "class" not in described:
             defects.add(f"{place}/1", "a step needs a class, for instance sklearn.svm.SVC")
             continue
-        steps.append((name, _estimator(described, f"{place}/1", columns, defects)))
+        steps.append((name, _estimator(described, f"{place}/1", defects)))
     return None if len(defects.found) > before else Pipeline(steps)
 
 
-def _estimator(
-    described: Mapping[str, Any], pointer: str, columns: Mapping[str, Sequence[str]], defects: _Defects
-) -> Any:
+def _estimator(described: Mapping[str, Any], pointer: str, defects: _Defects) -> Any:
     before = len(defects.found)
     unknown = described.keys() - {"class", "params"}
     for key in sorted(unknown):
@@ -266,7 +257,7 @@ def _estimator(
         elif key not in allowed:
             defects.add(place, f"{cls.__name__} has no parameter {key!r}{_closest(key, allowed)}")
         else:
-            values[key] = _value(value, place, columns, defects)
+            values[key] = _value(value, place, defects)
     if len(defects.found) > before:
         return None
     return _instance(cls, values, pointer, defects)
@@ -312,24 +303,27 @@ def _class(path: Any, pointer: str, defects: _Defects) -> type | None:
     return cls
 
 
-def _value(value: Any, pointer: str, columns: Mapping[str, Sequence[str]], defects: _Defects) -> Any:
+def _value(value: Any, pointer: str, defects: _Defects) -> Any:
     """Turn a JSON value of a parameter into the Python object that it stands for."""
     if isinstance(value, dict):
         if "class" in value:
-            return _estimator(value, pointer, columns, defects)
+            return _estimator(value, pointer, defects)
         if value.keys() == {"tuple"} and isinstance(value["tuple"], list):
-            return tuple(_values(value["tuple"], f"{pointer}/tuple", columns, defects))
-        return {k: _value(v, f"{pointer}/{_escape(k)}", columns, defects) for k, v in value.items()}
+            return tuple(_values(value["tuple"], f"{pointer}/tuple", defects))
+        return {k: _value(v, f"{pointer}/{_escape(k)}", defects) for k, v in value.items()}
     if isinstance(value, list):
-        values = list(_values(value, pointer, columns, defects))
+        if value and all(isinstance(v, str) and v.startswith("@") for v in value):
+            return [i for v in value for i in _value(v, pointer, defects) or []]
+        values = list(_values(value, pointer, defects))
         # [name, estimator, …] is how scikit-learn's composites name their parts: they want tuples.
         is_named_part = len(value) > 1 and isinstance(value[0], str) and isinstance(value[1], (dict, str))
         return tuple(values) if is_named_part and _names_an_estimator(value[1]) else values
     if isinstance(value, str) and value.startswith("@"):
-        if value not in columns:
-            defects.add(pointer, f"{value!r} selects nothing; allowed are {', '.join(SELECTIONS)}")
+        if value not in SELECTIONS:
+            near = _closest(value, SELECTIONS)
+            defects.add(pointer, f"{value!r} selects nothing{near}; allowed: @categorical, @numeric, @all, @FEATURE")
             return None
-        return list(columns[value])
+        return list(SELECTIONS[value])
     return value
 
 
@@ -337,11 +331,9 @@ def _names_an_estimator(part: Any) -> bool:
     return part in ("passthrough", "drop") if isinstance(part, str) else "class" in part
 
 
-def _values(
-    values: Sequence[Any], pointer: str, columns: Mapping[str, Sequence[str]], defects: _Defects
-) -> Iterator[Any]:
+def _values(values: Sequence[Any], pointer: str, defects: _Defects) -> Iterator[Any]:
     for i, value in enumerate(values):
-        yield _value(value, f"{pointer}/{i}", columns, defects)
+        yield _value(value, f"{pointer}/{i}", defects)
 
 
 # --- messages ----------------------------------------------------------------------------------------------

@@ -21,20 +21,20 @@ class Dataset:
     Attributes
     ----------
     x
-        Shape (people, features), float32.
+        Shape (people, features), float32, columns in the order of `features.NAMES`.
     y
         Class 0 to 3: `grav` - 1 (int64).
     accident
         Number of each person's accident (int64): for grouping, never a feature.
     """
 
-    x: pd.DataFrame
+    x: npt.NDArray[np.float32]
     y: npt.NDArray[np.int64]
     accident: npt.NDArray[np.int64]
 
     def take(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Dataset:
         """Return the chosen rows."""
-        return Dataset(self.x[rows] if rows.dtype == bool else self.x.take(rows), self.y[rows], self.accident[rows])
+        return Dataset(self.x[rows], self.y[rows], self.accident[rows])
 
     def target(self) -> pd.DataFrame:
         """Return accident number and class, the content of the y files."""
@@ -50,8 +50,7 @@ def clean(scenes: Scenes) -> tuple[Dataset, dict[str, int]]:
     grav = scenes.people["grav"].to_numpy()
     known = ~np.isnan(grav)
     number = scenes.accidents["num_acc"].to_numpy()[scenes.people["accident"].to_numpy()]
-    x = made[known].reset_index(drop=True)
-    data = Dataset(x, grav[known].astype(np.int64) - 1, number[known].astype(np.int64))
+    data = Dataset(made[known], grav[known].astype(np.int64) - 1, number[known].astype(np.int64))
     lost = int((~known).sum())
     return data, {"severity not given": lost} if lost else {}
 
@@ -59,7 +58,7 @@ def clean(scenes: Scenes) -> tuple[Dataset, dict[str, int]]:
 def join(years: Sequence[Dataset]) -> Dataset:
     """Put the years together."""
     return Dataset(
-        pd.concat([d.x for d in years], ignore_index=True),
+        np.concatenate([d.x for d in years]),
         np.concatenate([d.y for d in years]),
         np.concatenate([d.accident for d in years]),
     )

@@ -86,8 +86,8 @@ def cross_validate(
     found: list[dict[str, float]] = []
     for train, test in split.folds(data.y, data.accident, n_splits=n_splits, seed=seed):
         rows = split.sample_accidents(train, data.accident, data.y, max_rows, seed)
-        fitted = clone(estimator).fit(data.x.take(rows), data.y[rows])
-        found.append(scores(data.y[test], probabilities(fitted, data.x.take(test))))
+        fitted = clone(estimator).fit(data.x[rows], data.y[rows])
+        found.append(scores(data.y[test], probabilities(fitted, data.x[test])))
     names = [name for name in found[0] if all(name in fold for fold in found)]
     means = {f"cv_{name}": float(np.mean([fold[name] for fold in found])) for name in names}
     spread = {f"cv_{name}_std": float(np.std([fold[name] for fold in found])) for name in SELECTION_METRICS}

@@ -121,14 +121,16 @@ FEATURES: tuple[Feature, ...] = (
 """Every feature in the order of the matrix's columns: name, labels, source, unit."""
 
 NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
-COLUMNS_BY_SELECTION: dict[str, list[str]] = {
-    "@categorical": [f.name for f in FEATURES if f.categorical],
-    "@numeric": [f.name for f in FEATURES if not f.categorical],
-    "@all": list(NAMES),
+SELECTIONS: dict[str, list[int]] = {
+    "@categorical": [i for i, f in enumerate(FEATURES) if f.categorical],
+    "@numeric": [i for i, f in enumerate(FEATURES) if not f.categorical],
+    "@all": list(range(len(FEATURES))),
+    **{f"@{f.name}": [i] for i, f in enumerate(FEATURES)},
 }
+"""What a catalogue may write for columns of the matrix: their positions."""
 
 
-def build(scenes: Scenes) -> pd.DataFrame:
+def build(scenes: Scenes) -> Floats:
     """Make the features of every person.
 
     Parameters
@@ -138,7 +140,9 @@ def build(scenes: Scenes) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame of shape (people, features), float32, columns `NAMES`, NaN for what is not given.
+    Array of shape (people, features), float32, columns in the order of `NAMES`, NaN for what is not given.
+    An array and no frame: pandas 3 hands out read-only views, which scikit-learn's trees refuse when a value
+    is missing, and a frame costs the API time.
     """
     accidents, vehicles, people = (_Table(t) for t in (scenes.accidents, scenes.vehicles, scenes.people))
     accident, own = people.positions("accident"), people.positions("vehicle")
@@ -179,6 +183,11 @@ def build(scenes: Scenes) -> pd.DataFrame:
     matrix = np.empty((people.rows, len(NAMES)), dtype=np.float32)
     for i, name in enumerate(NAMES):
         matrix[:, i] = values[name]
+    return matrix
+
+
+def frame(matrix: Floats) -> pd.DataFrame:
+    """Return the matrix with its columns named, for people and for files."""
     return pd.DataFrame(matrix, columns=list(NAMES), copy=False)
 
 

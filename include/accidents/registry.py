@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from include.accidents.errors import ModelError
-from include.accidents.features import NAMES
+from include.accidents.features import NAMES, Floats, frame
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
@@ -114,7 +113,7 @@ def log_run(
     tags: Mapping[str, str],
     pictures: Mapping[str, Any],
     tables: Mapping[str, Any],
-    example: pd.DataFrame,
+    example: Floats,
 ) -> ModelVersion:
     """Log one model as a run of the experiment and register it, signed, under its name.
 
@@ -124,7 +123,7 @@ def log_run(
     from mlflow.models import infer_signature
 
     mlflow.set_experiment(EXPERIMENT)
-    name = str(lineage_without_run["model"])
+    name, named = str(lineage_without_run["model"]), frame(example)
     for earlier in runs_of(client, dag_run_id, name):
         client.delete_run(earlier.info.run_id)
     with mlflow.start_run(run_name=name) as run:
@@ -141,8 +140,8 @@ def log_run(
             name="model",
             serialization_format="skops",
             skops_trusted_types=list(TRUSTED_TYPES),
-            signature=infer_signature(example, fitted.predict_proba(example)),
-            input_example=example,
+            signature=infer_signature(named, fitted.predict_proba(example)),
+            input_example=named,
             pyfunc_predict_fn="predict_proba",
             pip_requirements=_requirements(),
         )
@@ -181,8 +180,7 @@ def load(client: MlflowClient, name: str, version: str, key: bytes, features: st
             "run the pipeline once more with today's code.",
         )
     estimator = undump(content)
-    names = list(getattr(estimator, "feature_names_in_", NAMES))
-    if names != list(NAMES):
+    if estimator.n_features_in_ != len(NAMES):
         raise ModelError(f"{name} version {version} expects other columns.", "run the pipeline once more.")
     metrics = client.get_run(lineage.run_id).data.metrics
     return LoadedModel(estimator, name, str(found.version), lineage, metrics)
@@ -224,7 +222,7 @@ def _claims(name: str, version: str, lineage: Lineage, content: bytes) -> bytes:
 
 
 def _sign(
-    client: MlflowClient, version: ModelVersion, lineage: Lineage, key: bytes, *, expected: Any, example: pd.DataFrame
+    client: MlflowClient, version: ModelVersion, lineage: Lineage, key: bytes, *, expected: Any, example: Floats
 ) -> None:
     """Sign what the registry really holds, once it has been seen to be the model that was trained."""
     import numpy as np

@@ -14,7 +14,6 @@ import numpy as np
 from include.accidents import catalogue, split
 from include.accidents.catalogue import Defaults, ModelSpec
 from include.accidents.clean import Dataset
-from include.accidents.features import COLUMNS_BY_SELECTION
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ def search(spec: ModelSpec, defaults: Defaults, data: Dataset) -> Found:
     from sklearn.model_selection import GridSearchCV
     from threadpoolctl import threadpool_limits
 
-    values = catalogue.grid(spec, COLUMNS_BY_SELECTION)
+    values = catalogue.grid(spec)
     n_candidates = int(np.prod([len(v) for v in values.values()], dtype=np.int64))
     if n_candidates == 1:
         log.info("One candidate alone: nothing to search.")
@@ -76,8 +75,8 @@ def search(spec: ModelSpec, defaults: Defaults, data: Dataset) -> Found:
 
 def estimator(spec: ModelSpec, defaults: Defaults, choice: Mapping[str, int] | None = None) -> Any:
     """Return the unfitted pipeline of a model, with the chosen values of its grid."""
-    made = catalogue.build(spec, seed=defaults.seed, columns=COLUMNS_BY_SELECTION, threads=THREADS)
-    values = catalogue.grid(spec, COLUMNS_BY_SELECTION)
+    made = catalogue.build(spec, seed=defaults.seed, threads=THREADS)
+    values = catalogue.grid(spec)
     return made.set_params(**{key: values[key][i] for key, i in (choice or {}).items()})
 
 
@@ -87,7 +86,7 @@ def train(spec: ModelSpec, defaults: Defaults, choice: Mapping[str, int], data: 
 
     rows = split.sample_accidents(np.arange(len(data.y)), data.accident, data.y, spec.max_rows, defaults.seed)
     with threadpool_limits(THREADS):
-        return estimator(spec, defaults, choice).fit(data.x.take(rows), data.y[rows])
+        return estimator(spec, defaults, choice).fit(data.x[rows], data.y[rows])
 
 
 def pickled(fitted: Any) -> bytes:

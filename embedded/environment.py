@@ -1,0 +1,160 @@
+"""The stack's addresses and secrets, and which service is told which of them."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from embedded import envfile
+from embedded.settings import HOST, PORTS, ROOT, Settings, cores
+
+REGION: Final = "us-east-1"
+
+#: Every process of a stack bears this variable, so that `down` finds those that left their parent.
+MARKER: Final = "ACCIDENTS_STACK"
+
+_FROM_THE_SHELL: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+
+
+def addresses(settings: Settings, saved: Mapping[str, str]) -> dict[str, str]:
+    """Compose what `.local/env` holds: addresses from the settings, secrets as saved or else new."""
+    values = {name: f"http://{HOST}:{settings.ports[service]}" for service, (_, name) in PORTS.items()}
+    return {
+        "AIRFLOW_URL": values["AIRFLOW_URL"],
+        "AIRFLOW_USER": "admin",
+        "AIRFLOW_PASSWORD": saved.get("AIRFLOW_PASSWORD") or envfile.token(),
+        "MLFLOW_TRACKING_URI": values["MLFLOW_TRACKING_URI"],
+        "AWS_ENDPOINT_URL": values["AWS_ENDPOINT_URL"],
+        "AWS_ACCESS_KEY_ID": saved.get("AWS_ACCESS_KEY_ID") or secrets.token_hex(10),
+        "AWS_SECRET_ACCESS_KEY": saved.get("AWS_SECRET_ACCESS_KEY") or envfile.token(),
+        "AWS_DEFAULT_REGION": REGION,
+        "ACCIDENTS_API_URL": values["ACCIDENTS_API_URL"],
+        "ACCIDENTS_API_KEY": saved.get("ACCIDENTS_API_KEY") or envfile.token(),
+        "ACCIDENTS_SIGNING_KEY": saved.get("ACCIDENTS_SIGNING_KEY") or envfile.token(),
+        "ACCIDENTS_RAW_DIR": str(ROOT / settings.raw_dir),
+        "ACCIDENTS_MODELS_FILE": str(ROOT / settings.models_file),
+    }
+
+
+def airflow_secrets(saved: Mapping[str, str]) -> dict[str, str]:
+    """Compose the keys that only Airflow's own parts share, as saved or else new."""
+    fernet = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    return {
+        "AIRFLOW__CORE__FERNET_KEY": saved.get("AIRFLOW__CORE__FERNET_KEY") or fernet,
+        "AIRFLOW__API__SECRET_KEY": saved.get("AIRFLOW__API__SECRET_KEY") or envfile.token(),
+        "AIRFLOW__API_AUTH__JWT_SECRET": saved.get("AIRFLOW__API_AUTH__JWT_SECRET") or envfile.token(),
+    }
+
+
+def common(settings: Settings) -> dict[str, str]:
+    """Compose what every process of the stack gets: little of the shell's environment, and a home of its own."""
+    kept = {name: os.environ[name] for name in _FROM_THE_SHELL if os.environ.get(name)}
+    local = f"{HOST},localhost"
+    return kept | {
+        MARKER: str(settings.folder),
+        "HOME": str(settings.folder / "home"),
+        "NO_PROXY": local,
+        "no_proxy": local,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+
+
+def settings_of_the_project(env: Mapping[str, str]) -> dict[str, str]:
+    """Compose the `ACCIDENTS_` settings that hold no secret; those that only the shell knows pass through."""
+    ours = {name: value for name, value in env.items() if name in {"ACCIDENTS_RAW_DIR", "ACCIDENTS_MODELS_FILE"}}
+    shell = {name: value for name, value in os.environ.items() if name.startswith("ACCIDENTS_") and name not in env}
+    return shell | ours
+
+
+def airflow(settings: Settings, internal: Mapping[str, str]) -> dict[str, str]:
+    """Compose Airflow's configuration. `AIRFLOW__…` of the shell passes through where the stack has no opinion."""
+    home = settings.airflow_home
+    url = f"http://{HOST}:{settings.ports['airflow']}"
+    ours = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": str(cores() + 2),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__HOST": HOST,
+        "AIRFLOW__API__PORT": str(settings.ports["airflow"]),
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": "1000",
+        "AIRFLOW__API_AUTH__JWT_ISSUER": url,
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs" / "dag_processor"),
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(home / "bundles"),
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+    } | dict(internal)
+    if sys.platform == "darwin":
+        ours["OBJC_DISABLE_INITIALIZE_FORK_SAFETY"] = "YES"  # Airflow forks its tasks, which macOS else forbids
+    shell = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW__") and name not in ours}
+    return shell | ours
+
+
+def tasks(env: Mapping[str, str]) -> dict[str, str]:
+    """Compose what Airflow's tasks need beside their connections."""
+    names = ("MLFLOW_TRACKING_URI", "ACCIDENTS_SIGNING_KEY")
+    return settings_of_the_project(env) | {name: env[name] for name in names}
+
+
+def api(env: Mapping[str, str]) -> dict[str, str]:
+    """Compose what the API needs: the registry, and the keys of its callers and of the models' signatures."""
+    names = ("MLFLOW_TRACKING_URI", "ACCIDENTS_API_KEY", "ACCIDENTS_SIGNING_KEY")
+    return settings_of_the_project(env) | {name: env[name] for name in names}
+
+
+def mlflow(env: Mapping[str, str]) -> dict[str, str]:
+    """Compose what MLflow's server needs: the keys of the store in which it keeps the artifacts."""
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+    return {name: env[name] for name in names} | {
+        "MLFLOW_S3_ENDPOINT_URL": env["AWS_ENDPOINT_URL"],
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # spares a consumer process; only generative AI uses it
+    }
+
+
+def s3(env: Mapping[str, str]) -> dict[str, str]:
+    """Compose what rclone needs: its one pair of keys, as CSV in quotes, and no settings file."""
+    key = f'"{env["AWS_ACCESS_KEY_ID"]},{env["AWS_SECRET_ACCESS_KEY"]}"'
+    return {"RCLONE_AUTH_KEY": key, "RCLONE_CONFIG": "/dev/null"}
+
+
+def settings_file(env: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """Compose the names that `airflow_settings.yaml` refers to."""
+    return dict(env) | {
+        "ACCIDENTS_API_HOST": HOST,
+        "ACCIDENTS_API_PORT": str(settings.ports["api"]),
+        "MLFLOW_HOST": HOST,
+        "MLFLOW_PORT": str(settings.ports["mlflow"]),
+        "ACCIDENTS_MODEL_SLOTS": str(cores()),
+    }
+
+
+def prepare(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
+    """Bring the two files of secrets up to date and return their contents: for everybody, and Airflow's own."""
+    settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.folder.chmod(0o700)
+    airflow_file = settings.airflow_home / "secrets.env"
+    internal = _update(airflow_file, airflow_secrets(envfile.read(airflow_file)))
+    return _update(settings.env_file, addresses(settings, envfile.read(settings.env_file))), internal
+
+
+def _update(path: Path, values: dict[str, str]) -> dict[str, str]:
+    if envfile.read(path) != values:
+        envfile.write_private(path, envfile.render(values))
+    return values

@@ -1,0 +1,100 @@
+"""The services of the stack: how each is started, and with what it is allowed to know."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from embedded import environment
+from embedded.settings import HOST, Settings
+from include.accidents.errors import SettingsError
+
+#: Airflow's parts; they start when its database is ready. Without a triggerer: no task of the project defers itself.
+AIRFLOW: Final = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process under the supervisor."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    address: str = ""
+
+    @property
+    def is_airflow(self) -> bool:
+        """Whether it needs Airflow's database."""
+        return self.name in AIRFLOW
+
+
+def define(settings: Settings, env: Mapping[str, str], internal: Mapping[str, str]) -> tuple[Service, ...]:
+    """Define the services, in the order in which they are shown.
+
+    Parameters
+    ----------
+    settings
+        Ports and folders.
+    env
+        Addresses and secrets of `.local/env`.
+    internal
+        Airflow's own secrets.
+    """
+    common = environment.common(settings)
+    airflow = common | environment.airflow(settings, internal)
+    python = (sys.executable, "-m")
+    return (
+        Service("s3", _rclone(settings), common | environment.s3(env), env["AWS_ENDPOINT_URL"]),
+        Service("mlflow", (*python, *_mlflow(settings)), common | environment.mlflow(env), env["MLFLOW_TRACKING_URI"]),
+        Service("api", (*python, *_uvicorn(settings)), common | environment.api(env), env["ACCIDENTS_API_URL"]),
+        Service("airflow-api-server", (*python, "airflow", "api-server"), airflow, env["AIRFLOW_URL"]),
+        # The logs of tasks lie where the api-server reads them; serving them too would open a port to the network.
+        Service(
+            "airflow-scheduler",
+            (*python, "airflow", "scheduler", "--skip-serve-logs"),
+            airflow | environment.tasks(env),
+        ),
+        Service(
+            "airflow-dag-processor",
+            (*python, "airflow", "dag-processor"),
+            airflow | environment.settings_of_the_project(env),
+        ),
+    )
+
+
+def rclone() -> str:
+    """Find the program `rclone`: beside this Python, or else on the PATH.
+
+    Raises
+    ------
+    SettingsError
+        If there is none.
+    """
+    scripts = sysconfig.get_path("scripts")
+    found = shutil.which("rclone", path=scripts) or shutil.which("rclone")
+    if not found:
+        raise SettingsError(f"The program rclone is neither in {scripts} nor on the PATH.", "run `make up` or install it.")
+    return found
+
+
+def _rclone(settings: Settings) -> tuple[str, ...]:
+    address = f"{HOST}:{settings.ports['s3']}"
+    return (rclone(), "serve", "s3", "--addr", address, str(settings.folder / "s3"))
+
+
+def _mlflow(settings: Settings) -> tuple[str, ...]:
+    port = str(settings.ports["mlflow"])
+    hosts = f"{HOST}:{port},localhost:{port}"
+    store = f"sqlite:///{settings.folder / 'mlflow.db'}"
+    return (
+        *("mlflow", "server", "--host", HOST, "--port", port, "--allowed-hosts", hosts, "--workers", "1"),
+        *("--backend-store-uri", store, "--artifacts-destination", "s3://mlflow"),
+    )
+
+
+def _uvicorn(settings: Settings) -> tuple[str, ...]:
+    return ("uvicorn", "--factory", "api.main:create_app", "--host", HOST, "--port", str(settings.ports["api"]))

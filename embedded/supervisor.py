@@ -1,0 +1,232 @@
+"""The process manager: supervisord on a private socket, started and asked from here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+from xmlrpc.client import Fault, ServerProxy
+
+import psutil
+from supervisor.xmlrpc import Faults, SupervisorTransport  # type: ignore[import-untyped]
+
+from embedded import envfile
+from embedded.environment import MARKER, common
+from embedded.services import Service
+from embedded.settings import ROOT, Settings
+from include.accidents.errors import SettingsError
+
+#: Shortest limit among the systems (macOS), less what supervisord appends while it makes the socket.
+SOCKET_PATH_LIMIT: Final = 104 - 10
+
+STOP_SECONDS: Final = 15
+
+_HEAD: Final = """\
+[unix_http_server]
+file = {socket}
+chmod = 0700
+
+[supervisord]
+logfile = {logs}/supervisord.log
+logfile_maxbytes = 1MB
+logfile_backups = 1
+pidfile = {folder}/supervisord.pid
+childlogdir = {logs}
+umask = 077
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+"""
+
+# stopasgroup and killasgroup: the children of a service (Airflow's workers and tasks) go with it.
+_PROGRAM: Final = """
+[program:{name}]
+command = {command}
+directory = {root}
+autostart = false
+autorestart = true
+startsecs = 5
+startretries = 5
+stopwaitsecs = {stop_seconds}
+stopasgroup = true
+killasgroup = true
+redirect_stderr = true
+stdout_logfile = {logs}/{name}.log
+stdout_logfile_maxbytes = 10MB
+stdout_logfile_backups = 1
+"""
+
+
+@dataclass(frozen=True)
+class Process:
+    """What the supervisor says of a service.
+
+    `state` is one of supervisor's names (RUNNING, STARTING, STOPPED, BACKOFF, EXITED, FATAL …), `started` in seconds
+    since the epoch (0 before the first start), `pid` 0 when there is none.
+    """
+
+    name: str
+    state: str
+    pid: int
+    started: int
+    detail: str
+
+
+class Supervisor:
+    """The supervisord of one local folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._socket = socket_path(settings.folder)
+        self._files = settings.folder / "run"
+
+    def is_running(self) -> bool:
+        """Whether it answers."""
+        try:
+            self._call("getState")
+        except (OSError, Fault):
+            return False
+        return True
+
+    def start(self, services: Sequence[Service]) -> None:
+        """Start the supervisor, which starts no service yet."""
+        self._settings.logs.mkdir(mode=0o700, exist_ok=True)
+        for folder in ("home", "run", "s3"):
+            (self._settings.folder / folder).mkdir(mode=0o700, exist_ok=True)
+        for path, text in self._contents(services).items():
+            envfile.write_private(path, text)
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._configuration)]
+        result = subprocess.run(  # noqa: S603 (our own command)
+            command, env=common(self._settings), cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        if result.returncode:
+            raise SettingsError(
+                f"supervisord does not start: {_last_line(result.stderr or result.stdout)}",
+                f"see {self._settings.logs / 'supervisord.log'}.",
+            )
+        _wait_until(self.is_running, seconds=10)
+
+    def runs_the_same(self, services: Sequence[Service]) -> bool:
+        """Whether it was started with these very services."""
+        contents = self._contents(services)
+        return all(path.exists() and path.read_text(encoding="utf-8") == text for path, text in contents.items())
+
+    def start_services(self, names: Iterable[str]) -> None:
+        """Start services, without waiting for them; those that run already stay as they are."""
+        for name in names:
+            try:
+                self._call("startProcess", name, False)
+            except Fault as fault:
+                if fault.faultCode != Faults.ALREADY_STARTED:
+                    raise
+
+    def processes(self) -> dict[str, Process]:
+        """Ask for the state of every service."""
+        found = cast(list[dict[str, Any]], self._call("getAllProcessInfo"))
+        return {
+            each["name"]: Process(
+                each["name"], each["statename"], each["pid"], each["start"], each["spawnerr"] or each["description"]
+            )
+            for each in found
+        }
+
+    def stop(self) -> bool:
+        """Stop everything that was ever started here. Returns whether there was anything."""
+        was_running = self.is_running()
+        if was_running:
+            daemon = self._call("getPID")
+            self._call("shutdown")
+            _wait_until(lambda: not psutil.pid_exists(daemon), seconds=2 * STOP_SECONDS)
+        left = stray_processes(self._settings.folder)
+        for process in left:
+            process.kill()
+        psutil.wait_procs(left, timeout=5)
+        self._socket.unlink(missing_ok=True)
+        return was_running or bool(left)
+
+    @property
+    def _configuration(self) -> Path:
+        return self._files / "supervisord.conf"
+
+    def _contents(self, services: Sequence[Service]) -> dict[Path, str]:
+        specifications = self._files / "services.json"
+        return {
+            specifications: json.dumps({each.name: self._specification(each) for each in services}, indent=1),
+            self._configuration: self._head() + "".join(self._program(each, specifications) for each in services),
+        }
+
+    def _specification(self, service: Service) -> dict[str, Any]:
+        return {
+            "command": service.command,
+            "directory": str(self._settings.folder),
+            "environment": dict(service.environment),
+        }
+
+    def _head(self) -> str:
+        return _HEAD.format(socket=self._socket, logs=self._settings.logs, folder=self._settings.folder)
+
+    def _program(self, service: Service, specifications: Path) -> str:
+        command = shlex.join([sys.executable, "-m", "embedded.launch", str(specifications), service.name])
+        return _PROGRAM.format(
+            name=service.name, command=command, root=ROOT, logs=self._settings.logs, stop_seconds=STOP_SECONDS
+        )
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        transport = SupervisorTransport(serverurl=f"unix://{self._socket}")
+        try:
+            proxy = ServerProxy("http://supervisor", transport=transport, allow_none=True)
+            return getattr(proxy.supervisor, method)(*arguments)
+        finally:
+            transport.close()
+
+
+def socket_path(folder: Path) -> Path:
+    """Choose the socket's place: in the stack's folder, or in a private temporary one when that path is too long.
+
+    Raises
+    ------
+    SettingsError
+        If the temporary folder belongs to somebody else.
+    """
+    usual = folder / "run" / "supervisor.sock"
+    if len(os.fsencode(usual)) <= SOCKET_PATH_LIMIT:
+        return usual
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    private = Path(tempfile.gettempdir()) / f"accidents-{os.getuid()}-{digest}"
+    private.mkdir(mode=0o700, exist_ok=True)
+    found = private.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != 0o700:
+        raise SettingsError(f"{private} is not a private folder of yours.", "remove it, or set TMPDIR to another folder.")
+    return private / "supervisor.sock"
+
+
+def stray_processes(folder: Path) -> list[psutil.Process]:
+    """Find all processes of the stack of a folder, by the mark in their environment."""
+    return [each for each in psutil.process_iter() if _mark(each) == str(folder)]
+
+
+def _mark(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(MARKER)
+    except psutil.Error:
+        return None
+
+
+def _wait_until(condition: Any, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no message"])[-1]
