@@ -62,6 +62,7 @@ def common(settings: Settings) -> dict[str, str]:
         "no_proxy": local,
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
+        "SPT_NOENV": "1",  # Airflow renames its processes; this keeps their environment, and so the marker, readable
         "DO_NOT_TRACK": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }

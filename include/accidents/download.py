@@ -1,7 +1,8 @@
 """The official files of the latest years, fetched from the catalogue of data.gouv.fr.
 
-The catalogue lists every file with its size and checksum. A file is written as `NAME.part`, resumed from there after
-a cut, compared with its checksum, and only then renamed; a file that is already there and matches is not asked for.
+The catalogue lists every file with its size and checksum. A file is written as `NAME.part`, resumed from
+there after a cut, compared with its checksum, and only then renamed; a file that is already there and matches
+is not asked for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx
 
@@ -40,6 +41,8 @@ _CHUNK: Final = 1 << 16
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _DIGESTS: Final = frozenset({"md5", "sha1", "sha256", "sha512"})
 _LATER: Final = "try again later, or put the files into the folder by hand."
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +107,7 @@ def reachable(base_url: str = CATALOGUE_URL, timeout: float = 3.0) -> bool:
         except (httpx.HTTPError, OSError) as error:
             log.debug("%s does not answer: %s", address, error)
 
-    # A thread, because no timeout of httpx bounds the resolver, which may take half a minute without a network.
+    # A thread, because no timeout of httpx bounds the resolver, which can take half a minute to give up.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(timeout)
@@ -141,12 +144,14 @@ def download(
     Raises
     ------
     DownloadError
-        The catalogue or a file cannot be had, or is not what it should be. Whole files stay, and what there is
-        of an unfinished one waits as `NAME.part`.
+        The catalogue or a file cannot be had, or is not what it should be. Whole files stay, and what there
+        is of an unfinished one waits as `NAME.part`.
     SettingsError
         The address is none.
     """
     address = _dataset_url(base_url)
+    if years < 1:
+        raise SettingsError(f"{years} years are asked for.", "ask for one year at least.")
     if is_sample(folder):
         raise DownloadError(f"{folder} holds a generated sample.", "download into another folder.")
     with _client(address, timeout) as client:
@@ -281,7 +286,9 @@ def _fetch(client: httpx.Client, resource: Resource, folder: Path, progress: Pro
             _fetch_checked(client, resource, part, progress)
         except _CorruptError as second:
             part.discard()
-            raise DownloadError(f"{resource.url} gives another file than described: {second}.", _LATER) from second
+            raise DownloadError(
+                f"{resource.url} gives another file than the catalogue describes: {second}.", _LATER
+            ) from second
     part.path.replace(target)
     return target
 
@@ -293,7 +300,7 @@ def _fetch_checked(client: httpx.Client, resource: Resource, part: _Part, progre
             lambda: _receive(client, resource, part, progress), resource.url, advance=lambda: part.size
         )
     if not _matches(part.path, resource):
-        raise _CorruptError(f"{part.size:,} bytes arrived, which do not have the catalogue's size and checksum")
+        raise _CorruptError(f"{part.size:,} bytes arrived, without the size and checksum expected")
 
 
 def _receive(client: httpx.Client, resource: Resource, part: _Part, progress: Progress) -> None:
@@ -335,6 +342,7 @@ def _append(
         for chunk in response.iter_bytes(_CHUNK):
             size += len(chunk)
             if size > MAX_BYTES:
+                part.discard()
                 raise _too_large(resource, size)
             file.write(chunk)
             progress(resource.name, size, resource.size)
@@ -364,11 +372,12 @@ def _checked(response: httpx.Response, address: str) -> httpx.Response:
     return response
 
 
-def _persistently[T](call: Callable[[], T], address: str, advance: Callable[[], int] = lambda: 0) -> T:
+def _persistently(call: Callable[[], T], address: str, advance: Callable[[], int] = lambda: 0) -> T:
     """Call until it succeeds, with growing pauses.
 
-    Attempts are counted from the last one that got further than any before (`advance`: bytes), so that a long file
-    over a bad line ends, and a server that always fails at the same place does not hold the caller for ever.
+    Attempts are counted from the last one that got further than any before (`advance`: bytes), so that a long
+    file over a bad line ends, and a server that always fails at the same place does not hold the caller for
+    ever.
     """
     failures, furthest = 0, advance()
     while True:
@@ -381,7 +390,7 @@ def _persistently[T](call: Callable[[], T], address: str, advance: Callable[[], 
             failures, furthest = (1, reached) if reached > furthest else (failures + 1, furthest)
             if failures >= _ATTEMPTS:
                 raise DownloadError(
-                    f"{address} could not be fetched in {_ATTEMPTS} attempts: {error or type(error).__name__}.",
+                    f"{address} could not be fetched in {_ATTEMPTS} attempts: {str(error) or error!r}.",
                     f"check the network and {_LATER}",
                 ) from error
             log.warning("%s: %r; trying again", address, error)

@@ -1,9 +1,10 @@
-"""Random accidents with the codes, shares and couplings of real ones, and a severity that can partly be learnt.
+"""Random accidents: codes, shares and couplings of real ones, and a severity that can partly be learnt.
 
-No row is real. The tables of weights give the shape of the year 2021 in round figures (shares by setting, place and
-class of vehicle), so that anything that reads the real files meets the same kinds of values. Severity is drawn from
-a hidden score made of what is known to decide it (mass ratio, protection, age, speed, kind of collision, light), plus
-chance for the accident and for the person; the cuts between the classes are put where the real shares are.
+No row is real. The tables of weights give the shape of the year 2021 in round figures (shares by setting,
+place and class of vehicle), so that whatever reads the real files meets the same kinds of values. Severity is
+drawn from a hidden score made of what is known to decide it (mass ratio, protection, age, speed, kind of
+collision, light), plus chance for the accident and for the person; the cuts between the classes lie where the
+real shares are.
 """
 
 from __future__ import annotations
@@ -78,18 +79,24 @@ _TWILIGHT: Final = 40  # minutes
 _DARK: Final[Mapping[int, Weights]] = {_RURAL: {3: 78, 4: 3, 5: 19}, _URBAN: {3: 12, 4: 6, 5: 82}}
 
 _MOST_ACCIDENTS: Final[Mapping[str, float]] = {
-    "75": 90, "93": 51, "13": 49, "94": 44, "69": 43, "92": 43, "91": 26, "33": 25, "59": 18, "95": 17, "64": 17,
-    "06": 17, "83": 15, "974": 14, "35": 14, "77": 14, "29": 13, "76": 13, "38": 12, "49": 12, "78": 12, "37": 12,
-    "31": 12, "67": 11, "34": 10, "988": 5, "976": 4, "987": 2, "978": 1, "977": 0.4, "986": 0.2, "975": 0.1,
+    "75": 90, "93": 51, "13": 49, "94": 44, "69": 43, "92": 43, "91": 26, "33": 25, "59": 18, "95": 17,
+    "64": 17, "06": 17, "83": 15, "974": 14, "35": 14, "77": 14, "29": 13, "76": 13, "38": 12, "49": 12,
+    "78": 12, "37": 12, "31": 12, "67": 11, "34": 10, "988": 5, "976": 4, "987": 2, "978": 1,
+    "977": 0.4, "986": 0.2, "975": 0.1,
 }  # fmt: skip
 _OTHER_DEPARTMENT: Final = 5.0
 
 _OVERSEAS: Final[Mapping[str, tuple[float, float]]] = {
-    "971": (16.25, -61.55), "972": (14.65, -61.0), "973": (4.9, -52.3), "974": (-21.1, 55.5), "975": (46.8, -56.2),
-    "976": (-12.8, 45.15), "977": (17.9, -62.85), "978": (18.07, -63.05), "986": (-13.3, -176.2),
-    "987": (-17.6, -149.5), "988": (-22.2, 166.4),
+    "971": (16.25, -61.55), "972": (14.65, -61.0), "973": (4.9, -52.3), "974": (-21.1, 55.5),
+    "975": (46.8, -56.2), "976": (-12.8, 45.15), "977": (17.9, -62.85), "978": (18.07, -63.05),
+    "986": (-13.3, -176.2), "987": (-17.6, -149.5), "988": (-22.2, 166.4),
 }  # fmt: skip
 """Latitude and longitude of each territory, in degrees. Metropolitan positions are drawn from one box."""
+
+_TERRITORIES_SINCE: Final[Mapping[str, int]] = {
+    "976": 2012, "975": 2019, "977": 2019, "978": 2019, "986": 2019, "987": 2019, "988": 2019,
+}  # fmt: skip
+"""First vintage of the territories that the files did not always cover."""
 
 _CATR: Final[Mapping[int, Weights]] = {
     _RURAL: {1: 261, 2: 124, 3: 491, 4: 74, 5: 1, 6: 2, 7: 41, 9: 5},
@@ -226,14 +233,18 @@ _MOTOR: Final[Mapping[VehicleClass, Weights]] = {
 }
 _OTHER_MOTOR: Final[Weights] = {-1: 1, 0: 45, 1: 930, 3: 17, 6: 5}
 _MANV: Final[Mapping[int, Weights]] = {
-    _ALONE: {0: 100, 1: 472, 2: 39, 9: 14, 11: 4, 12: 6, 13: 79, 14: 92, 15: 22, 16: 25, 17: 17, 19: 8, 21: 35, 26: 62},
+    _ALONE: {
+        0: 100, 1: 472, 2: 39, 9: 14, 11: 4, 12: 6, 13: 79, 14: 92, 15: 22, 16: 25, 17: 17, 19: 8, 21: 35,
+        26: 62,
+    },
     _SEVERAL: {
-        0: 52, 1: 382, 2: 140, 3: 12, 4: 2, 5: 13, 6: 1, 7: 3, 9: 36, 10: 8, 11: 13, 12: 12, 13: 39, 14: 8, 15: 94,
-        16: 24, 17: 37, 18: 6, 19: 31, 20: 4, 21: 12, 22: 4, 23: 30, 24: 4, 25: 2, 26: 28,
+        0: 52, 1: 382, 2: 140, 3: 12, 4: 2, 5: 13, 6: 1, 7: 3, 9: 36, 10: 8, 11: 13, 12: 12, 13: 39, 14: 8,
+        15: 94, 16: 24, 17: 37, 18: 6, 19: 31, 20: 4, 21: 12, 22: 4, 23: 30, 24: 4, 25: 2,
+        26: 28,
     },
     _PEDESTRIAN: {
-        -1: 1, 0: 39, 1: 513, 2: 35, 4: 30, 5: 6, 7: 4, 8: 1, 9: 29, 14: 11, 15: 82, 16: 50, 17: 25, 19: 18, 20: 24,
-        21: 17, 23: 9, 24: 4, 25: 11, 26: 70,
+        -1: 1, 0: 39, 1: 513, 2: 35, 4: 30, 5: 6, 7: 4, 8: 1, 9: 29, 14: 11, 15: 82, 16: 50, 17: 25, 19: 18,
+        20: 24, 21: 17, 23: 9, 24: 4, 25: 11, 26: 70,
     },
 }  # fmt: skip
 _CHOC: Final[Mapping[int, Weights]] = {
@@ -243,8 +254,8 @@ _CHOC: Final[Mapping[int, Weights]] = {
 }
 _OBS: Final[Mapping[int, Weights]] = {
     _ALONE: {
-        -1: 1, 0: 303, 1: 56, 2: 100, 3: 51, 4: 66, 5: 9, 6: 66, 7: 13, 8: 60, 9: 20, 10: 7, 11: 9, 12: 41, 13: 112,
-        14: 27, 15: 30, 16: 24, 17: 6,
+        -1: 1, 0: 303, 1: 56, 2: 100, 3: 51, 4: 66, 5: 9, 6: 66, 7: 13, 8: 60, 9: 20, 10: 7, 11: 9, 12: 41,
+        13: 112, 14: 27, 15: 30, 16: 24, 17: 6,
     },
     _SEVERAL: {0: 940, 1: 18, 2: 2, 3: 8, 4: 6, 6: 3, 7: 2, 8: 5, 9: 3, 12: 3, 13: 3, 14: 4, 15: 2, 16: 1},
     _PEDESTRIAN: {0: 943, 1: 28, 6: 3, 8: 4, 9: 6, 12: 4, 14: 3, 15: 4},
@@ -350,8 +361,8 @@ _UNKNOWN_MASS: Final = 1000.0
 _SHARES: Final[Mapping[int, float]] = {1: 0.427, 4: 0.40, 3: 0.148, 2: 0.025}
 """Share of each `grav`, from the least to the worst."""
 
-_CHANCE_OF_ACCIDENT: Final = 0.7
-_CHANCE_OF_PERSON: Final = 1.0
+_CHANCE_OF_ACCIDENT: Final = 0.55
+_CHANCE_OF_PERSON: Final = 0.85
 _DEPARTMENT_EFFECT: Final = 0.35  # how differently departments hospitalise; the same in every year and sample
 
 
@@ -367,9 +378,10 @@ def simulate(year: int, accidents: int, seed: int) -> Tables:
 
     Returns
     -------
-    The four tables as columns under today's names, one row an accident in `caracteristiques` and `lieux`. Codes are
-    integers, -1 for not given; `hrmn` in minutes since midnight; `num_acc`, `id_vehicule` and `id_usager` are row
-    numbers that start at 0; `num_veh` counts from 0 within the accident; `lat` and `long` in degrees.
+    The four tables as columns under today's names, one row an accident in `caracteristiques` and `lieux`.
+    Codes are integers, -1 for not given; `hrmn` in minutes since midnight; `num_acc`, `id_vehicule` and
+    `id_usager` are row numbers that start at 0; `num_veh` counts from 0 within the accident; `com` counts
+    within the department; `lat` and `long` in degrees.
     """
     rng = np.random.default_rng([seed, year])
     setting = _draw(rng, _SETTINGS, accidents)
@@ -444,7 +456,7 @@ def _circumstances(rng: np.random.Generator, year: int, setting: Values, vehicle
         "an": np.full(size, year),
         "hrmn": minute,
         "lum": _light(rng, month, minute, agg),
-        **_position(rng, size),
+        **_position(rng, year, size),
         "agg": agg,
         "int": _draw_by(rng, _INT, agg),
         "atm": _draw(rng, _ATM, size),
@@ -462,7 +474,8 @@ def _minutes(rng: np.random.Generator, size: int) -> Values:
 def _days(year: int, month: Values) -> Values:
     """The number of days of each month."""
     first = np.datetime64(f"{year}-01", "M") + (month - 1)
-    return ((first + 1).astype("datetime64[D]") - first.astype("datetime64[D]")).astype(np.int64)
+    days: Values = ((first + 1).astype("datetime64[D]") - first.astype("datetime64[D]")).astype(np.int64)
+    return days
 
 
 def _light(rng: np.random.Generator, month: Values, minute: Values, agg: Values) -> Values:
@@ -475,9 +488,9 @@ def _light(rng: np.random.Generator, month: Values, minute: Values, agg: Values)
     return light
 
 
-def _position(rng: np.random.Generator, size: int) -> Columns:
-    """Department, municipality and coordinates; those of metropolitan France have no regard to the department."""
-    codes = np.array(list(DEPARTMENTS))
+def _position(rng: np.random.Generator, year: int, size: int) -> Columns:
+    """Department, municipality, coordinates; metropolitan coordinates have no regard to the department."""
+    codes = np.array([code for code in DEPARTMENTS if year >= _TERRITORIES_SINCE.get(code, 0)])
     weights = np.array([_MOST_ACCIDENTS.get(code, _OTHER_DEPARTMENT) for code in codes])
     department = codes[_draw_index(rng, weights, size)]
     latitude, longitude = rng.uniform(43.3, 50.5, size), rng.uniform(-1.0, 6.5, size)
@@ -694,7 +707,7 @@ def _severities(rng: np.random.Generator, scene: Columns, vehicles: Columns, peo
 
 
 def _harm(scene: Columns, vehicles: Columns, people: Columns) -> Values:
-    """How badly each person is likely to be hurt, without chance: higher is worse, in standard deviations or so."""
+    """How badly each person is likely to be hurt, chance apart; higher is worse."""
     accident, vehicle = people["num_acc"], people["id_vehicule"]
     classes = vehicle_classes(vehicles["catv"])[vehicle]
     walks = people["catu"] == _WALKER

@@ -1,0 +1,106 @@
+"""When a service is ready: each check returns None then, or what is still missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+import boto3
+import httpx
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from embedded.airflow_api import DAG_ID, Airflow, AirflowError
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client  # noqa: F401
+
+#: A check of readiness.
+Check = Callable[[], str | None]
+
+#: Where MLflow keeps its artifacts; it does not create the bucket itself.
+ARTIFACTS: Final = "mlflow"
+
+
+def s3(env: Mapping[str, str]) -> Check:
+    """Check that the S3 server lists its buckets for our keys, and has MLflow's."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=env["AWS_ENDPOINT_URL"],
+        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
+        region_name=env["AWS_DEFAULT_REGION"],
+        config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1}, proxies={}),
+    )
+
+    def check() -> str | None:
+        try:
+            if ARTIFACTS not in {each["Name"] for each in client.list_buckets()["Buckets"]}:
+                client.create_bucket(Bucket=ARTIFACTS)
+        except (BotoCoreError, ClientError) as error:
+            return f"no answer yet ({type(error).__name__})"
+        return None
+
+    return check
+
+
+def http(url: str) -> Check:
+    """Check that a page answers with success."""
+    return lambda: _answer(url)
+
+
+def airflow_part(airflow: Airflow, part: str, since: Callable[[], int]) -> Check:
+    """Check that a part of Airflow (`scheduler`, `dag_processor`) has given a sign of life.
+
+    Parameters
+    ----------
+    airflow
+        Client of the api-server.
+    part
+        Name in the api-server's report.
+    since
+        Start of the process, in seconds since the epoch: older signs are those of its predecessor.
+    """
+
+    def check() -> str | None:
+        try:
+            report = airflow.health()[part]
+        except httpx.HTTPError:
+            return "waits for the api-server"
+        beat = report[f"latest_{part}_heartbeat"]
+        fresh = beat is not None and datetime.fromisoformat(beat).timestamp() >= since()
+        return None if fresh and report["status"] == "healthy" else "no sign of life yet"
+
+    return check
+
+
+def dag(airflow: Airflow) -> Check:
+    """Check that Airflow has read the DAG.
+
+    The check raises AirflowError if a file of the dags folder does not load.
+    """
+
+    def check() -> str | None:
+        try:
+            if error := airflow.import_error():
+                raise AirflowError(f"A DAG does not load: {error}.", "mend that file; Airflow reads it again by itself.")
+            found = airflow.dag()
+        except httpx.HTTPError:
+            return "waits for the api-server"
+        return None if found and not found["is_stale"] else f"{DAG_ID} not read yet"
+
+    return check
+
+
+def both(*checks: Check) -> Check:
+    """Check one thing after the other."""
+    return lambda: next((missing for check in checks if (missing := check())), None)
+
+
+def _answer(url: str) -> str | None:
+    try:
+        response = httpx.get(url, timeout=5, trust_env=False)
+    except httpx.HTTPError:
+        return "no answer yet"
+    return None if response.is_success else f"answers {response.status_code}"

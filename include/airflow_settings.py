@@ -1,0 +1,154 @@
+"""`airflow_settings.yaml`, checked, filled in from the environment, and rendered for Airflow.
+
+The file has the format that `astro dev` reads, with `${NAME}` for what the environment provides. Does not import Airflow.
+`python -m include.airflow_settings FOLDER` writes what `airflow connections|pools|variables import` take.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from include.accidents.errors import SettingsError
+
+FILE: Final = Path(__file__).resolve().parent.parent / "airflow_settings.yaml"
+
+_PLACEHOLDER: Final = re.compile(r"\$\{(\w+)\}")
+_CONNECTION_FIELDS: Final = ("type", "host", "schema", "login", "password", "port", "extra")
+
+
+@dataclass(frozen=True)
+class AirflowSettings:
+    """Connections, pools and variables by name, each as Airflow's import commands take it."""
+
+    connections: Mapping[str, Mapping[str, Any]]
+    pools: Mapping[str, Mapping[str, Any]]
+    variables: Mapping[str, str]
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write `connections.json`, `pools.json` and `variables.json`, readable by the owner alone."""
+        contents = {"connections": self.connections, "pools": self.pools, "variables": self.variables}
+        return [_write_private(folder / f"{name}.json", json.dumps(each)) for name, each in contents.items()]
+
+
+def load(path: Path, environ: Mapping[str, str]) -> AirflowSettings:
+    """Read the file and fill in its placeholders.
+
+    Parameters
+    ----------
+    path
+        The YAML file.
+    environ
+        Values of the placeholders.
+
+    Raises
+    ------
+    SettingsError
+        If the file is absent, not of the format, or names a variable that is not set.
+    """
+    sections = _sections(path)
+    filled = _fill(sections, environ, path)
+    return AirflowSettings(
+        connections={_name(each, "conn_id", path): _connection(each, path) for each in filled["connections"]},
+        pools={_name(each, "pool_name", path): _pool(each, path) for each in filled["pools"]},
+        variables={_name(each, "variable_name", path): str(each["variable_value"]) for each in filled["variables"]},
+    )
+
+
+def _sections(path: Path) -> dict[str, list[dict[str, Any]]]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path} does not exist.", "restore it from the repository.") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path} is not YAML: {' '.join(str(error).split())}.", "mend that line.") from error
+    airflow = content.get("airflow") if isinstance(content, dict) else None
+    if not isinstance(airflow, dict):
+        raise SettingsError(f"{path} has no mapping `airflow` at its top.", "put `airflow:` over the sections.")
+    sections = {name: airflow.get(name) or [] for name in ("connections", "pools", "variables")}
+    for name, entries in sections.items():
+        if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+            raise SettingsError(f"{path}: `{name}` is not a list of mappings.", "begin each entry with a dash.")
+    return sections
+
+
+def _fill(value: Any, environ: Mapping[str, str], path: Path) -> Any:
+    """Replace the placeholders in all strings of a nested value."""
+    if isinstance(value, dict):
+        return {key: _fill(each, environ, path) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_fill(each, environ, path) for each in value]
+    if isinstance(value, str):
+        return _PLACEHOLDER.sub(lambda match: _lookup(match.group(1), environ, path), value)
+    return value
+
+
+def _lookup(name: str, environ: Mapping[str, str], path: Path) -> str:
+    if not environ.get(name):
+        raise SettingsError(f"{path} refers to ${{{name}}}, which is not set.", f"set {name} in the environment.")
+    return environ[name]
+
+
+def _name(entry: Mapping[str, Any], field: str, path: Path) -> str:
+    name = entry.get(field)
+    if not isinstance(name, str) or not name:
+        raise SettingsError(f"{path}: an entry has no `{field}`.", f"give it a `{field}`.")
+    return name
+
+
+def _connection(entry: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    _check_fields(entry, {"conn_id", *(f"conn_{field}" for field in _CONNECTION_FIELDS)}, path)
+    given = {field: entry[f"conn_{field}"] for field in _CONNECTION_FIELDS if entry.get(f"conn_{field}")}
+    if "port" in given:
+        given["port"] = _integer(given["port"], f"the port of the connection {entry['conn_id']}", path)
+    if "extra" in given:
+        given["extra"] = given["extra"] if isinstance(given["extra"], str) else json.dumps(given["extra"])
+    return {"conn_type": given.pop("type", "generic"), **given}
+
+
+def _pool(entry: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    _check_fields(entry, {"pool_name", "pool_slot", "pool_description"}, path)
+    slots = _integer(entry.get("pool_slot"), f"the slots of the pool {entry['pool_name']}", path)
+    return {"slots": slots, "description": str(entry.get("pool_description") or ""), "include_deferred": False}
+
+
+def _check_fields(entry: Mapping[str, Any], known: set[str], path: Path) -> None:
+    for field in entry:
+        if field not in known:
+            raise SettingsError(f"{path}: the field `{field}` is not known.", f"use one of {', '.join(sorted(known))}.")
+
+
+def _integer(value: object, what: str, path: Path) -> int:
+    try:
+        return int(str(value))
+    except ValueError as error:
+        raise SettingsError(f"{path}: {what} is {value!r}.", "make it a whole number.") from error
+
+
+def _write_private(path: Path, text: str) -> Path:
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+        stream.write(text)
+    return path
+
+
+def main() -> None:
+    """Write the files for Airflow's import commands into the folder named on the command line."""
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m include.airflow_settings FOLDER")
+    try:
+        load(FILE, os.environ).write(Path(sys.argv[1]))
+    except SettingsError as error:
+        raise SystemExit(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()

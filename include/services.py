@@ -1,0 +1,41 @@
+"""Calls of the pipeline to the services beside it: the API's reload and Airflow's own note of a run."""
+
+from __future__ import annotations
+
+import logging
+
+import httpx
+
+from include.accidents.errors import ModelError
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = httpx.Timeout(120, connect=5)  # a reload fetches and warms up the model before it answers
+
+
+def reload_model(url: str, key: str, model: str, version: str) -> dict[str, str]:
+    """Tell the API to load the newest version of a model; ModelError unless it then serves `version`."""
+    answer = httpx.post(f"{url}/api/v1/reload_model/{model}", headers={"X-Api-Key": key}, timeout=TIMEOUT)
+    if answer.status_code in (401, 403):
+        raise ModelError("The API refuses the key of connection 'api'.", "give both the same ACCIDENTS_API_KEY.")
+    if answer.status_code in (409, 422):
+        raise ModelError(f"The API did not load {model}: {answer.json().get('detail')}", "see the API's log.")
+    answer.raise_for_status()
+    told: dict[str, str] = answer.json()
+    if told.get("version") != version:
+        raise ModelError(
+            f"The API serves {model} version {told.get('version')}, but this run registered {version}.",
+            "see that the API and Airflow use the same MLflow; then clear this task.",
+        )
+    log.info("The API serves %s version %s (before: %s).", model, version, told.get("previous_version"))
+    return told
+
+
+def write_note(url: str, user: str, password: str, dag_id: str, run_id: str, note: str) -> None:
+    """Write the note of a DAG run (1,000 characters at most) by Airflow's REST API."""
+    with httpx.Client(base_url=url, timeout=30) as client:
+        token = client.post("/auth/token", json={"username": user, "password": password})
+        token.raise_for_status()
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
+        headers = {"Authorization": f"Bearer {token.json()['access_token']}"}
+        client.patch(path, json={"note": note}, headers=headers).raise_for_status()

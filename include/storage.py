@@ -1,0 +1,237 @@
+"""Where things are stored: buckets, immutable versions with manifests, and objects for people.
+
+The only module of `include` that imports Airflow. A version's files are written first and its manifest last, and
+a reader trusts only what a manifest names, by SHA-256: what was half written does not exist for anybody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from botocore.exceptions import ClientError
+
+from include.accidents import files
+from include.accidents.errors import InputError, StorageError
+from include.accidents.schema import Table
+
+log = logging.getLogger(__name__)
+
+RAW = "accidents-raw-csv"
+PREPROCESSED = "accidents-preprocessed-csv"
+TRAIN = "accidents-train-csv"
+MODELS = "accidents-models"
+BUCKETS = (RAW, PREPROCESSED, TRAIN, MODELS)
+MANIFEST = "manifest.json"
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One CSV in the raw bucket."""
+
+    key: str
+    sha256: str
+    sample: bool
+
+
+class Store:
+    """Reads and writes the pipeline's objects through an `S3Hook`."""
+
+    def __init__(self, aws_conn_id: str = "minio") -> None:
+        self.hook = S3Hook(aws_conn_id=aws_conn_id)
+
+    def create_buckets(self) -> None:
+        """Create the buckets that are absent; done once, by the first task, so that nothing races."""
+        for bucket in BUCKETS:
+            try:
+                self.hook.get_conn().create_bucket(Bucket=bucket)
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                    raise
+
+    # --- objects
+
+    def read(self, bucket: str, key: str) -> bytes:
+        """Return an object's content; StorageError when it is absent."""
+        try:
+            return bytes(self.hook.get_conn().get_object(Bucket=bucket, Key=key)["Body"].read())
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchBucket", "404"):
+                raise StorageError(
+                    f"s3://{bucket}/{key} does not exist.", "run the DAG from its first task."
+                ) from error
+            raise
+
+    def write(self, bucket: str, key: str, content: bytes) -> None:
+        """Write an object at once, replacing what is there."""
+        self.hook.load_bytes(content, key, bucket, replace=True)
+
+    def _read_json(self, bucket: str, key: str) -> dict[str, Any] | None:
+        try:
+            found = json.loads(self.read(bucket, key))
+        except StorageError:
+            return None
+        except ValueError as error:
+            raise StorageError(f"s3://{bucket}/{key} is not JSON.", "delete the object and run the DAG again.") from error
+        return found if isinstance(found, dict) else None
+
+    # --- versions
+
+    def manifest(self, bucket: str, version: str) -> Manifest | None:
+        """Return the manifest of a version, or None when the version was never completed."""
+        return self._read_json(bucket, f"versions/{version}/{MANIFEST}")
+
+    def read_version(self, bucket: str, version: str, name: str) -> bytes:
+        """Return a file of a version, once its SHA-256 was seen to be the manifest's."""
+        manifest = self.manifest(bucket, version)
+        key = f"versions/{version}/{name}"
+        if manifest is None or name not in manifest["files"]:
+            raise StorageError(f"s3://{bucket}/{key} was never completed.", "clear the task that writes it.")
+        content = self.read(bucket, key)
+        if _sha256(content) != manifest["files"][name]["sha256"]:
+            raise StorageError(
+                f"s3://{bucket}/{key} is not what its manifest says (SHA-256 differs).",
+                f"delete versions/{version}/{MANIFEST} from {bucket} and run the DAG again: it is then made anew.",
+            )
+        return content
+
+    def write_version(
+        self, bucket: str, version: str, contents: Mapping[str, bytes], facts: Mapping[str, Any]
+    ) -> Manifest:
+        """Write the files of a version, then its manifest: facts, and name, SHA-256 and size of each file."""
+        for name, content in contents.items():
+            self.write(bucket, f"versions/{version}/{name}", content)
+        manifest = {
+            "version": version,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            **facts,
+            "files": {n: {"sha256": _sha256(c), "size": len(c)} for n, c in contents.items()},
+        }
+        self.write(bucket, f"versions/{version}/{MANIFEST}", json.dumps(manifest, indent=1).encode())
+        return manifest
+
+    def publish(self, bucket: str, version: str, contents: Mapping[str, Callable[[], bytes]]) -> None:
+        """Write objects for people, unless they already show this version.
+
+        `contents` makes each object's content when it is needed. The mark of what is shown is written last.
+        """
+        for name, make in contents.items():
+            mark = f"versions/published/{name}.json"
+            if self._read_json(bucket, mark) == {"version": version} and self.hook.check_for_key(name, bucket):
+                continue
+            self.write(bucket, name, make())
+            self.write(bucket, mark, json.dumps({"version": version}).encode())
+
+    # --- raw files
+
+    def upload_raw(self, folder: Path, *, sample: bool) -> list[str]:
+        """Upload the CSVs of a folder that are not yet in the bucket with the same content.
+
+        The folder is checked as a whole first. A sample is not uploaded where real files are.
+
+        Returns
+        -------
+        Names of the files that were uploaded.
+        """
+        by_year = files.find(folder)
+        known = self._raw_index()
+        if sample and any(not f["sample"] for f in known.values()):
+            log.warning("Real files are in %s: the sample of %s is left out.", RAW, folder)
+            return []
+        uploaded = []
+        for path in sorted(path for tables in by_year.values() for path in tables.values()):
+            digest = _sha256_of_file(path)
+            if known.get(path.name, {}).get("sha256") == digest:
+                continue
+            log.info("Uploading %s (%.1f MB).", path.name, path.stat().st_size / 1e6)
+            self.hook.load_file(path, path.name, RAW, replace=True)
+            uploaded.append(path.name)
+            known[path.name] = {**self._stat(path.name), "sha256": digest, "sample": sample}
+            self._write_raw_index(known)
+        return uploaded
+
+    def raw_years(self) -> dict[int, dict[Table, RawFile]]:
+        """Return the files of each year in the raw bucket, which is the truth; the sample only where it is alone.
+
+        Raises
+        ------
+        InputError
+            For an unknown name, two files for one table, or a year with a file missing.
+        """
+        index = self._raw_index()
+        real = {name for name, facts in index.items() if not facts["sample"]}
+        years: dict[int, dict[Table, RawFile]] = {}
+        for name in sorted(real or index):
+            recognised = files.recognise(name)
+            if recognised is None:
+                raise InputError(
+                    f"s3://{RAW}/{name}: the name is not that of a BAAC file.",
+                    "rename it like usagers-2021.csv, or delete it from the bucket.",
+                )
+            table, year = recognised
+            if table in years.setdefault(year, {}):
+                raise InputError(
+                    f"s3://{RAW}: {years[year][table].key} and {name} are both '{table}' of {year}.",
+                    "delete one of them from the bucket.",
+                )
+            years[year][table] = RawFile(name, index[name]["sha256"], index[name]["sample"])
+        for year, tables in years.items():
+            missing = [str(table) for table in Table if table not in tables]
+            if missing:
+                raise InputError(
+                    f"s3://{RAW}: year {year} has no file {', '.join(missing)}.",
+                    "add the missing file, or delete the others of that year.",
+                )
+        return dict(sorted(years.items()))
+
+    def read_raw(self, file: RawFile) -> bytes:
+        """Return a raw file, once its SHA-256 was seen to be the one that the run started from."""
+        content = self.read(RAW, file.key)
+        if _sha256(content) != file.sha256:
+            raise StorageError(f"s3://{RAW}/{file.key} changed since the run started.", "trigger the DAG again.")
+        return content
+
+    def _raw_index(self) -> dict[str, dict[str, Any]]:
+        """Return size, ETag, SHA-256 and origin of each raw file; what came another way is read and hashed."""
+        stored = (self._read_json(RAW, MANIFEST) or {}).get("files", {})
+        index: dict[str, dict[str, Any]] = {}
+        for name, stat in self._raw_objects():
+            facts = stored.get(name, {})
+            if {key: facts.get(key) for key in stat} != stat:
+                facts = {**stat, "sha256": _sha256(self.read(RAW, name)), "sample": False}
+            index[name] = facts
+        if index != stored:
+            self._write_raw_index(index)
+        return index
+
+    def _raw_objects(self) -> Iterable[tuple[str, dict[str, Any]]]:
+        pages = self.hook.get_conn().get_paginator("list_objects_v2").paginate(Bucket=RAW)
+        for page in pages:
+            for entry in page.get("Contents", []):
+                if entry["Key"].lower().endswith((".csv", ".csv.gz")):
+                    yield entry["Key"], {"size": entry["Size"], "etag": entry["ETag"].strip('"')}
+
+    def _stat(self, key: str) -> dict[str, Any]:
+        head = self.hook.get_conn().head_object(Bucket=RAW, Key=key)
+        return {"size": head["ContentLength"], "etag": head["ETag"].strip('"')}
+
+    def _write_raw_index(self, index: Mapping[str, Any]) -> None:
+        self.write(RAW, MANIFEST, json.dumps({"files": dict(index)}, indent=1).encode())
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _sha256_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
