@@ -1,7 +1,7 @@
 """A generated stand-in for the official files, for a machine without a network and for tests.
 
-The accidents come from `simulate`; here they are written as the publisher writes a year of that vintage: names,
-separator, encoding, columns, and the quirks that a reader has to cope with.
+The accidents come from `simulate`; here they are written as the publisher writes a year of that vintage: file
+names, separator, encoding, columns, and the quirks that a reader has to cope with.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -36,12 +36,22 @@ FIRST_MODERN_YEAR: Final = 2019
 _ACCIDENTS_A_YEAR: Final = 10**8  # the publisher's own numbering: 202100000001 is the first accident of 2021
 _NO_BREAK_SPACE: Final = "\u00a0"
 _STREETS: Final = (
-    "Rue des Érables", "Avenue de la République", "Route départementale", "Boulevard Pasteur", "Place du Marché",
-    "Chemin du Moulin", "Allée des Tilleuls", "N/A", " Rond-point de l'Europe", "RN 20",
-)  # fmt: skip
+    "Rue des Érables",
+    "Avenue de la République",
+    "Route départementale",
+    "Boulevard Pasteur",
+    "Place du Marché",
+    "Chemin du Moulin",
+    "Allée des Tilleuls",
+    "N/A",
+    " Rond-point de l'Europe",
+    "RN 20",
+)
 _ROAD_LETTERS: Final = ("N/A",) * 88 + ("D",) * 7 + ("A", "A", "N", "C", "E")
 
-Text = pa.Array
+Text: TypeAlias = pa.Array
+"""The cells of a column, as strings."""
+
 Formatted = dict[str, Text]
 
 
@@ -334,8 +344,8 @@ def _actions(values: Values) -> Text:
 # --- to 2018
 
 # What later vintages tell apart, as the files said it then. Equipment: see `_old_equipment`.
-_OLD_CATV: Final[Mapping[int, int]] = {80: 1, 50: 99, 60: 99, 41: 30, 42: 32, 43: 34}
-_CATV_OF_2005: Final[Mapping[int, int]] = {34: 4, 33: 5, 38: 18, 40: 19}
+_OLD_CATV: Final = {80: 1, 50: 99, 60: 99, 41: 30, 42: 32, 43: 34}
+_CATV_OF_2005: Final = {34: 4, 33: 5, 38: 18, 40: 19}
 _GPS: Final[Mapping[str, str]] = {"971": "A", "972": "A", "973": "G", "974": "R", "976": "Y"}
 
 
@@ -420,7 +430,7 @@ def _old_widths(values: Values) -> Text:
 
 def _old_vehicles(rng: np.random.Generator, year: int, values: Columns) -> Formatted:
     table = Table.VEHICULES
-    renamed = dict(_OLD_CATV) | (_CATV_OF_2005 if year == 2005 else {})
+    renamed = _OLD_CATV | (_CATV_OF_2005 if year == 2005 else {})
     known = values | {"catv": _renamed(values["catv"], renamed), "senc": _renamed(values["senc"], {3: 0})}
     return {
         "Num_Acc": _accident_numbers(year, values["num_acc"]),
@@ -472,7 +482,7 @@ def _old_equipment(values: Columns) -> Text:
     None at all reads as a belt that was not used, what cannot be determined as a belt of unknown use, and
     everything that only riders wear as a helmet.
     """
-    said: dict[int, Any] = {0: "12", 8: "13", 5: "21", 6: "21", 7: "21"}
+    said = {0: "12", 8: "13", 5: "21", 6: "21", 7: "21"}
     said |= {code: f"{code}1" for code in OLD_EQUIPMENT}
     cells = np.array([said.get(code, "") for code in range(-1, 10)], dtype=object)[values["secu1"] + 1]
     return _blank(pa.array(cells, pa.string()), values["catu"] == 3, "")

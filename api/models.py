@@ -1,0 +1,126 @@
+"""The models that are served: loaded from the registry, verified, swapped at once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mlflow import MlflowClient
+
+from api.settings import ApiSettings
+from include.accidents import features, registry
+from include.accidents.errors import ModelError
+from include.accidents.registry import LoadedModel
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model in service."""
+
+    model: LoadedModel
+    since: datetime
+
+
+class Models:
+    """Models by name. The registry is the truth; reading never waits for loading."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._client = MlflowClient(settings.mlflow_tracking_uri)
+        self._key = settings.signing_key.get_secret_value().encode()
+        self._poll_seconds = settings.registry_poll_seconds
+        self._served: dict[str, Served] = {}
+        self._refused: dict[str, str] = {}
+        self._loading = threading.Lock()
+        self._stop = threading.Event()
+        self._follower = threading.Thread(target=self._follow, name="registry", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow the registry in the background."""
+        self._follower.start()
+
+    def stop(self) -> None:
+        """Stop following."""
+        self._stop.set()
+        self._follower.join(timeout=5)
+
+    def all(self) -> Mapping[str, Served]:
+        """Return what is served now."""
+        return dict(self._served)
+
+    def get(self, name: str) -> LoadedModel | None:
+        """Return one model, or None when it is not loaded."""
+        served = self._served.get(name)
+        return served.model if served else None
+
+    def reload(self, name: str) -> tuple[str | None, str]:
+        """Load the version that the registry names now.
+
+        Returns
+        -------
+        The version served before (None if there was none), and the one served now.
+
+        Raises
+        ------
+        ModelError
+            When there is no such model, or it may not be used; what was served goes on being served.
+        """
+        with self._loading:
+            version = registry.newest(self._client, name)
+            if version is None:
+                raise ModelError(f"The registry holds no model {name}.", "run the pipeline first.")
+            return self._load(name, version)
+
+    def _load(self, name: str, version: str) -> tuple[str | None, str]:
+        before = self._served.get(name)
+        previous = before.model.version if before else None
+        if previous == version:
+            return previous, version
+        loaded = registry.load(self._client, name, version, self._key, features.version())
+        _warm_up(loaded)
+        self._served[name] = Served(loaded, datetime.now(UTC))  # one assignment: the swap
+        self._refused.pop(name, None)
+        log.info("Serving %s version %s (before: %s).", name, version, previous)
+        return previous, version
+
+    def _follow(self) -> None:
+        while True:
+            try:
+                self._catch_up()
+            except Exception as error:  # the registry may be away for a while; what is loaded stays
+                log.warning("The registry cannot be read (%s: %s).", type(error).__name__, error)
+            if self._stop.wait(self._poll_seconds):
+                return
+
+    def _catch_up(self) -> None:
+        for found in self._client.search_registered_models():
+            with self._loading:
+                version = registry.newest(self._client, found.name)
+                if version is None or self._refused.get(found.name) == version:
+                    continue
+                try:
+                    self._load(found.name, version)
+                except ModelError as error:
+                    self._refused[found.name] = version
+                    log.error("%s version %s is refused: %s", found.name, version, error)
+
+
+def _warm_up(loaded: LoadedModel) -> None:
+    """Predict once, so that a model that cannot predict is never served."""
+    import numpy as np
+
+    from include.accidents.evaluate import probabilities
+
+    try:
+        probabilities(loaded.estimator, np.zeros((1, len(features.NAMES)), dtype=np.float32))
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{loaded.name} version {loaded.version} cannot predict ({type(error).__name__}: {error}).",
+            "train it again with this installation's libraries.",
+        ) from error
