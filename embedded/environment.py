@@ -140,6 +140,8 @@ def settings_file(env: Mapping[str, str], settings: Settings) -> dict[str, str]:
     return dict(env) | {
         "ACCIDENTS_API_HOST": HOST,
         "ACCIDENTS_API_PORT": str(settings.ports["api"]),
+        "AIRFLOW_HOST": HOST,
+        "AIRFLOW_PORT": str(settings.ports["airflow"]),
         "MLFLOW_HOST": HOST,
         "MLFLOW_PORT": str(settings.ports["mlflow"]),
         "ACCIDENTS_MODEL_SLOTS": str(cores()),

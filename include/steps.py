@@ -174,6 +174,7 @@ def load_catalogue(store: Store, path: Path, wanted: Sequence[str] | None) -> tu
 
 def search_params(store: Store, model: str, data: Json, catalogue_version: str, *, force: bool) -> Json:
     """Search the model's grid on train_test."""
+    search.limit_threads()
     checked = _catalogue(store, catalogue_version)
     spec = checked.model(model)
     version = f"{model}-{_model_digest(spec, checked, data)}"
@@ -193,6 +194,7 @@ def search_params(store: Store, model: str, data: Json, catalogue_version: str, 
 
 def train_model(store: Store, found: Json, *, force: bool) -> Json:
     """Fit the model with its best parameters; store it as skops for services and as pickle for people."""
+    search.limit_threads()
     model, version, data = found["model"], found["version"], found["data"]
     file = f"{model}_model.skops"
     if force or store.manifest(MODELS, version) is None:
@@ -215,6 +217,7 @@ def train_model(store: Store, found: Json, *, force: bool) -> Json:
 
 def log_model(store: Store, client: MlflowClient, found: Json, dag_run_id: str, key: bytes, *, force: bool) -> Json:
     """Cross-validate and test the model; log it as an MLflow run and register it, signed."""
+    search.limit_threads()
     model, version, data = found["model"], found["version"], found["data"]
     checked = _catalogue(store, found["catalogue"])
     spec = checked.model(model)

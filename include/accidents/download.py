@@ -37,7 +37,6 @@ Progress = Callable[[str, int, int | None], None]
 
 _ATTEMPTS: Final = 5
 _BACKOFF: Final = 0.5  # seconds before the second attempt; doubled before each further one
-_CHUNK: Final = 1 << 16
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _DIGESTS: Final = frozenset({"md5", "sha1", "sha256", "sha512"})
 _LATER: Final = "try again later, or put the files into the folder by hand."
@@ -339,7 +338,8 @@ def _append(
     """Write a response's body after what is there, or over it where the server sends the whole again."""
     with part.path.open("ab" if resumed else "wb") as file:
         size = file.tell()
-        for chunk in response.iter_bytes(_CHUNK):
+        # Whatever arrives is written at once: chunks of a size of their own would be lost half full at a cut.
+        for chunk in response.iter_bytes():
             size += len(chunk)
             if size > MAX_BYTES:
                 part.discard()
@@ -388,12 +388,13 @@ def _persistently(call: Callable[[], T], address: str, advance: Callable[[], int
         except (httpx.TransportError, _TransientError) as error:
             reached = advance()
             failures, furthest = (1, reached) if reached > furthest else (failures + 1, furthest)
+            reason = str(error) or type(error).__name__
             if failures >= _ATTEMPTS:
                 raise DownloadError(
-                    f"{address} could not be fetched in {_ATTEMPTS} attempts: {str(error) or error!r}.",
+                    f"{address} could not be fetched in {_ATTEMPTS} attempts: {reason}.",
                     f"check the network and {_LATER}",
                 ) from error
-            log.warning("%s: %r; trying again", address, error)
+            log.warning("%s: %s; trying again", address, reason)
             time.sleep(_BACKOFF * 2 ** (failures - 1))
 
 

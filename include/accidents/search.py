@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,18 @@ log = logging.getLogger(__name__)
 
 # One thread a model: the models of a run train side by side, and the pool `models` has a slot a core.
 THREADS = 1
+
+
+def limit_threads() -> None:
+    """Let this process compute on `THREADS` cores, whatever libraries it has loaded or will load.
+
+    Two models that each take every core are many times slower than two that take one each.
+    """
+    from threadpoolctl import threadpool_limits
+
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = str(THREADS)
+    threadpool_limits(THREADS)
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,6 @@ class Found:
 def search(spec: ModelSpec, defaults: Defaults, data: Dataset) -> Found:
     """Try every combination of the grid on folds of whole accidents."""
     from sklearn.model_selection import GridSearchCV
-    from threadpoolctl import threadpool_limits
 
     values = catalogue.grid(spec)
     n_candidates = int(np.prod([len(v) for v in values.values()], dtype=np.int64))
@@ -55,10 +67,9 @@ def search(spec: ModelSpec, defaults: Defaults, data: Dataset) -> Found:
         for train, test in split.folds(data.y, data.accident, n_splits=defaults.search_folds, seed=defaults.seed)
     ]
     log.info("Trying %d candidates on %d folds.", n_candidates, len(parts))
-    with threadpool_limits(THREADS):
-        searched = GridSearchCV(
-            estimator(spec, defaults), values, scoring=defaults.scoring, cv=parts, refit=False, error_score="raise"
-        ).fit(data.x, data.y)
+    searched = GridSearchCV(
+        estimator(spec, defaults), values, scoring=defaults.scoring, cv=parts, refit=False, error_score="raise"
+    ).fit(data.x, data.y)
     results = searched.cv_results_
     candidates = [
         {
@@ -82,11 +93,8 @@ def estimator(spec: ModelSpec, defaults: Defaults, choice: Mapping[str, int] | N
 
 def train(spec: ModelSpec, defaults: Defaults, choice: Mapping[str, int], data: Dataset) -> Any:
     """Fit the model on train_test (at most `max_rows` people, whole accidents)."""
-    from threadpoolctl import threadpool_limits
-
     rows = split.sample_accidents(np.arange(len(data.y)), data.accident, data.y, spec.max_rows, defaults.seed)
-    with threadpool_limits(THREADS):
-        return estimator(spec, defaults, choice).fit(data.x[rows], data.y[rows])
+    return estimator(spec, defaults, choice).fit(data.x[rows], data.y[rows])
 
 
 def pickled(fitted: Any) -> bytes:
