@@ -9,7 +9,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-TITLES = {401: "Unauthorized", 404: "Not found", 405: "Method not allowed", 409: "Model not loaded", 413: "Too large"}
+TITLES = {
+    401: "Unauthorized",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Model not loaded",
+    413: "Too large",
+}
 
 
 def install(app: FastAPI) -> None:
@@ -36,4 +42,7 @@ def problem(
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location[1:]).lstrip(".") or "body"
+    return (
+        "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location[1:]).lstrip(".")
+        or "body"
+    )

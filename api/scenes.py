@@ -25,7 +25,9 @@ class Strict(BaseModel):
 
 def _code_reader(column: Column) -> Callable[[Any], Any]:
     by_label = {
-        text.casefold(): code for code, label in column.codes.items() for text in (label.fr, label.en, str(code))
+        text.casefold(): code
+        for code, label in column.codes.items()
+        for text in (label.fr, label.en, str(code))
     }
 
     def read(value: Any) -> Any:
@@ -47,9 +49,15 @@ def _code_reader(column: Column) -> Callable[[Any], Any]:
 def _department(value: Any) -> Any:
     if value is None:
         return None
-    number = department_number(str(value)) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
+    number = (
+        department_number(str(value))
+        if isinstance(value, (int, str)) and not isinstance(value, bool)
+        else None
+    )
     if number is None:
-        raise ValueError(f"{value!r:.60} is not a department; give its INSEE code, for instance 59, 2A or 971")
+        raise ValueError(
+            f"{value!r:.60} is not a department; give its INSEE code, for instance 59, 2A or 971"
+        )
     return number
 
 
@@ -65,12 +73,16 @@ def _time_of_day(value: Any) -> Any:
 def _field(column: Column) -> Any:
     about = f"{column.label.en} ({column.label.fr})"
     if column.name == "dep":
-        kind: Any = Annotated[int | None, BeforeValidator(_department, json_schema_input_type=str | int | None)]
+        kind: Any = Annotated[
+            int | None, BeforeValidator(_department, json_schema_input_type=str | int | None)
+        ]
     elif column.name == "hrmn":
         kind = Annotated[int | None, BeforeValidator(_time_of_day, json_schema_input_type=str | None)]
     elif column.kind is Kind.CODE:
         about += ": " + "; ".join(f"{code} {label.en}" for code, label in column.codes.items())
-        kind = Annotated[int | None, BeforeValidator(_code_reader(column), json_schema_input_type=int | str | None)]
+        kind = Annotated[
+            int | None, BeforeValidator(_code_reader(column), json_schema_input_type=int | str | None)
+        ]
     else:
         kind = Annotated[float | None, Field(ge=column.low, le=column.high)]
     return (kind, Field(default=None, description=about))
@@ -143,7 +155,9 @@ def to_tables(scenes: Sequence[Scene]) -> Scenes:
     people = [(i, person) for i, scene in enumerate(scenes) for person in scene.people]
     return Scenes(
         accidents=_frame(Accident, [scene.accident for scene in scenes]),
-        vehicles=_frame(Vehicle, [v for _, v in vehicles]).assign(accident=_positions([i for i, _ in vehicles])),
+        vehicles=_frame(Vehicle, [v for _, v in vehicles]).assign(
+            accident=_positions([i for i, _ in vehicles])
+        ),
         people=_frame(Person, [p for _, p in people]).assign(
             accident=_positions([i for i, _ in people]),
             vehicle=_positions([at.get((i, p.vehicle), -1) for i, p in people]),

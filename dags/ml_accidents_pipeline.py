@@ -39,7 +39,11 @@ PARAMS = {
         description="Where the raw files lie on the machine that runs the tasks; empty: the installation's folder.",
     ),
     "years": Param(
-        None, type=["null", "array"], items={"type": "integer"}, title="Years", description="Empty: every year found."
+        None,
+        type=["null", "array"],
+        items={"type": "integer"},
+        title="Years",
+        description="Empty: every year found.",
     ),
     "models": Param(
         None,
@@ -49,13 +53,18 @@ PARAMS = {
         description="Names from the catalogue (include/models.json); empty: all of them.",
     ),
     "force": Param(
-        False, type="boolean", title="Make everything anew", description="Do not use results of earlier runs again."
+        False,
+        type="boolean",
+        title="Make everything anew",
+        description="Do not use results of earlier runs again.",
     ),
 }
 
 # Bad input stays bad: only what may pass (network, services) is tried again.
 RETRIES = ExceptionRetryPolicy(
-    rules=[RetryRule(exception=[AccidentsError, ValueError, TypeError, ArithmeticError], action=RetryAction.FAIL)]
+    rules=[
+        RetryRule(exception=[AccidentsError, ValueError, TypeError, ArithmeticError], action=RetryAction.FAIL)
+    ]
 )
 
 
@@ -83,7 +92,9 @@ def _instance_of(model: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        context["ti"].xcom_push("failure", {"model": model, "reason": f"{type(error).__name__}: {error}"[:500]})
+        context["ti"].xcom_push(
+            "failure", {"model": model, "reason": f"{type(error).__name__}: {error}"[:500]}
+        )
         raise
 
 
@@ -220,7 +231,9 @@ def _write_note(run_id: str, note: str) -> None:
 
     login = BaseHook.get_connection("airflow_api")
     try:
-        services.write_note(_url("airflow_api"), login.login or "", login.password or "", DAG_ID, run_id, note)
+        services.write_note(
+            _url("airflow_api"), login.login or "", login.password or "", DAG_ID, run_id, note
+        )
     except httpx.HTTPError as error:
         logging.getLogger(__name__).warning("The run's note could not be written: %s", error)
 

@@ -40,9 +40,10 @@ def _console() -> Iterator[Console]:
             console.print(line, style="dim", markup=False, highlight=False)
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
-    except httpx.TransportError as error:
+    except httpx.HTTPError as error:
         console.print(
-            f"A service does not answer ({error}). To mend it: look at `make status`, then `make up`.", style="red"
+            f"A service does not answer ({error}). To mend it: look at `make status`, then `make up`.",
+            style="red",
         )
         raise typer.Exit(1) from error
 
@@ -58,7 +59,9 @@ def up() -> None:
     with _console() as console:
         running = _stack()
         running.up(console)
-        console.print(demonstration.addresses(running.env, running.settings.env_file))
+        console.print(
+            demonstration.addresses(running.env, running.settings.env_file), highlight=False, soft_wrap=True
+        )
 
 
 @app.command()
@@ -90,7 +93,9 @@ def status() -> None:
 
 @app.command()
 def logs(
-    service: Annotated[str | None, typer.Argument(help="One service; otherwise all, a few lines each.")] = None,
+    service: Annotated[
+        str | None, typer.Argument(help="One service; otherwise all, a few lines each.")
+    ] = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many lines.")] = 50,
 ) -> None:
     """Show the end of the services' logs."""
@@ -98,7 +103,9 @@ def logs(
         folder = settings.load().logs
         known = sorted(path.stem for path in folder.glob("*.log"))
         if service and service not in known:
-            raise SettingsError(f"There is no log of {service!r}.", f"name one of {', '.join(known) or 'none yet'}.")
+            raise SettingsError(
+                f"There is no log of {service!r}.", f"name one of {', '.join(known) or 'none yet'}."
+            )
         for name in [service] if service else known:
             path = folder / f"{name}.log"
             console.rule(str(path), align="left")
@@ -133,7 +140,9 @@ def demo(
         succeeded = follow(running.airflow, run_id, console)
         if succeeded:
             demonstration.show_results(running.env, run_id, console)
-        console.print(demonstration.addresses(running.env, running.settings.env_file))
+        console.print(
+            demonstration.addresses(running.env, running.settings.env_file), highlight=False, soft_wrap=True
+        )
         if not succeeded:
             raise typer.Exit(1)
 
@@ -147,9 +156,13 @@ def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise SettingsError(f"--conf is not JSON: {error}.", 'write it as in \'{"raw_dir": "/data"}\'.') from error
+        raise SettingsError(
+            f"--conf is not JSON: {error}.", 'write it as in \'{"raw_dir": "/data"}\'.'
+        ) from error
     if not isinstance(value, dict):
-        raise SettingsError(f"--conf is {text}, not a JSON object.", 'write it as in \'{"raw_dir": "/data"}\'.')
+        raise SettingsError(
+            f"--conf is {text}, not a JSON object.", 'write it as in \'{"raw_dir": "/data"}\'.'
+        )
     return value
 
 

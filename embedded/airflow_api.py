@@ -1,4 +1,4 @@
-"""Airflow's REST API, as far as the commands need it. Works with any Airflow 3 whose address and login are given."""
+"""Airflow's REST API, as far as the commands need it, for any Airflow 3 whose address and login are given."""
 
 from __future__ import annotations
 
@@ -89,7 +89,11 @@ class Airflow:
     def dag(self) -> dict[str, Any] | None:
         """Describe the DAG; None while Airflow does not know it."""
         response = self._request("GET", f"/api/v2/dags/{DAG_ID}")
-        return None if response.status_code == httpx.codes.NOT_FOUND else cast(dict[str, Any], _checked(response).json())
+        return (
+            None
+            if response.status_code == httpx.codes.NOT_FOUND
+            else cast(dict[str, Any], _checked(response).json())
+        )
 
     def graph(self) -> Graph:
         """Read the order of the DAG's tasks."""
@@ -116,7 +120,8 @@ class Airflow:
         found: list[TaskInstance] = []
         while True:
             page = self._get(
-                f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances", params={"limit": PAGE, "offset": len(found)}
+                f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances",
+                params={"limit": PAGE, "offset": len(found)},
             )
             found += [_task_instance(each) for each in page["task_instances"]]
             if len(found) >= page["total_entries"] or not page["task_instances"]:
@@ -124,7 +129,8 @@ class Airflow:
 
     def log(self, run_id: str, instance: TaskInstance) -> list[dict[str, Any]]:
         """Read the log of the last try of an instance, an entry a message."""
-        path = f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/{instance.task_id}/logs/{instance.try_number}"
+        tasks = f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances"
+        path = f"{tasks}/{instance.task_id}/logs/{instance.try_number}"
         params = {"map_index": instance.map_index, "full_content": True}
         content = self._get(path, params=params)["content"]
         return [each if isinstance(each, dict) else {"event": str(each)} for each in content]
@@ -133,7 +139,9 @@ class Airflow:
         action = {"action": "create", "entities": entities, "action_on_existence": "overwrite"}
         answer = _checked(self._request("PATCH", f"/api/v2/{kind}", json={"actions": [action]})).json()
         if errors := (answer.get("create") or {}).get("errors"):
-            raise AirflowError(f"Airflow refuses {kind}: {errors[0].get('error', errors[0])}.", "mend airflow_settings.yaml.")
+            raise AirflowError(
+                f"Airflow refuses {kind}: {errors[0].get('error', errors[0])}.", "mend airflow_settings.yaml."
+            )
 
     def _get(self, path: str, params: Mapping[str, str | int] | None = None) -> dict[str, Any]:
         return cast(dict[str, Any], _checked(self._request("GET", path, params=params)).json())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import httpx
 from rich.bar import Bar
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -19,18 +20,35 @@ from include.accidents.errors import SettingsError
 
 EXPERIMENT: Final = "Gravite_Accidents"
 BEST: Final = "BestModel"
+
+#: Stands in a folder while files are fetched into it: what lies there may not be all yet.
+UNFINISHED: Final = ".unfinished"
 METRICS: Final = ("cv_f1_weighted", "cv_accuracy", "test_f1_weighted", "test_f1_macro", "selection_score")
 
-#: At dusk on a main road, a car turns into a motorcycle's path.
 SCENE: Final[Mapping[str, Any]] = {
-    "accident": {"dep": "59", "agg": 1, "lum": 2, "atm": 1, "catr": 3, "vma": 80, "col": 3, "mois": 10, "hrmn": "18:45"},
-    "vehicles": [{"id": "A", "catv": 7, "choc": 1, "manv": 15}, {"id": "B", "catv": 33, "choc": 1, "manv": 1}],
+    "accident": {
+        "dep": "59",
+        "mois": 10,
+        "hrmn": "18:45",
+        "agg": 1,
+        "lum": 2,
+        "catr": 3,
+        "vma": 80,
+        "col": 3,
+    },
+    "vehicles": [
+        {"id": "A", "catv": 7, "choc": 1, "manv": 15},
+        {"id": "B", "catv": 33, "choc": 1, "manv": 1},
+    ],
     "people": [
         {"vehicle": "A", "catu": 1, "sexe": 2, "an_nais": 1980, "secu1": 1},
         {"vehicle": "B", "catu": 1, "sexe": 1, "an_nais": 1996, "secu1": 2},
     ],
 }
-SCENE_IN_WORDS: Final = "Département 59, 18:45 in October, dusk, 80 km/h: a car (A) turns into the way of a motorcycle (B)."
+SCENE_IN_WORDS: Final = (
+    "The scene: département 59, October, 18:45, dusk, a main road (80 km/h); "
+    "a car (A) turns left into the side of a large motorcycle (B)."
+)
 
 
 def find_input(given: Path | None, settings: Settings, console: Console) -> Path:
@@ -44,18 +62,27 @@ def find_input(given: Path | None, settings: Settings, console: Console) -> Path
         If the official files can be reached but not fetched.
     """
     folder = (given or ROOT / settings.raw_dir).absolute()
-    if has_csv(folder):
+    unfinished = folder / UNFINISHED
+    if has_csv(folder) and not unfinished.exists():
         return folder
     if given:
-        raise SettingsError(f"{given} holds no CSV file (plain or .gz).", "name the folder that holds them: RAW=folder.")
+        raise SettingsError(
+            f"{given} holds no CSV file (plain or .gz).", "name the folder that holds them: RAW=folder."
+        )
     url = os.environ.get("ACCIDENTS_CATALOGUE_URL") or download.CATALOGUE_URL
     if download.reachable(url):
-        console.print(f"Fetching the official files of the two latest years from {url} into {folder}.", highlight=False)
+        console.print(
+            f"Fetching the official files of the two latest years from {url} into {folder}.", highlight=False
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished.touch()
         fetch(folder, url, console)
+        unfinished.unlink()
         return folder
     generated = settings.folder / "sample"
     console.print(
-        f"[yellow]{url} cannot be reached: the demo runs on a GENERATED sample ({generated}), not on real accidents.[/]",
+        f"[yellow]{url} cannot be reached: this demo runs on a GENERATED sample, not on real accidents "
+        f"({generated}).[/]",
         highlight=False,
         soft_wrap=True,
     )
@@ -66,7 +93,9 @@ def find_input(given: Path | None, settings: Settings, console: Console) -> Path
 
 def has_csv(folder: Path) -> bool:
     """Whether a folder holds a CSV file, plain or compressed."""
-    return folder.is_dir() and any(each.name.lower().endswith((".csv", ".csv.gz")) for each in folder.iterdir())
+    return folder.is_dir() and any(
+        each.name.lower().endswith((".csv", ".csv.gz")) for each in folder.iterdir()
+    )
 
 
 def fetch(folder: Path, url: str, console: Console) -> None:
@@ -92,37 +121,38 @@ def show_results(env: Mapping[str, str], run_id: str, console: Console) -> None:
 def leaderboard(url: str, run_id: str) -> Table:
     """Compare the models that MLflow holds of a run of the DAG; `►` marks the one in production."""
     with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
-        runs, (champion, version) = _runs(client, run_id), _production(client)
-    table = Table(title=f"Models of {run_id}", title_justify="left")
+        runs, production = _runs(client, run_id), _production(client)
+    table = Table(title=f"Models of {run_id}", title_justify="left", caption=_caption(runs, production))
     for name in ("", "model", *METRICS):
         table.add_column(name, justify="right" if name in METRICS else "left")
-    for name, metrics in sorted(runs.items(), key=lambda each: -each[1].get("selection_score", 0)):
-        mark = "[green]►[/]" if name == champion else ""
-        table.add_row(mark, name, *(f"{metrics[each]:.4f}" if each in metrics else "–" for each in METRICS))
-    table.caption = f"► in production: {champion}, version {version} of {BEST}" if champion else "none in production"
+    for run in sorted(runs, key=lambda each: -each.metrics.get("selection_score", 0)):
+        mark = "[green]►[/]" if production and run.run_id == production["run_id"] else ""
+        table.add_row(mark, run.model, *(_number(run.metrics.get(each)) for each in METRICS))
     return table
 
 
-def prediction(url: str) -> RenderableType:
+def prediction(url: str) -> Table:
     """Ask the API how badly each person of the example is hurt."""
     response = httpx.post(f"{url}/api/v1/predict", json=SCENE, timeout=30, trust_env=False)
     response.raise_for_status()
-    return prediction_table(response.json()["predictions"])
+    return prediction_table(response.json()["scenes"][0]["people"])
 
 
-def prediction_table(people: list[dict[str, Any]]) -> RenderableType:
+def prediction_table(people: Sequence[Mapping[str, Any]]) -> Table:
     """Draw a bar for each class of each person.
 
     Parameters
     ----------
     people
-        In the order of the scene: each with `probabilities`, a share by class name.
+        The API's answer: each with `vehicle` and `probabilities`, a share by class name.
     """
-    table = Table(title="One prediction of the API", title_justify="left", caption=SCENE_IN_WORDS, caption_justify="left")
-    for name in ("person", "will be", "probability", ""):
-        table.add_column(name, justify="right" if name == "probability" else "left")
-    for person, answer in zip(SCENE["people"], people, strict=True):
-        shares = sorted(answer["probabilities"].items(), key=lambda each: -each[1])
+    table = Table(
+        title="A prediction of the API", title_justify="left", caption=SCENE_IN_WORDS, caption_justify="left"
+    )
+    for name in ("person", "outcome", "share", ""):
+        table.add_column(name, justify="right" if name == "share" else "left")
+    for person in people:
+        shares = sorted(person["probabilities"].items(), key=lambda each: -each[1])
         for position, (name, share) in enumerate(shares):
             who = f"in vehicle {person['vehicle']}" if position == 0 else ""
             table.add_row(who, name, f"{share:.0%}", Bar(size=1, begin=0, end=share, width=30))
@@ -130,39 +160,66 @@ def prediction_table(people: list[dict[str, Any]]) -> RenderableType:
     return table
 
 
-def addresses(env: Mapping[str, str], env_file: Path) -> RenderableType:
+def addresses(env: Mapping[str, str], env_file: Path) -> str:
     """List where to look, and with which login."""
-    table = Table.grid(padding=(0, 2))
-    table.add_row("Airflow", env["AIRFLOW_URL"], f"user {env['AIRFLOW_USER']}, password {env['AIRFLOW_PASSWORD']}")
-    table.add_row("MLflow", env["MLFLOW_TRACKING_URI"], "")
-    table.add_row("API", env["ACCIDENTS_API_URL"], "try it at /docs")
-    table.add_row("S3", env["AWS_ENDPOINT_URL"], f"keys, like all of these, in {env_file}")
-    return Group("", table)
+    return f"""
+Airflow  {env["AIRFLOW_URL"]}  user {env["AIRFLOW_USER"]}, password {env["AIRFLOW_PASSWORD"]}
+MLflow   {env["MLFLOW_TRACKING_URI"]}
+API      {env["ACCIDENTS_API_URL"]}  (try it at /docs)
+S3       {env["AWS_ENDPOINT_URL"]}  (keys, and all of this for programs: {env_file})"""
 
 
-def _runs(client: httpx.Client, run_id: str) -> dict[str, dict[str, float]]:
-    """Read the metrics of each model that a run of the DAG has logged."""
+@dataclass(frozen=True)
+class LoggedModel:
+    """A model as a run of the DAG left it in MLflow."""
+
+    run_id: str
+    model: str
+    metrics: Mapping[str, float]
+
+
+def _runs(client: httpx.Client, dag_run_id: str) -> list[LoggedModel]:
+    """Read the models that a run of the DAG has registered; of several tries the newest."""
     experiment = client.get("/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": EXPERIMENT})
     experiment.raise_for_status()
     body = {
         "experiment_ids": [experiment.json()["experiment"]["experiment_id"]],
-        "filter": f"tags.`airflow.dag_run_id` = '{run_id}'",
+        "filter": f"tags.`airflow.dag_run_id` = '{dag_run_id}'",
+        "order_by": ["attributes.start_time ASC"],
         "max_results": 1000,
     }
     found = client.post("/api/2.0/mlflow/runs/search", json=body)
     found.raise_for_status()
-    return {
-        run["info"]["run_name"]: {each["key"]: each["value"] for each in run["data"].get("metrics", [])}
-        for run in found.json().get("runs", [])
-    }
+    models = {}
+    for run in found.json().get("runs", []):
+        tags, metrics = _pairs(run["data"].get("tags", [])), _pairs(run["data"].get("metrics", []))
+        if "registered_version" in tags:
+            models[tags["model"]] = LoggedModel(run["info"]["run_id"], tags["model"], metrics)
+    return list(models.values())
 
 
-def _production(client: httpx.Client) -> tuple[str | None, str | None]:
-    """Name the model in production and its version."""
-    response = client.get("/api/2.0/mlflow/registered-models/alias", params={"name": BEST, "alias": "production"})
+def _production(client: httpx.Client) -> dict[str, str] | None:
+    """Read the tags of the version in production, and its `version`; None when there is none."""
+    response = client.get(
+        "/api/2.0/mlflow/registered-models/alias", params={"name": BEST, "alias": "production"}
+    )
     if response.status_code in {httpx.codes.NOT_FOUND, httpx.codes.BAD_REQUEST}:
-        return None, None
+        return None
     response.raise_for_status()
     found = response.json()["model_version"]
-    tags = {each["key"]: each["value"] for each in found.get("tags", [])}
-    return cast(str | None, tags.get("model")), str(found["version"])
+    return {**_pairs(found.get("tags", [])), "version": str(found["version"])}
+
+
+def _caption(runs: Sequence[LoggedModel], production: Mapping[str, str] | None) -> str:
+    if production is None:
+        return "no model is in production"
+    earlier = "" if any(run.run_id == production["run_id"] for run in runs) else ", of an earlier run"
+    return f"► in production: {production['model']}{earlier} ({BEST} version {production['version']})"
+
+
+def _pairs(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {each["key"]: each["value"] for each in entries}
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

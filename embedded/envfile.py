@@ -7,13 +7,16 @@ import secrets
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from include.accidents.errors import SettingsError
 
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+
 
 def token() -> str:
-    """Generate a secret of 256 bits."""
-    return secrets.token_urlsafe(32)
+    """Generate a secret of 192 bits, which fits on a line beside its name."""
+    return secrets.token_urlsafe(24)
 
 
 def read(path: Path) -> dict[str, str]:
@@ -33,7 +36,9 @@ def read(path: Path) -> dict[str, str]:
         name, separator, value = line.partition("=")
         words = _words(value)
         if not separator or len(words) > 1:
-            raise SettingsError(f"{path}, line {number} is not KEY=value.", f"delete {path}; it is made anew.")
+            raise SettingsError(
+                f"{path}, line {number} is not KEY=value.", f"delete {path}; it is made anew."
+            )
         values[name] = words[0] if words else ""
     return values
 
@@ -48,7 +53,7 @@ def write_private(path: Path, text: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     part.unlink(missing_ok=True)
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+    with os.fdopen(os.open(part, _CREATE, 0o600), "w", encoding="utf-8") as stream:
         stream.write(text)
     part.replace(path)
 

@@ -18,7 +18,17 @@ REGION: Final = "us-east-1"
 #: Every process of a stack bears this variable, so that `down` finds those that left their parent.
 MARKER: Final = "ACCIDENTS_STACK"
 
-_FROM_THE_SHELL: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+_FROM_THE_SHELL: Final = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "http_proxy",
+    "https_proxy",
+)
 
 
 def addresses(settings: Settings, saved: Mapping[str, str]) -> dict[str, str]:
@@ -52,7 +62,7 @@ def airflow_secrets(saved: Mapping[str, str]) -> dict[str, str]:
 
 
 def common(settings: Settings) -> dict[str, str]:
-    """Compose what every process of the stack gets: little of the shell's environment, and a home of its own."""
+    """Compose what every process gets: little of the shell's environment, and a home of the stack's own."""
     kept = {name: os.environ[name] for name in _FROM_THE_SHELL if os.environ.get(name)}
     local = f"{HOST},localhost"
     return kept | {
@@ -62,7 +72,8 @@ def common(settings: Settings) -> dict[str, str]:
         "no_proxy": local,
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
-        "SPT_NOENV": "1",  # Airflow renames its processes; this keeps their environment, and so the marker, readable
+        # Airflow renames its processes; this keeps their environment, and so the marker, readable.
+        "SPT_NOENV": "1",
         "DO_NOT_TRACK": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
@@ -70,13 +81,17 @@ def common(settings: Settings) -> dict[str, str]:
 
 def settings_of_the_project(env: Mapping[str, str]) -> dict[str, str]:
     """Compose the `ACCIDENTS_` settings that hold no secret; those that only the shell knows pass through."""
-    ours = {name: value for name, value in env.items() if name in {"ACCIDENTS_RAW_DIR", "ACCIDENTS_MODELS_FILE"}}
-    shell = {name: value for name, value in os.environ.items() if name.startswith("ACCIDENTS_") and name not in env}
+    ours = {
+        name: value for name, value in env.items() if name in {"ACCIDENTS_RAW_DIR", "ACCIDENTS_MODELS_FILE"}
+    }
+    shell = {
+        name: value for name, value in os.environ.items() if name.startswith("ACCIDENTS_") and name not in env
+    }
     return shell | ours
 
 
 def airflow(settings: Settings, internal: Mapping[str, str]) -> dict[str, str]:
-    """Compose Airflow's configuration. `AIRFLOW__…` of the shell passes through where the stack has no opinion."""
+    """Compose Airflow's configuration; the shell's `AIRFLOW__…` passes through where we set nothing."""
     home = settings.airflow_home
     url = f"http://{HOST}:{settings.ports['airflow']}"
     ours = {
@@ -89,6 +104,8 @@ def airflow(settings: Settings, internal: Mapping[str, str]) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        # A task that died with the stack is tried again after a minute instead of five.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__HOST": HOST,
@@ -103,8 +120,12 @@ def airflow(settings: Settings, internal: Mapping[str, str]) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
     } | dict(internal)
     if sys.platform == "darwin":
-        ours["OBJC_DISABLE_INITIALIZE_FORK_SAFETY"] = "YES"  # Airflow forks its tasks, which macOS else forbids
-    shell = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW__") and name not in ours}
+        ours["OBJC_DISABLE_INITIALIZE_FORK_SAFETY"] = (
+            "YES"  # Airflow forks its tasks, which macOS else forbids
+        )
+    shell = {
+        name: value for name, value in os.environ.items() if name.startswith("AIRFLOW__") and name not in ours
+    }
     return shell | ours
 
 
@@ -125,7 +146,8 @@ def mlflow(env: Mapping[str, str]) -> dict[str, str]:
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
     return {name: env[name] for name in names} | {
         "MLFLOW_S3_ENDPOINT_URL": env["AWS_ENDPOINT_URL"],
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # spares a consumer process; only generative AI uses it
+        # Spares a consumer process, which only the features for generative AI use.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
 
 
@@ -149,7 +171,7 @@ def settings_file(env: Mapping[str, str], settings: Settings) -> dict[str, str]:
 
 
 def prepare(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
-    """Bring the two files of secrets up to date and return their contents: for everybody, and Airflow's own."""
+    """Bring the two files of secrets up to date; return their contents: everybody's, and Airflow's own."""
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.folder.chmod(0o700)
     airflow_file = settings.airflow_home / "secrets.env"

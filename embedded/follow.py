@@ -118,7 +118,9 @@ def table(graph: Graph, run: Mapping[str, Any], instances: Sequence[TaskInstance
             _instance_text(each, names[_key(each)], now) for each in _instances_of(task_id, instances)
         )
         drawn.add_row(task_id, cell)
-    drawn.add_row(Text(f"run {run['state']}", style="bold"), Text(_duration(_elapsed(run, now)), style="bold"))
+    drawn.add_row(
+        Text(f"run {run['state']}", style="bold"), Text(_duration(_elapsed(run, now)), style="bold")
+    )
     return drawn
 
 
@@ -150,7 +152,7 @@ def changes(
 
 
 def labels(graph: Graph, instances: Iterable[TaskInstance]) -> dict[Key, str]:
-    """Name each mapped instance as the grid does; one that has not run bears the name of the one that it follows."""
+    """Name each mapped instance as the grid does; one that has not run is named like the one it follows."""
     own = {_key(each): each.label for each in instances if each.map_index >= 0}
 
     def name(task_id: str, index: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import boto3
 import httpx
@@ -12,9 +12,6 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from embedded.airflow_api import DAG_ID, Airflow, AirflowError
-
-if TYPE_CHECKING:
-    from types_boto3_s3 import S3Client  # noqa: F401
 
 #: A check of readiness.
 Check = Callable[[], str | None]
@@ -84,7 +81,9 @@ def dag(airflow: Airflow) -> Check:
     def check() -> str | None:
         try:
             if error := airflow.import_error():
-                raise AirflowError(f"A DAG does not load: {error}.", "mend that file; Airflow reads it again by itself.")
+                raise AirflowError(
+                    f"A DAG does not load: {error}.", "mend that file; Airflow reads it again by itself."
+                )
             found = airflow.dag()
         except httpx.HTTPError:
             return "waits for the api-server"

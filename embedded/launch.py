@@ -1,7 +1,7 @@
 """Become one of the stack's services: `python -m embedded.launch SPECIFICATIONS SERVICE`.
 
-The supervisor's own file can hold neither quotes in a value nor a secret without showing it to `supervisorctl`; so the
-services' commands and environments lie in a private JSON file. Imports stay few: each service passes through here.
+The values in supervisord's own file cannot hold quotes, which rclone's keys need; so the services' commands
+and environments lie in a private JSON file. Imports stay few: each service passes through here.
 """
 
 from __future__ import annotations

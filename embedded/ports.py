@@ -20,17 +20,21 @@ def check_free(settings: Settings) -> None:
     for service in PORTS:
         port = settings.ports[service]
         if not is_free(port):
-            owner = " (on macOS often by the AirPlay Receiver)" if (sys.platform, port) == ("darwin", 5000) else ""
+            owner = (
+                " (on macOS often by the AirPlay Receiver)"
+                if (sys.platform, port) == ("darwin", 5000)
+                else ""
+            )
             raise SettingsError(
                 f"Port {port}, which {service} needs, is used by another program{owner}.",
-                f"stop that program, or choose another port, as in `{variable(service)}={port + 10} make up`.",
+                f"stop that program, or choose another port: `{variable(service)}={port + 10} make up`.",
             )
 
 
 def is_free(port: int) -> bool:
     """Whether nobody listens on a port of this machine.
 
-    Binding alone does not tell on macOS, where a listener on all addresses does not forbid one on a single address.
+    Binding alone does not tell: on macOS a listener on all addresses does not forbid one on a single address.
     """
     with socket.socket() as asking:
         asking.settimeout(1)

@@ -13,7 +13,7 @@ from embedded import environment
 from embedded.settings import HOST, Settings
 from include.accidents.errors import SettingsError
 
-#: Airflow's parts; they start when its database is ready. Without a triggerer: no task of the project defers itself.
+#: Airflow's parts, which need its database. Without a triggerer: no task of the project defers itself.
 AIRFLOW: Final = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor")
 
 
@@ -49,10 +49,17 @@ def define(settings: Settings, env: Mapping[str, str], internal: Mapping[str, st
     python = (sys.executable, "-m")
     return (
         Service("s3", _rclone(settings), common | environment.s3(env), env["AWS_ENDPOINT_URL"]),
-        Service("mlflow", (*python, *_mlflow(settings)), common | environment.mlflow(env), env["MLFLOW_TRACKING_URI"]),
-        Service("api", (*python, *_uvicorn(settings)), common | environment.api(env), env["ACCIDENTS_API_URL"]),
+        Service(
+            "mlflow",
+            (*python, *_mlflow(settings)),
+            common | environment.mlflow(env),
+            env["MLFLOW_TRACKING_URI"],
+        ),
+        Service(
+            "api", (*python, *_uvicorn(settings)), common | environment.api(env), env["ACCIDENTS_API_URL"]
+        ),
         Service("airflow-api-server", (*python, "airflow", "api-server"), airflow, env["AIRFLOW_URL"]),
-        # The logs of tasks lie where the api-server reads them; serving them too would open a port to the network.
+        # The api-server reads the tasks' logs from the disk; serving them would open a port to the network.
         Service(
             "airflow-scheduler",
             (*python, "airflow", "scheduler", "--skip-serve-logs"),
@@ -77,7 +84,9 @@ def rclone() -> str:
     scripts = sysconfig.get_path("scripts")
     found = shutil.which("rclone", path=scripts) or shutil.which("rclone")
     if not found:
-        raise SettingsError(f"The program rclone is neither in {scripts} nor on the PATH.", "run `make up` or install it.")
+        raise SettingsError(
+            f"The program rclone is neither in {scripts} nor on the PATH.", "run `make up` or install it."
+        )
     return found
 
 
@@ -97,4 +106,12 @@ def _mlflow(settings: Settings) -> tuple[str, ...]:
 
 
 def _uvicorn(settings: Settings) -> tuple[str, ...]:
-    return ("uvicorn", "--factory", "api.main:create_app", "--host", HOST, "--port", str(settings.ports["api"]))
+    return (
+        "uvicorn",
+        "--factory",
+        "api.main:create_app",
+        "--host",
+        HOST,
+        "--port",
+        str(settings.ports["api"]),
+    )

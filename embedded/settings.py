@@ -92,12 +92,13 @@ def load() -> Settings:
         detail = error.errors()[0]
         name = f"ACCIDENTS_{'_'.join(map(str, detail['loc']))}".upper()
         raise SettingsError(
-            f"{name} is {detail['input']!r}: {detail['msg'].lower()}.", f"set {name} to a valid value or unset it."
+            f"{name} is {detail['input']!r}: {detail['msg'].lower()}.",
+            f"set {name} to a valid value or unset it.",
         ) from error
     for folder in (ROOT, settings.folder):
         if found := _TROUBLESOME.search(str(folder)):
             raise SettingsError(
-                f"The path {folder} holds the character {found.group()!r}, which the services' settings cannot.",
+                f"The path {folder} holds the character {found.group()!r}, which the services cannot take.",
                 "move the project to (or set ACCIDENTS_LOCAL_DIR to) a folder without it.",
             )
     _check_distinct(settings.ports)
@@ -123,6 +124,7 @@ def _check_distinct(ports: dict[str, int]) -> None:
     for service, port in ports.items():
         if port in owner:
             raise SettingsError(
-                f"{variable(service)} and {variable(owner[port])} are both {port}.", "give each service its own port."
+                f"{variable(service)} and {variable(owner[port])} are both {port}.",
+                "give each service its own port.",
             )
         owner[port] = service

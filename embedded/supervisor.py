@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -29,7 +29,11 @@ from include.accidents.errors import SettingsError
 #: Shortest limit among the systems (macOS), less what supervisord appends while it makes the socket.
 SOCKET_PATH_LIMIT: Final = 104 - 10
 
-STOP_SECONDS: Final = 15
+#: Enough for every server to close; a scheduler with running tasks would wait for them, however long.
+STOP_SECONDS: Final = 10
+
+#: All services are one group, because supervisord stops one group after the other.
+GROUP: Final = "stack"
 
 _HEAD: Final = """\
 [unix_http_server]
@@ -46,6 +50,9 @@ umask = 077
 
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+
+[group:{group}]
+programs = {names}
 """
 
 # stopasgroup and killasgroup: the children of a service (Airflow's workers and tasks) go with it.
@@ -71,8 +78,8 @@ stdout_logfile_backups = 1
 class Process:
     """What the supervisor says of a service.
 
-    `state` is one of supervisor's names (RUNNING, STARTING, STOPPED, BACKOFF, EXITED, FATAL …), `started` in seconds
-    since the epoch (0 before the first start), `pid` 0 when there is none.
+    `state` is one of supervisor's names (RUNNING, STARTING, STOPPED, BACKOFF, EXITED, FATAL …), `started` is
+    in seconds since the epoch (0 before the first start), `pid` is 0 when there is none.
     """
 
     name: str
@@ -119,13 +126,15 @@ class Supervisor:
     def runs_the_same(self, services: Sequence[Service]) -> bool:
         """Whether it was started with these very services."""
         contents = self._contents(services)
-        return all(path.exists() and path.read_text(encoding="utf-8") == text for path, text in contents.items())
+        return all(
+            path.exists() and path.read_text(encoding="utf-8") == text for path, text in contents.items()
+        )
 
     def start_services(self, names: Iterable[str]) -> None:
         """Start services, without waiting for them; those that run already stay as they are."""
         for name in names:
             try:
-                self._call("startProcess", name, False)
+                self._call("startProcess", f"{GROUP}:{name}", False)
             except Fault as fault:
                 if fault.faultCode != Faults.ALREADY_STARTED:
                     raise
@@ -135,7 +144,11 @@ class Supervisor:
         found = cast(list[dict[str, Any]], self._call("getAllProcessInfo"))
         return {
             each["name"]: Process(
-                each["name"], each["statename"], each["pid"], each["start"], each["spawnerr"] or each["description"]
+                each["name"],
+                each["statename"],
+                each["pid"],
+                each["start"],
+                each["spawnerr"] or each["description"],
             )
             for each in found
         }
@@ -146,11 +159,11 @@ class Supervisor:
         if was_running:
             daemon = self._call("getPID")
             self._call("shutdown")
-            _wait_until(lambda: not psutil.pid_exists(daemon), seconds=2 * STOP_SECONDS)
+            _wait_until(lambda: not is_alive(daemon), seconds=2 * STOP_SECONDS)
         left = stray_processes(self._settings.folder)
         for process in left:
             process.kill()
-        psutil.wait_procs(left, timeout=5)
+        _wait_until(lambda: not any(is_alive(process.pid) for process in left), seconds=5)
         self._socket.unlink(missing_ok=True)
         return was_running or bool(left)
 
@@ -162,7 +175,8 @@ class Supervisor:
         specifications = self._files / "services.json"
         return {
             specifications: json.dumps({each.name: self._specification(each) for each in services}, indent=1),
-            self._configuration: self._head() + "".join(self._program(each, specifications) for each in services),
+            self._configuration: self._head(services)
+            + "".join(self._program(each, specifications) for each in services),
         }
 
     def _specification(self, service: Service) -> dict[str, Any]:
@@ -172,8 +186,15 @@ class Supervisor:
             "environment": dict(service.environment),
         }
 
-    def _head(self) -> str:
-        return _HEAD.format(socket=self._socket, logs=self._settings.logs, folder=self._settings.folder)
+    def _head(self, services: Sequence[Service]) -> str:
+        names = ",".join(each.name for each in services)
+        return _HEAD.format(
+            socket=self._socket,
+            logs=self._settings.logs,
+            folder=self._settings.folder,
+            group=GROUP,
+            names=names,
+        )
 
     def _program(self, service: Service, specifications: Path) -> str:
         command = shlex.join([sys.executable, "-m", "embedded.launch", str(specifications), service.name])
@@ -191,7 +212,7 @@ class Supervisor:
 
 
 def socket_path(folder: Path) -> Path:
-    """Choose the socket's place: in the stack's folder, or in a private temporary one when that path is too long.
+    """Choose the socket's place: in the stack's folder, or in a private temporary one if that is too long.
 
     Raises
     ------
@@ -206,7 +227,9 @@ def socket_path(folder: Path) -> Path:
     private.mkdir(mode=0o700, exist_ok=True)
     found = private.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != 0o700:
-        raise SettingsError(f"{private} is not a private folder of yours.", "remove it, or set TMPDIR to another folder.")
+        raise SettingsError(
+            f"{private} is not a private folder of yours.", "remove it, or set TMPDIR to another folder."
+        )
     return private / "supervisor.sock"
 
 
@@ -215,14 +238,23 @@ def stray_processes(folder: Path) -> list[psutil.Process]:
     return [each for each in psutil.process_iter() if _mark(each) == str(folder)]
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and only waits to be noticed by its parent does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _mark(process: psutil.Process) -> str | None:
     try:
-        return process.environ().get(MARKER)
+        environ: dict[str, str] = process.environ()
     except psutil.Error:
         return None
+    return environ.get(MARKER)
 
 
-def _wait_until(condition: Any, seconds: float) -> None:
+def _wait_until(condition: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.1)

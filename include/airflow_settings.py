@@ -1,7 +1,8 @@
 """`airflow_settings.yaml`, checked, filled in from the environment, and rendered for Airflow.
 
-The file has the format that `astro dev` reads, with `${NAME}` for what the environment provides. Does not import Airflow.
+The file has the format that `astro dev` reads, with `${NAME}` for what the environment provides.
 `python -m include.airflow_settings FOLDER` writes what `airflow connections|pools|variables import` take.
+Does not import Airflow.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import yaml
 
 from include.accidents.errors import SettingsError
+
+T = TypeVar("T")
 
 FILE: Final = Path(__file__).resolve().parent.parent / "airflow_settings.yaml"
 
@@ -54,12 +57,11 @@ def load(path: Path, environ: Mapping[str, str]) -> AirflowSettings:
     SettingsError
         If the file is absent, not of the format, or names a variable that is not set.
     """
-    sections = _sections(path)
-    filled = _fill(sections, environ, path)
+    filled = _fill(_sections(path), environ, path)
     return AirflowSettings(
-        connections={_name(each, "conn_id", path): _connection(each, path) for each in filled["connections"]},
-        pools={_name(each, "pool_name", path): _pool(each, path) for each in filled["pools"]},
-        variables={_name(each, "variable_name", path): str(each["variable_value"]) for each in filled["variables"]},
+        connections=_by_name(filled["connections"], "conn_id", _connection, path),
+        pools=_by_name(filled["pools"], "pool_name", _pool, path),
+        variables=_by_name(filled["variables"], "variable_name", _variable, path),
     )
 
 
@@ -69,14 +71,20 @@ def _sections(path: Path) -> dict[str, list[dict[str, Any]]]:
     except FileNotFoundError as error:
         raise SettingsError(f"{path} does not exist.", "restore it from the repository.") from error
     except yaml.YAMLError as error:
-        raise SettingsError(f"{path} is not YAML: {' '.join(str(error).split())}.", "mend that line.") from error
+        raise SettingsError(
+            f"{path} is not YAML: {' '.join(str(error).split())}.", "mend that line."
+        ) from error
     airflow = content.get("airflow") if isinstance(content, dict) else None
     if not isinstance(airflow, dict):
-        raise SettingsError(f"{path} has no mapping `airflow` at its top.", "put `airflow:` over the sections.")
+        raise SettingsError(
+            f"{path} has no mapping `airflow` at its top.", "put `airflow:` over the sections."
+        )
     sections = {name: airflow.get(name) or [] for name in ("connections", "pools", "variables")}
     for name, entries in sections.items():
         if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
-            raise SettingsError(f"{path}: `{name}` is not a list of mappings.", "begin each entry with a dash.")
+            raise SettingsError(
+                f"{path}: `{name}` is not a list of mappings.", "begin each entry with a dash."
+            )
     return sections
 
 
@@ -93,15 +101,25 @@ def _fill(value: Any, environ: Mapping[str, str], path: Path) -> Any:
 
 def _lookup(name: str, environ: Mapping[str, str], path: Path) -> str:
     if not environ.get(name):
-        raise SettingsError(f"{path} refers to ${{{name}}}, which is not set.", f"set {name} in the environment.")
+        raise SettingsError(
+            f"{path} refers to ${{{name}}}, which is not set.", f"set {name} in the environment."
+        )
     return environ[name]
 
 
-def _name(entry: Mapping[str, Any], field: str, path: Path) -> str:
-    name = entry.get(field)
-    if not isinstance(name, str) or not name:
-        raise SettingsError(f"{path}: an entry has no `{field}`.", f"give it a `{field}`.")
-    return name
+def _by_name(
+    entries: list[dict[str, Any]], field: str, read: Callable[[Mapping[str, Any], Path], T], path: Path
+) -> dict[str, T]:
+    """Read the entries of a section, each under the name that stands in `field`."""
+    found: dict[str, T] = {}
+    for entry in entries:
+        name = entry.get(field)
+        if not isinstance(name, str) or not name:
+            raise SettingsError(f"{path}: an entry has no `{field}`.", f"give it a `{field}`.")
+        if name in found:
+            raise SettingsError(f"{path}: two entries have the `{field}` {name}.", "remove one of them.")
+        found[name] = read(entry, path)
+    return found
 
 
 def _connection(entry: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -117,13 +135,24 @@ def _connection(entry: Mapping[str, Any], path: Path) -> dict[str, Any]:
 def _pool(entry: Mapping[str, Any], path: Path) -> dict[str, Any]:
     _check_fields(entry, {"pool_name", "pool_slot", "pool_description"}, path)
     slots = _integer(entry.get("pool_slot"), f"the slots of the pool {entry['pool_name']}", path)
-    return {"slots": slots, "description": str(entry.get("pool_description") or ""), "include_deferred": False}
+    return {
+        "slots": slots,
+        "description": str(entry.get("pool_description") or ""),
+        "include_deferred": False,
+    }
+
+
+def _variable(entry: Mapping[str, Any], path: Path) -> str:
+    _check_fields(entry, {"variable_name", "variable_value"}, path)
+    return str(entry.get("variable_value") or "")
 
 
 def _check_fields(entry: Mapping[str, Any], known: set[str], path: Path) -> None:
     for field in entry:
         if field not in known:
-            raise SettingsError(f"{path}: the field `{field}` is not known.", f"use one of {', '.join(sorted(known))}.")
+            raise SettingsError(
+                f"{path}: the field `{field}` is not known.", f"use one of {', '.join(sorted(known))}."
+            )
 
 
 def _integer(value: object, what: str, path: Path) -> int:
@@ -135,7 +164,8 @@ def _integer(value: object, what: str, path: Path) -> int:
 
 def _write_private(path: Path, text: str) -> Path:
     path.unlink(missing_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
     return path
 

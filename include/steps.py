@@ -131,7 +131,12 @@ def clean_data(store: Store, prepared: Sequence[Mapping[str, Any]], *, force: bo
         log.info("Nothing changed: data version %s is used again.", version)
     _publish_clean(store, version, [p["version"] for p in years])
     log.info("Rows: %s", json.dumps(manifest["rows"]))
-    return {"version": version, "sample": sample, "rows": manifest["rows"], "years": [p["year"] for p in years]}
+    return {
+        "version": version,
+        "sample": sample,
+        "rows": manifest["rows"],
+        "years": [p["year"] for p in years],
+    }
 
 
 def _publish_clean(store: Store, version: str, years: Sequence[str]) -> None:
@@ -183,13 +188,21 @@ def search_params(store: Store, model: str, data: Json, catalogue_version: str, 
         content = json.dumps(
             {"choice": found.choice, "score": found.score, "candidates": found.candidates}, indent=1
         ).encode()
-        store.write_version(MODELS, f"{version}/search", {"search.json": content}, {"data_version": data["version"]})
+        store.write_version(
+            MODELS, f"{version}/search", {"search.json": content}, {"data_version": data["version"]}
+        )
     else:
         log.info("Already searched with this data and specification: %s is used again.", version)
     best = json.loads(store.read_version(MODELS, f"{version}/search", "search.json"))
     params = {key: spec.param_grid[key][i] for key, i in best["choice"].items()}
     log.info("Best parameters: %s (score %s).", json.dumps(params), best["score"])
-    return {"model": model, "version": version, "catalogue": catalogue_version, "data": data, "choice": best["choice"]}
+    return {
+        "model": model,
+        "version": version,
+        "catalogue": catalogue_version,
+        "data": data,
+        "choice": best["choice"],
+    }
 
 
 def train_model(store: Store, found: Json, *, force: bool) -> Json:
@@ -210,12 +223,18 @@ def train_model(store: Store, found: Json, *, force: bool) -> Json:
     store.publish(
         MODELS,
         version,
-        {f"{model}_model.pkl": lambda: search.pickled(registry.undump(store.read_version(MODELS, version, file)))},
+        {
+            f"{model}_model.pkl": lambda: search.pickled(
+                registry.undump(store.read_version(MODELS, version, file))
+            )
+        },
     )
     return found
 
 
-def log_model(store: Store, client: MlflowClient, found: Json, dag_run_id: str, key: bytes, *, force: bool) -> Json:
+def log_model(
+    store: Store, client: MlflowClient, found: Json, dag_run_id: str, key: bytes, *, force: bool
+) -> Json:
     """Cross-validate and test the model; log it as an MLflow run and register it, signed."""
     search.limit_threads()
     model, version, data = found["model"], found["version"], found["data"]
@@ -283,7 +302,9 @@ def select_best(
         log.error("%s failed: %s", name, reason)
     if not runs or data is None:
         told = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
-        raise ModelError(f"No model of this run was registered ({told}).", "see the red tasks' logs, then clear them.")
+        raise ModelError(
+            f"No model of this run was registered ({told}).", "see the red tasks' logs, then clear them."
+        )
     runs.sort(key=lambda r: -r.data.metrics["selection_score"])
     board = [{"model": r.data.tags["model"], **r.data.metrics} for r in runs]
     log.info("Leaderboard:\n%s", evaluate.leaderboard(board))
@@ -309,7 +330,11 @@ def select_best(
 
 def _failed_models(names: Sequence[str], failures: Mapping[str, str], runs: Sequence[Any]) -> dict[str, str]:
     registered = {r.data.tags["model"] for r in runs if "registered_version" in r.data.tags}
-    return {name: failures.get(name, "it ended without a reason; see its log") for name in names if name not in registered}
+    return {
+        name: failures.get(name, "it ended without a reason; see its log")
+        for name in names
+        if name not in registered
+    }
 
 
 def _judge(
@@ -322,13 +347,22 @@ def _judge(
         return True, f"{name} version {winner.version} is promoted: no model reigned before."
     reigning_sample = registry.lineage_of(client.get_model_version(registry.BEST, version)).sample
     if data["sample"] and not reigning_sample:
-        return False, f"{name} is not promoted: it was trained on generated data, the reigning model on real data."
+        return (
+            False,
+            f"{name} is not promoted: it was trained on generated data, the reigning model on real data.",
+        )
     if reigning_sample and not data["sample"]:
-        return True, f"{name} version {winner.version} is promoted: the reigning model was trained on generated data."
+        return (
+            True,
+            f"{name} version {winner.version} is promoted: the reigning model was trained on generated data.",
+        )
     try:
         reigning = registry.load(client, registry.BEST, version, key, features.version())
     except ModelError as error:
-        return True, f"{name} version {winner.version} is promoted: the reigning model cannot be used. {error.cause}"
+        return (
+            True,
+            f"{name} version {winner.version} is promoted: the reigning model cannot be used. {error.cause}",
+        )
     challenger = registry.load(client, name, str(winner.version), key, features.version())
     test = _dataset(store, data["version"], "global_test")
     a, b = (evaluate.probabilities(m.estimator, test.x).argmax(axis=1) for m in (challenger, reigning))
@@ -342,7 +376,9 @@ def _judge(
     return False, f"{name} is not promoted: {measured}."
 
 
-def _evaluation(store: Store, checked: Catalogue, spec: ModelSpec, found: Json, *, force: bool) -> dict[str, float]:
+def _evaluation(
+    store: Store, checked: Catalogue, spec: ModelSpec, found: Json, *, force: bool
+) -> dict[str, float]:
     """Return the cross-validated metrics, from an earlier run of the same model on the same data if there is one."""
     version = f"{found['version']}/evaluation"
     if force or store.manifest(MODELS, version) is None:

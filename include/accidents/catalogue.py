@@ -23,7 +23,9 @@ from include.accidents.features import SELECTIONS
 
 LIBRARIES = ("sklearn", "lightgbm", "xgboost")
 # How many cores, where caches lie and what is printed is the machine's business: it is set in one place.
-NOT_THE_MODELS_BUSINESS = frozenset({"n_jobs", "memory", "verbose", "device", "nthread", "num_threads", "verbosity"})
+NOT_THE_MODELS_BUSINESS = frozenset(
+    {"n_jobs", "memory", "verbose", "device", "nthread", "num_threads", "verbosity"}
+)
 # A name becomes part of object keys, MLflow names and URLs.
 MODEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 RESERVED_NAMES = frozenset({"BestModel"})
@@ -38,7 +40,9 @@ class Defaults(_Strict):
 
     seed: int = Field(42, ge=0, description="Seed of every random_state that a model leaves open.")
     search_folds: int = Field(3, ge=2, le=20, description="Folds of the hyper-parameter search.")
-    scoring: Literal["f1_weighted", "f1_macro", "accuracy", "balanced_accuracy", "neg_log_loss"] = "f1_weighted"
+    scoring: Literal["f1_weighted", "f1_macro", "accuracy", "balanced_accuracy", "neg_log_loss"] = (
+        "f1_weighted"
+    )
     evaluation_folds: int = Field(5, ge=2, le=20, description="Folds of the cross-validation that is logged.")
 
 
@@ -56,7 +60,10 @@ class Selection(_Strict):
 
     weights: Weights = Weights()
     min_gain: float = Field(
-        0.0, ge=0, le=1, description="Gain on global_test that the lower end of the 95 % interval must exceed."
+        0.0,
+        ge=0,
+        le=1,
+        description="Gain on global_test that the lower end of the 95 % interval must exceed.",
     )
 
 
@@ -70,7 +77,9 @@ class ModelSpec(_Strict):
     param_grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
         default_factory=dict, description="Values to try, by step__parameter."
     )
-    max_rows: int | None = Field(None, ge=100, description="People it is trained on at most (whole accidents).")
+    max_rows: int | None = Field(
+        None, ge=100, description="People it is trained on at most (whole accidents)."
+    )
 
 
 class Catalogue(_Strict):
@@ -119,12 +128,16 @@ def load(text: str, source: str) -> Catalogue:
     try:
         document = json.loads(text, object_pairs_hook=_no_doubles)
     except (json.JSONDecodeError, RecursionError) as error:
-        place = f"line {error.lineno}, column {error.colno}: {error.msg}" if isinstance(
-            error, json.JSONDecodeError
-        ) else "it is nested too deeply"
+        place = (
+            f"line {error.lineno}, column {error.colno}: {error.msg}"
+            if isinstance(error, json.JSONDecodeError)
+            else "it is nested too deeply"
+        )
         raise CatalogueError(f"{source} is not JSON ({place}).", "correct the file at that place.") from error
     except _DoubledNameError as error:
-        raise CatalogueError(f"{source} has the name {error} twice in one object.", "keep one of the two.") from error
+        raise CatalogueError(
+            f"{source} has the name {error} twice in one object.", "keep one of the two."
+        ) from error
     try:
         catalogue = Catalogue.model_validate(document)
     except ValidationError as error:
@@ -146,17 +159,15 @@ def build(spec: ModelSpec, *, seed: int, threads: int = 1) -> Any:
     seed
         Given to every `random_state` that the specification leaves open.
     threads
-        Given to every `n_jobs`.
+        Given to LightGBM and XGBoost, which otherwise take every core; scikit-learn's classes take one.
     """
     pipeline = _pipeline(spec, _Defects())
-    chosen = {}
     for key, value in pipeline.get_params(deep=True).items():
-        last = key.rpartition("__")[2]
-        if last == "random_state" and value is None:
-            chosen[key] = seed
-        elif last == "n_jobs":
-            chosen[key] = threads
-    return pipeline.set_params(**chosen)
+        if key.rpartition("__")[2] == "random_state" and value is None:
+            pipeline.set_params(**{key: seed})
+        elif type(value).__module__.partition(".")[0] in ("lightgbm", "xgboost"):
+            value.set_params(n_jobs=threads)
+    return pipeline
 
 
 def grid(spec: ModelSpec) -> dict[str, list[Any]]:
@@ -182,7 +193,9 @@ def _check_weights(weights: Weights, defects: _Defects) -> None:
 def _check_model(name: str, spec: ModelSpec, defects: _Defects) -> None:
     pointer = f"/models/{_escape(name)}"
     if not MODEL_NAME.fullmatch(name) or name in RESERVED_NAMES:
-        defects.add(pointer, f"{name!r} cannot be a model's name: use letters, digits, - and _, not BestModel")
+        defects.add(
+            pointer, f"{name!r} cannot be a model's name: use letters, digits, - and _, not BestModel"
+        )
     before = len(defects.found)
     pipeline = _pipeline(spec, defects, pointer)
     if len(defects.found) > before:
@@ -269,7 +282,9 @@ def _instance(cls: type, values: dict[str, Any], pointer: str, defects: _Defects
     except TypeError as error:  # a parameter without default is not given
         defects.add(pointer, f"{cls.__name__} cannot be made: {error}")
         return None
-    validate = getattr(made, "_validate_params", None)  # scikit-learn's own check of values, private but stable
+    validate = getattr(
+        made, "_validate_params", None
+    )  # scikit-learn's own check of values, private but stable
     if validate is not None:
         try:
             validate()
@@ -321,7 +336,9 @@ def _value(value: Any, pointer: str, defects: _Defects) -> Any:
     if isinstance(value, str) and value.startswith("@"):
         if value not in SELECTIONS:
             near = _closest(value, SELECTIONS)
-            defects.add(pointer, f"{value!r} selects nothing{near}; allowed: @categorical, @numeric, @all, @FEATURE")
+            defects.add(
+                pointer, f"{value!r} selects nothing{near}; allowed: @categorical, @numeric, @all, @FEATURE"
+            )
             return None
         return list(SELECTIONS[value])
     return value
@@ -356,7 +373,8 @@ def _refuse(source: str, defects: Sequence[str]) -> CatalogueError:
     listed = "; ".join(defects)
     count = "1 defect" if len(defects) == 1 else f"{len(defects)} defects"
     return CatalogueError(
-        f"{source} has {count}: {listed}.", "correct the file; the README's table shows how Python is written in JSON."
+        f"{source} has {count}: {listed}.",
+        "correct the file; the README's table shows how Python is written in JSON.",
     )
 
 

@@ -28,7 +28,15 @@ Floats = npt.NDArray[np.float32]
 PEDESTRIAN_MASS = 75  # kg, an adult
 PERSON_MASS = 75  # kg, added for each person on board: it decides for light vehicles
 DRIVER, PEDESTRIAN = 1, 3
-EQUIPMENT = {"belt": {1}, "helmet": {2}, "child_seat": {3}, "vest": {4}, "airbag": {5, 7}, "gloves": {6, 7}, "no_equipment": {0}}
+EQUIPMENT = {
+    "belt": {1},
+    "helmet": {2},
+    "child_seat": {3},
+    "vest": {4},
+    "airbag": {5, 7},
+    "gloves": {6, 7},
+    "no_equipment": {0},
+}
 CLASS_GROUPS: dict[str, frozenset[VehicleClass]] = {
     "bicycles": frozenset({VehicleClass.BICYCLE, VehicleClass.PERSONAL_MOBILITY}),
     "motorcycles": frozenset(
@@ -77,7 +85,21 @@ def _codes(*names: str) -> tuple[Feature, ...]:
     return tuple(Feature(name, labels[name], name, categorical=True) for name in names)
 
 
-ACCIDENT_CODES = ("lum", "agg", "int", "atm", "col", "catr", "circ", "vosp", "prof", "plan", "surf", "infra", "situ")
+ACCIDENT_CODES = (
+    "lum",
+    "agg",
+    "int",
+    "atm",
+    "col",
+    "catr",
+    "circ",
+    "vosp",
+    "prof",
+    "plan",
+    "surf",
+    "infra",
+    "situ",
+)
 VEHICLE_CODES = ("catv", "obs", "obsm", "choc", "manv", "motor", "senc")
 PERSON_CODES = ("place", "catu", "sexe", "trajet", "locp", "actp", "etatp", "secu1")
 
@@ -112,10 +134,22 @@ FEATURES: tuple[Feature, ...] = (
     _f("own_mass", "Masse du véhicule", "Mass of the person's vehicle", "catv", unit="kg"),
     _f("other_mass", "Masse de l'autre véhicule", "Mass of the heaviest other vehicle", "catv", unit="kg"),
     _f("mass_ratio", "Rapport de masse (log)", "Log of own mass over other mass", "catv"),
-    _f("other_catv", "Catégorie de l'autre véhicule", "Category of the other vehicle", "catv", categorical=True),
+    _f(
+        "other_catv",
+        "Catégorie de l'autre véhicule",
+        "Category of the other vehicle",
+        "catv",
+        categorical=True,
+    ),
     _f("other_choc", "Point de choc de l'autre", "Point of impact of the other", "choc", categorical=True),
     _f("other_manv", "Manœuvre de l'autre", "Manoeuvre of the other", "manv", categorical=True),
-    _f("driver_age", "Âge du conducteur", "Age of the driver of the person's vehicle", "an_nais", unit="years"),
+    _f(
+        "driver_age",
+        "Âge du conducteur",
+        "Age of the driver of the person's vehicle",
+        "an_nais",
+        unit="years",
+    ),
     _f("other_driver_age", "Âge de l'autre conducteur", "Age of the other driver", "an_nais", unit="years"),
 )
 """Every feature in the order of the matrix's columns: name, labels, source, unit."""
@@ -168,7 +202,9 @@ def build(scenes: Scenes) -> Floats:
     aboard = np.bincount(riding[riding >= 0], minlength=vehicles.rows).astype(np.float32)
     values["on_board"] = _take(aboard, riding)
     mass = _lookup(vehicles["catv"], _MASSES) + PERSON_MASS * aboard
-    other = np.where(on_foot & (own >= 0), own, _heaviest_other(mass, vehicles.positions("accident"), accident, riding))
+    other = np.where(
+        on_foot & (own >= 0), own, _heaviest_other(mass, vehicles.positions("accident"), accident, riding)
+    )
     values["own_mass"] = np.where(on_foot, np.float32(PEDESTRIAN_MASS), _take(mass, riding))
     values["other_mass"] = _take(mass, other)
     values["mass_ratio"] = np.log(values["own_mass"] / values["other_mass"])
@@ -231,19 +267,34 @@ _MEMBERSHIP = {
 
 def _lookup(codes: Floats, table: Floats) -> Floats:
     known = ~np.isnan(codes)
-    return np.where(known, table[np.where(known, codes, 0).astype(np.int64)], np.float32(np.nan)).astype(np.float32)
+    return np.where(known, table[np.where(known, codes, 0).astype(np.int64)], np.float32(np.nan)).astype(
+        np.float32
+    )
 
 
 def _dates(accidents: _Table) -> dict[str, Floats]:
     year, month, day = accidents["an"], accidents["mois"], accidents["jour"]
     known = ~(np.isnan(year) | np.isnan(month) | np.isnan(day))
-    months = (np.where(known, year, 1970).astype(np.int64) - 1970) * 12 + np.where(known, month, 1).astype(np.int64) - 1
-    dates = months.astype("datetime64[M]").astype("datetime64[D]") + (np.where(known, day, 1).astype(np.int64) - 1)
+    months = (
+        (np.where(known, year, 1970).astype(np.int64) - 1970) * 12
+        + np.where(known, month, 1).astype(np.int64)
+        - 1
+    )
+    dates = months.astype("datetime64[M]").astype("datetime64[D]") + (
+        np.where(known, day, 1).astype(np.int64) - 1
+    )
     number = dates.astype(np.int64)
     weekday = np.where(known, (number + 3) % 7, np.nan).astype(np.float32)  # 1970-01-01 was a Thursday
-    off = np.isin(number, np.concatenate([_holidays(int(y)) for y in np.unique(year[known])] or [np.empty(0)]))
+    off = np.isin(
+        number, np.concatenate([_holidays(int(y)) for y in np.unique(year[known])] or [np.empty(0)])
+    )
     holiday = np.where(known, off, np.nan).astype(np.float32)
-    return {"month": month, "weekday": weekday, "hour": accidents["hrmn"] / np.float32(60), "holiday": holiday}
+    return {
+        "month": month,
+        "weekday": weekday,
+        "hour": accidents["hrmn"] / np.float32(60),
+        "holiday": holiday,
+    }
 
 
 @cache
@@ -343,5 +394,9 @@ def _drop_docstrings(node: Any) -> None:
         node.body = [
             n
             for n in body
-            if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant) and isinstance(n.value.value, str))
+            if not (
+                isinstance(n, ast.Expr)
+                and isinstance(n.value, ast.Constant)
+                and isinstance(n.value.value, str)
+            )
         ] or [ast.Pass()]

@@ -372,7 +372,9 @@ def _link(tables: Mapping[Table, pd.DataFrame], names: Mapping[Table, str], repo
     without_place = int((at < 0).sum())
     if without_place:
         report.repairs["accident without a place: place set to missing"] = without_place
-    report.dropped["place without an accident"] += int((_positions(keys, places["num_acc"].to_numpy()) < 0).sum())
+    report.dropped["place without an accident"] += int(
+        (_positions(keys, places["num_acc"].to_numpy()) < 0).sum()
+    )
     place = places.drop(columns="num_acc").take(np.maximum(at, 0)).reset_index(drop=True)
     place[at < 0] = np.nan
     accidents = pd.concat([accidents, place], axis=1)

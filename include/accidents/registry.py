@@ -149,7 +149,7 @@ def log_run(
         version = mlflow.register_model(info.model_uri, name)
         _sign(client, version, lineage, key, expected=fitted, example=example)
         mlflow.set_tag("registered_version", version.version)
-    return version
+    return client.get_model_version(name, version.version)
 
 
 def runs_of(client: MlflowClient, dag_run_id: str, model: str | None = None) -> list[Any]:
@@ -218,23 +218,38 @@ def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str)
 
 
 def _claims(name: str, version: str, lineage: Lineage, content: bytes) -> bytes:
-    said = {"name": name, "version": str(version), "sha256": hashlib.sha256(content).hexdigest(), **asdict(lineage)}
+    said = {
+        "name": name,
+        "version": str(version),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        **asdict(lineage),
+    }
     return json.dumps(said, sort_keys=True).encode()
 
 
 def _sign(
-    client: MlflowClient, version: ModelVersion, lineage: Lineage, key: bytes, *, expected: Any, example: Floats
+    client: MlflowClient,
+    version: ModelVersion,
+    lineage: Lineage,
+    key: bytes,
+    *,
+    expected: Any,
+    example: Floats,
 ) -> None:
     """Sign what the registry really holds, once it has been seen to be the model that was trained."""
     import numpy as np
 
     content = _fetch(version)
     if not np.array_equal(undump(content).predict_proba(example), expected.predict_proba(example)):
-        raise ModelError(f"{version.name} came back from MLflow as another model.", "clear the task to try again.")
+        raise ModelError(
+            f"{version.name} came back from MLflow as another model.", "clear the task to try again."
+        )
     _set_tags(client, version, lineage, content, key)
 
 
-def _set_tags(client: MlflowClient, version: ModelVersion, lineage: Lineage, content: bytes, key: bytes) -> None:
+def _set_tags(
+    client: MlflowClient, version: ModelVersion, lineage: Lineage, content: bytes, key: bytes
+) -> None:
     signature = hmac.new(key, _claims(version.name, version.version, lineage, content), "sha256").hexdigest()
     for tag, value in {**_text(asdict(lineage)), "signature": signature}.items():
         client.set_model_version_tag(version.name, version.version, tag, value)
@@ -252,7 +267,9 @@ def _check_signature(version: ModelVersion, lineage: Lineage, content: bytes, ke
 def _lineage(version: ModelVersion) -> Lineage:
     try:
         tags = version.tags
-        return Lineage(tags["model"], tags["run_id"], tags["data_version"], tags["features"], tags["sample"] == "true")
+        return Lineage(
+            tags["model"], tags["run_id"], tags["data_version"], tags["features"], tags["sample"] == "true"
+        )
     except KeyError as error:
         raise ModelError(
             f"{version.name} version {version.version} has no tag {error}; it was not registered by the pipeline.",
@@ -280,12 +297,16 @@ def _fetch(version: ModelVersion) -> bytes:
                 "see that MLflow and its artifact store run; train the model again if its file is gone.",
             ) from error
         if path.stat().st_size > MAX_MODEL_BYTES:
-            raise ModelError(f"{version.name} version {version.version} is too large.", "make the model smaller.")
+            raise ModelError(
+                f"{version.name} version {version.version} is too large.", "make the model smaller."
+            )
         return path.read_bytes()
 
 
 def _text(values: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()}
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()
+    }
 
 
 def _quoted(text: str) -> str:

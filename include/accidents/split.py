@@ -19,7 +19,8 @@ def is_held_out(num_acc: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     distinct, inverse = np.unique(num_acc, return_inverse=True)
     limit = int(HELD_OUT_SHARE * 2**64)
     drawn = [
-        int.from_bytes(hashlib.blake2b(int(n).to_bytes(8, "big"), digest_size=8, key=KEY).digest(), "big") < limit
+        int.from_bytes(hashlib.blake2b(int(n).to_bytes(8, "big"), digest_size=8, key=KEY).digest(), "big")
+        < limit
         for n in distinct
     ]
     return np.asarray(drawn, dtype=np.bool_)[inverse]
@@ -69,4 +70,3 @@ def sample_accidents(
         members = np.flatnonzero(worst == stratum)
         kept.append(random.permutation(members)[: round(share * len(members))])
     return rows[np.isin(inverse, np.concatenate(kept))]
-

@@ -58,4 +58,6 @@ def dataset_from_parquet(content: bytes) -> Dataset:
     """Return what `dataset_to_parquet` wrote."""
     table = from_parquet(content)
     x = np.ascontiguousarray(table[list(NAMES)].to_numpy(dtype=np.float32))
-    return Dataset(x.copy() if not x.flags.writeable else x, table["grav_class"].to_numpy(), table["num_acc"].to_numpy())
+    return Dataset(
+        x.copy() if not x.flags.writeable else x, table["grav_class"].to_numpy(), table["num_acc"].to_numpy()
+    )

@@ -1,0 +1,83 @@
+# The commands of the project; `make` alone lists them. Works with GNU make 3.81 (macOS).
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+PYTHON ?=
+RAW ?=
+SERVICE ?=
+CONF ?=
+TESTS ?= tests
+
+BIN := $(VENV)/bin
+STACK := $(BIN)/python -m embedded
+LOCK := $(BIN)/python -m uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-header --quiet
+
+# Some shells forbid Python to keep its bytecode; without it every task imports for ten seconds instead of three.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+# --- the stack without containers ---
+
+.PHONY: demo
+demo: runtime ## Start the stack, run the pipeline, show the models (RAW=folder of CSVs)
+	@$(STACK) demo $(if $(RAW),--raw '$(RAW)')
+
+.PHONY: up
+up: runtime ## Start S3, MLflow, the API and Airflow, and wait until they are ready
+	@$(STACK) up
+
+.PHONY: down
+down: runtime ## Stop them; what they have stored stays in .local
+	@$(STACK) down
+
+.PHONY: status
+status: runtime ## Show the services' states and addresses
+	@$(STACK) status
+
+.PHONY: logs
+logs: runtime ## Show the ends of the services' logs (SERVICE=name for one of them)
+	@$(STACK) logs $(SERVICE)
+
+.PHONY: trigger
+trigger: runtime ## Run the pipeline and follow it (CONF='{"models": ["MLP"]}')
+	@$(STACK) trigger $(if $(CONF),--conf '$(CONF)')
+
+# --- checks ---
+
+.PHONY: test
+test: dev ## Run all tests that need no container (TESTS=folder for some of them)
+	@$(BIN)/python -m pytest $(TESTS)
+
+.PHONY: check
+check: dev ## Lint, check types, run the fast tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest tests/unit tests/dags tests/api
+
+# --- the environment ---
+
+.PHONY: runtime
+runtime: ## Make .venv with what the stack needs (PYTHON=python3.12 to choose)
+	@requirements/install.sh '$(VENV)' runtime '$(PYTHON)'
+	@$(BIN)/python -m compileall -q $(wildcard api dags embedded include plugins)
+
+.PHONY: dev
+dev: ## Make .venv with what the checks need too
+	@requirements/install.sh '$(VENV)' dev '$(PYTHON)'
+	@$(BIN)/python -m compileall -q $(wildcard api dags embedded include plugins)
+
+.PHONY: lock
+lock: dev ## Lock newer versions of the dependencies
+	@echo uv | $(LOCK:pyproject.toml=-) --upgrade -o requirements/uv.txt
+	@$(LOCK) --upgrade --extra api --extra airflow --extra mlflow --extra embedded -o requirements/runtime.txt
+	@$(LOCK) --upgrade --all-extras -c requirements/runtime.txt -o requirements/dev.txt
+
+.PHONY: clean
+clean: down ## Stop the stack, delete all that it has stored, and the virtual environment
+	@rm -rf '$(or $(ACCIDENTS_LOCAL_DIR),.local)' '$(VENV)'

@@ -1,0 +1,253 @@
+"""The API against a real MLflow registry (SQLite and a folder), with models trained on generated accidents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from mlflow import MlflowClient
+from pydantic import SecretStr
+
+from api.main import create_app
+from api.scenes import EXAMPLE, Scene, to_tables
+from api.settings import ApiSettings, read_settings
+from include.accidents import catalogue, clean, evaluate, features, registry, search
+from include.accidents.errors import ModelError, SettingsError
+from tests.helpers import sample_scenes
+
+KEY, SIGNING = "k" * 32, "s" * 32
+CATALOGUE = {
+    "models": {
+        "Forest": {
+            "pipeline": [
+                ["clf", {"class": "sklearn.ensemble.RandomForestClassifier", "params": {"n_estimators": 5}}]
+            ]
+        }
+    }
+}
+
+
+class World:
+    """A registry, and a way to add versions to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.uri = f"sqlite:///{folder}/mlflow.db"
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.create_experiment(registry.EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
+        self.client = MlflowClient(self.uri)
+        self.data, _ = clean.clean(sample_scenes(2023, 800))
+
+    def add(
+        self, name: str = "Forest", *, seed: int = 0, key: str = SIGNING, version: str | None = None
+    ) -> Any:
+        checked = catalogue.load(json.dumps(CATALOGUE), "x")
+        defaults = checked.defaults.model_copy(update={"seed": seed})
+        fitted = search.train(checked.model("Forest"), defaults, {}, self.data)
+        proba = evaluate.probabilities(fitted, self.data.x)
+        return registry.log_run(
+            self.client,
+            fitted,
+            lineage_without_run={
+                "model": name, "data_version": "d", "features": version or features.version(), "sample": True
+            },
+            key=key.encode(),
+            dag_run_id=f"run-{seed}-{name}-{key[0]}-{version}",
+            params={},
+            metrics={"selection_score": 0.5},
+            tags={},
+            pictures={"confusion_matrix.png": evaluate.confusion_picture(self.data.y, proba.argmax(axis=1), name)},
+            tables={},
+            example=self.data.x[:5],
+        )  # fmt: skip
+
+    def settings(self) -> ApiSettings:
+        return ApiSettings(
+            api_key=SecretStr(KEY),
+            signing_key=SecretStr(SIGNING),
+            MLFLOW_TRACKING_URI=self.uri,
+            registry_poll_seconds=3600,
+        )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("registry"))
+
+
+@pytest.fixture(scope="module")
+def client(world: World) -> Iterator[TestClient]:
+    registry.promote(world.client, world.add(), SIGNING.encode(), "first")
+    with TestClient(create_app(world.settings())) as client:
+        for name in ("Forest", "BestModel"):
+            assert client.post(f"/api/v1/reload_model/{name}", headers={"X-Api-Key": KEY}).status_code == 200
+        yield client
+
+
+def reload(client: TestClient, model: str, key: str | None = KEY) -> Any:
+    return client.post(f"/api/v1/reload_model/{model}", headers={"X-Api-Key": key} if key else {})
+
+
+def test_a_scene_gets_a_line_a_person(client: TestClient) -> None:
+    answer = client.post("/api/v1/predict", json=EXAMPLE)
+    assert answer.status_code == 200
+    told = answer.json()
+    assert told["model"]["name"] == "BestModel"
+    assert told["model"]["trained_as"] == "Forest"
+    (scene,) = told["scenes"]
+    assert [p["vehicle"] for p in scene["people"]] == ["A", "B"]
+    for person in scene["people"]:
+        assert set(person["probabilities"]) == {"unharmed", "killed", "hospitalised", "light"}
+        assert sum(person["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert person["class"] == max(person["probabilities"], key=person["probabilities"].get)
+
+
+def test_the_answer_is_the_models_on_the_same_features(client: TestClient, world: World) -> None:
+    version = registry.newest(world.client, "BestModel")
+    assert version is not None
+    loaded = registry.load(world.client, "BestModel", version, SIGNING.encode(), features.version())
+    expected = loaded.estimator.predict_proba(features.build(to_tables([Scene.model_validate(EXAMPLE)])))
+    people = client.post("/api/v1/predict", json=EXAMPLE).json()["scenes"][0]["people"]
+    np.testing.assert_allclose([list(p["probabilities"].values()) for p in people], expected, atol=1e-6)
+
+
+def test_labels_say_the_same_as_codes(client: TestClient) -> None:
+    said = json.loads(json.dumps(EXAMPLE))
+    said["accident"]["agg"] = "Hors agglomération"
+    said["people"][0]["catu"] = "driver"
+    assert (
+        client.post("/api/v1/predict", json=said).json()
+        == client.post("/api/v1/predict", json=EXAMPLE).json()
+    )
+
+
+def test_a_list_of_scenes_gets_an_answer_each(client: TestClient) -> None:
+    alone = {"people": [{"catu": 3}]}
+    scenes = client.post("/api/v1/predict/Forest", json=[EXAMPLE, alone]).json()["scenes"]
+    assert [len(scene["people"]) for scene in scenes] == [2, 1]
+    assert scenes[0] == client.post("/api/v1/predict/Forest", json=EXAMPLE).json()["scenes"][0]
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"people": []}, "people"),
+        ({"people": [{"catu": 7}]}, "people[0].catu"),
+        ({"people": [{"colour": 7}]}, "people[0].colour"),
+        ({"people": [{"grav": 2}]}, "people[0].grav"),
+        ({"people": [{}], "accident": {"vma": 1e9}}, "accident.vma"),
+        ({"people": [{}], "accident": {"hrmn": "25:00"}}, "accident.hrmn"),
+        ({"people": [{}], "accident": {"dep": "999"}}, "accident.dep"),
+        ({"people": [{"catu": True}]}, "people[0].catu"),
+        ({"people": [{"vehicle": "Z"}]}, "people[0].vehicle"),
+        ({"people": [{}] * 301}, "people"),
+        ({"people": [{}], "vehicles": [{"id": "A"}, {"id": "A"}]}, "same id"),
+    ],
+)
+def test_a_bad_field_is_named(client: TestClient, said: Any, field: str) -> None:
+    answer = client.post("/api/v1/predict", json=said)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert field in answer.json()["detail"]
+
+
+def test_not_a_number_is_refused(client: TestClient) -> None:
+    for value in ("NaN", "Infinity", "1e999"):
+        said = '{"people": [{}], "accident": {"vma": %s}}' % value
+        answer = client.post("/api/v1/predict", content=said, headers={"content-type": "application/json"})
+        assert answer.status_code == 422
+
+
+def test_an_unknown_model_is_a_404_that_tells_what_is_loaded(client: TestClient) -> None:
+    answer = client.post("/api/v1/predict/Oracle", json=EXAMPLE)
+    assert answer.status_code == 404
+    assert "Forest" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("key", [None, "", "wrong", "é"])
+def test_reloading_wants_the_key(client: TestClient, key: str | None) -> None:
+    answer = client.post(
+        "/api/v1/reload_model/Forest", headers={} if key is None else {"X-Api-Key": key.encode("latin-1")}
+    )
+    assert answer.status_code == 401
+
+
+def test_a_reload_swaps_to_the_newest_version_and_says_so(client: TestClient, world: World) -> None:
+    before = reload(client, "Forest").json()["version"]
+    added = world.add(seed=int(before) + 10)
+    assert reload(client, "Forest").json() == {
+        "model": "Forest", "previous_version": before, "version": str(added.version)
+    }  # fmt: skip
+    assert client.post("/api/v1/predict/Forest", json=EXAMPLE).json()["model"]["version"] == str(
+        added.version
+    )
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "told"), [({"key": "x" * 32}, "signature"), ({"version": "old"}, "trained on features old")]
+)
+def test_a_model_that_may_not_be_used_is_refused_and_the_old_one_stays(
+    client: TestClient, world: World, spoilt: dict[str, str], told: str
+) -> None:
+    name = "Strange" + told[:3]
+    good = world.add(name, seed=1)
+    assert reload(client, name).status_code == 200
+    world.add(name, seed=2, **spoilt)
+    answer = reload(client, name)
+    assert answer.status_code == 409
+    assert told in answer.json()["detail"]
+    assert client.post(f"/api/v1/predict/{name}", json=EXAMPLE).json()["model"]["version"] == str(
+        good.version
+    )
+
+
+def test_a_forged_tag_breaks_the_signature(world: World) -> None:
+    version = world.add("Forged", seed=3)
+    world.client.set_model_version_tag("Forged", version.version, "sample", "false")
+    with pytest.raises(ModelError, match="signature"):
+        registry.load(world.client, "Forged", str(version.version), SIGNING.encode(), features.version())
+
+
+def test_a_type_that_is_not_on_the_list_is_refused() -> None:
+    import skops.io
+
+    class Stranger:
+        pass
+
+    Stranger.__module__, Stranger.__qualname__ = "tests.api.test_api", "World"
+    with pytest.raises(ModelError, match="not on the list"):
+        registry.undump(skops.io.dumps({"a": Path("x"), "b": World.__new__(World)}))
+
+
+def test_fields_and_models_are_listed(client: TestClient) -> None:
+    told = client.get("/api/v1/features").json()
+    assert {f["name"] for f in told["features"]} == set(features.NAMES)
+    assert any(c["fr"] == "Plein jour" for f in told["fields"] if f["name"] == "lum" for c in f["codes"])
+    assert "grav" not in {f["name"] for f in told["fields"]}
+    assert {m["name"] for m in client.get("/api/v1/models").json()} >= {"Forest", "BestModel"}
+
+
+def test_without_a_model_it_lives_but_is_not_ready(tmp_path: Path) -> None:
+    empty = ApiSettings(
+        api_key=SecretStr(KEY),
+        signing_key=SecretStr(SIGNING),
+        MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/m.db",
+    )
+    with TestClient(create_app(empty)) as client:
+        assert client.get("/health").status_code == 200
+        assert client.get("/ready").status_code == 503
+        assert client.post("/api/v1/predict", json=EXAMPLE).status_code == 503
+        assert reload(client, "Forest").status_code == 409
+
+
+def test_it_does_not_start_without_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite://")
+    monkeypatch.delenv("ACCIDENTS_API_KEY", raising=False)
+    monkeypatch.setenv("ACCIDENTS_SIGNING_KEY", "short")
+    with pytest.raises(SettingsError, match="ACCIDENTS_API_KEY, ACCIDENTS_SIGNING_KEY"):
+        read_settings()

@@ -1,0 +1,32 @@
+"""What several tests need: a generated year, read as the pipeline reads it."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from include.accidents import files, raw, sample
+from include.accidents.schema import Table
+
+REAL_2021 = Path(__file__).resolve().parents[2] / "shared" / "data" / "baac-2021"
+
+
+@cache
+def sample_files(year: int, accidents: int = 400) -> dict[Table, tuple[str, bytes]]:
+    """Name and content of the four generated files of a year."""
+    with TemporaryDirectory() as folder:
+        sample.write_sample(Path(folder), years=(year,), accidents_per_year=accidents)
+        return read_folder(Path(folder))[year]
+
+
+def read_folder(folder: Path) -> dict[int, dict[Table, tuple[str, bytes]]]:
+    return {
+        year: {table: (path.name, path.read_bytes()) for table, path in tables.items()}
+        for year, tables in files.find(folder).items()
+    }
+
+
+@cache
+def sample_scenes(year: int, accidents: int = 400) -> raw.Scenes:
+    return raw.read_year(sample_files(year, accidents), year)[0]

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pytest
+
+from include.accidents import prepare, raw
+from include.accidents.errors import InputError
+from include.accidents.schema import Table
+from tests.helpers import REAL_2021, read_folder, sample_files
+
+VINTAGES = [2005, 2009, 2013, 2016, 2017, 2018, 2019, 2020, 2021, 2022, 2023, 2024]
+
+
+def changed(year: int, table: Table, change) -> dict[Table, tuple[str, bytes]]:
+    files = dict(sample_files(year))
+    name, content = files[table]
+    files[table] = (name, change(content))
+    return files
+
+
+def lines_of(content: bytes) -> list[bytes]:
+    return content.splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("year", VINTAGES)
+def test_any_vintage_gives_the_same_typed_columns(year: int) -> None:
+    scenes, report = raw.read_year(sample_files(year), year)
+    newest, _ = raw.read_year(sample_files(2024), 2024)
+    known_to_all = set(newest.people.columns) - {"id_usager", "id_vehicule"}
+    assert known_to_all <= set(scenes.people.columns)
+    assert (scenes.accidents["an"] == year).all()
+    assert len(scenes.accidents) == 400
+    assert report.rows["usagers"] == len(scenes.people) + report.dropped["person without an accident"]
+    assert (scenes.people["vehicle"] >= 0).mean() > 0.95
+    assert scenes.people["grav"].isin([1, 2, 3, 4]).mean() > 0.95
+    assert scenes.accidents["hrmn"].between(0, 1439).all()
+    assert scenes.accidents["dep"].notna().all()
+
+
+def test_lieux_of_several_rows_an_accident_do_not_multiply_people() -> None:
+    scenes, report = raw.read_year(sample_files(2023), 2023)
+    assert report.rows["lieux"] > 400
+    assert report.dropped["secondary place of an accident"] == report.rows["lieux"] - 400
+    assert len(prepare.merge(scenes)) == report.rows["usagers"]
+
+
+def test_a_vehicle_belongs_to_the_accident_of_its_people() -> None:
+    scenes, _ = raw.read_year(sample_files(2018), 2018)
+    people = scenes.people[scenes.people["vehicle"] >= 0]
+    own = scenes.vehicles.take(people["vehicle"].to_numpy())
+    assert (own["accident"].to_numpy() == people["accident"].to_numpy()).all()
+    assert (own["num_veh"].to_numpy() == people["num_veh"].to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: b"\xef\xbb\xbf" + c,
+        gzip.compress,
+        lambda c: c.replace(b"\n", b"\r\n"),
+        lambda c: b"".join(
+            [b'"";' + line if i == 0 else b'"%d";' % i + line for i, line in enumerate(lines_of(c))]
+        ),
+        lambda c: c.replace("\u00a0".encode(), "\u00c2\u00a0".encode()),
+    ],
+    ids=["byte-order mark", "gzip", "CRLF", "index column", "no-break space decoded wrongly"],
+)
+def test_a_harmless_quirk_changes_nothing(change) -> None:
+    expected, _ = raw.read_year(sample_files(2022), 2022)
+    found, _ = raw.read_year(changed(2022, Table.USAGERS, change), 2022)
+    assert found.people.equals(expected.people)
+
+
+def test_unknown_codes_become_missing_and_are_counted() -> None:
+    first = (
+        lines_of(sample_files(2022)[Table.CARACTERISTIQUES][1])[0]
+        .decode()
+        .strip()
+        .replace('"', "")
+        .split(";")
+    )
+
+    def spoil(content: bytes) -> bytes:
+        lines = lines_of(content)
+        cells = lines[1].strip().split(b";")
+        cells[first.index("lum")] = b'"77"'
+        return b"".join([lines[0], b";".join(cells) + b"\n", *lines[2:]])
+
+    scenes, report = raw.read_year(changed(2022, Table.CARACTERISTIQUES, spoil), 2022)
+    assert np.isnan(scenes.accidents["lum"][0])
+    assert report.repairs["caracteristiques.lum: '77' set to missing"] == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "told"),
+    [
+        (Table.USAGERS, lambda c: c.replace(b'"grav"', b'"gravite"', 1), ["usagers", "'grav'", "missing"]),
+        (Table.USAGERS, lambda c: c.replace(b'"sexe"', b'"grav"', 1), ["usagers", "'grav'", "twice"]),
+        (Table.LIEUX, lambda c: c + b'"1";"2"\n', ["lieux", "line"]),
+        (Table.VEHICULES, lambda c: lines_of(c)[0], ["vehicules", "no row"]),
+        (Table.USAGERS, lambda c: gzip.compress(c)[:-20], ["usagers", "gzip"]),
+        (Table.CARACTERISTIQUES, lambda c: b"hello\nworld\n", ["carcteristiques", "line 1"]),
+        (Table.USAGERS, lambda c: c.replace(b'"2022', b'"1999'), ["usagers", "of no accident"]),
+        (Table.USAGERS, lambda c: c.replace(b'"2022', b'"x', 1), ["usagers", "row 2", "num_acc"]),
+    ],
+    ids=[
+        "missing column",
+        "doubled column",
+        "unreadable line",
+        "no rows",
+        "cut gzip",
+        "no CSV",
+        "no match",
+        "bad key",
+    ],
+)
+def test_a_defect_is_named_with_its_file_and_a_remedy(table: Table, change, told: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        raw.read_year(changed(2022, table, change), 2022)
+    for word in told:
+        assert word in caught.value.cause
+    assert caught.value.remedy
+
+
+def test_a_file_of_another_year_is_refused() -> None:
+    with pytest.raises(InputError, match="its name says 2021, but its accidents are of 2022"):
+        raw.read_year({**sample_files(2022)}, 2021)
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not REAL_2021.is_dir(), reason="the real files of 2021 are not beside the project")
+def test_the_real_files_of_2021_are_read_whole() -> None:
+    scenes, report = raw.read_year(read_folder(REAL_2021)[2021], 2021)
+    assert (len(scenes.accidents), len(scenes.vehicles), len(scenes.people)) == (56518, 97315, 129153)
+    assert scenes.people["grav"].value_counts().to_dict() == {1: 55108, 4: 51681, 3: 19085, 2: 3219}
+    assert report.dropped == {}
