@@ -42,7 +42,4 @@ def problem(
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    return (
-        "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location[1:]).lstrip(".")
-        or "body"
-    )
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location[1:]).lstrip(".") or "body"

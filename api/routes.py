@@ -98,9 +98,7 @@ def list_features() -> dict[str, Any]:
     }
 
 
-@router.post(
-    "/reload_model/{model}", dependencies=[Depends(_check_key)], summary="Serve the registry's newest version"
-)
+@router.post("/reload_model/{model}", dependencies=[Depends(_check_key)], summary="Serve the registry's newest version")
 def reload_model(model: ModelName, models: Served) -> dict[str, Any]:
     """Load beside the serving, then swap; the old version stays when the new one may not be used."""
     try:
@@ -133,17 +131,13 @@ def _predict(name: str, scenes: Scene | list[Scene], models: Models) -> dict[str
     if loaded is None and name == BEST:
         raise HTTPException(503, "No model is in production yet: run the pipeline once.")
     if loaded is None:
-        raise HTTPException(
-            404, f"No model {name!r} is loaded; loaded are: {', '.join(models.all()) or 'none'}."
-        )
+        raise HTTPException(404, f"No model {name!r} is loaded; loaded are: {', '.join(models.all()) or 'none'}.")
     proba = probabilities(loaded.estimator, features.build(to_tables(asked)))
     answers, start = [], 0
     for scene in asked:
         lines = proba[start : start + len(scene.people)]
         start += len(scene.people)
-        people = [
-            _line(i, p.vehicle, line) for i, (p, line) in enumerate(zip(scene.people, lines, strict=True))
-        ]
+        people = [_line(i, p.vehicle, line) for i, (p, line) in enumerate(zip(scene.people, lines, strict=True))]
         worst = max(people, key=lambda person: person["severe_probability"])
         answers.append({"people": people, "worst": {"person": worst["person"], "class": worst["class"]}})
     return {"model": {"name": name, **_origin(loaded)}, "scenes": answers}

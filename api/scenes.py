@@ -25,9 +25,7 @@ class Strict(BaseModel):
 
 def _code_reader(column: Column) -> Callable[[Any], Any]:
     by_label = {
-        text.casefold(): code
-        for code, label in column.codes.items()
-        for text in (label.fr, label.en, str(code))
+        text.casefold(): code for code, label in column.codes.items() for text in (label.fr, label.en, str(code))
     }
 
     def read(value: Any) -> Any:
@@ -49,15 +47,9 @@ def _code_reader(column: Column) -> Callable[[Any], Any]:
 def _department(value: Any) -> Any:
     if value is None:
         return None
-    number = (
-        department_number(str(value))
-        if isinstance(value, (int, str)) and not isinstance(value, bool)
-        else None
-    )
+    number = department_number(str(value)) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
     if number is None:
-        raise ValueError(
-            f"{value!r:.60} is not a department; give its INSEE code, for instance 59, 2A or 971"
-        )
+        raise ValueError(f"{value!r:.60} is not a department; give its INSEE code, for instance 59, 2A or 971")
     return number
 
 
@@ -73,16 +65,12 @@ def _time_of_day(value: Any) -> Any:
 def _field(column: Column) -> Any:
     about = f"{column.label.en} ({column.label.fr})"
     if column.name == "dep":
-        kind: Any = Annotated[
-            int | None, BeforeValidator(_department, json_schema_input_type=str | int | None)
-        ]
+        kind: Any = Annotated[int | None, BeforeValidator(_department, json_schema_input_type=str | int | None)]
     elif column.name == "hrmn":
         kind = Annotated[int | None, BeforeValidator(_time_of_day, json_schema_input_type=str | None)]
     elif column.kind is Kind.CODE:
         about += ": " + "; ".join(f"{code} {label.en}" for code, label in column.codes.items())
-        kind = Annotated[
-            int | None, BeforeValidator(_code_reader(column), json_schema_input_type=int | str | None)
-        ]
+        kind = Annotated[int | None, BeforeValidator(_code_reader(column), json_schema_input_type=int | str | None)]
     else:
         kind = Annotated[float | None, Field(ge=column.low, le=column.high)]
     return (kind, Field(default=None, description=about))
@@ -99,24 +87,36 @@ def _fields(*tables: Table) -> dict[str, Any]:
 
 Mark = Annotated[str, Field(min_length=1, max_length=20)]
 
-Accident: Any = create_model("Accident", __base__=Strict, **_fields(Table.CARACTERISTIQUES, Table.LIEUX))
-Vehicle: Any = create_model(
-    "Vehicle",
+AccidentFields: Any = create_model("AccidentFields", __base__=Strict, **_fields(Table.CARACTERISTIQUES, Table.LIEUX))
+VehicleFields: Any = create_model(
+    "VehicleFields",
     __base__=Strict,
-    id=(Mark, Field(description="A name for this vehicle, used by its people, for instance A.")),
     **_fields(Table.VEHICULES),
 )
-Person: Any = create_model(
-    "Person",
+PersonFields: Any = create_model(
+    "PersonFields",
     __base__=Strict,
-    vehicle=(
-        Mark | None,
-        Field(default=None, description="The person's vehicle; of a pedestrian: the vehicle that hit them."),
-    ),
     **_fields(Table.USAGERS),
 )
 
-EXAMPLE = {
+
+class Accident(AccidentFields):  # its fields come from the table of columns
+    """Circumstances and place."""
+
+
+class Vehicle(VehicleFields):
+    """One vehicle, under a name that its people refer to."""
+
+    id: Mark = Field(description="A name for this vehicle, used by its people, for instance A.")
+
+
+class Person(PersonFields):
+    """One person."""
+
+    vehicle: Mark | None = Field(None, description="The person's vehicle; of a pedestrian: the vehicle that hit them.")
+
+
+EXAMPLE: dict[str, Any] = {
     "accident": {
         "an": 2024, "mois": 11, "jour": 16, "hrmn": "18:40", "dep": "59", "agg": 1, "lum": 3, "atm": 2,
         "int": 1, "col": 1, "catr": 3, "circ": 2, "nbv": 2, "surf": 2, "vma": 80,
@@ -134,7 +134,7 @@ class Scene(Strict):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, json_schema_extra={"examples": [EXAMPLE]})
 
-    accident: Accident = Field(default_factory=lambda: Accident())
+    accident: Accident = Field(default_factory=Accident)
     vehicles: list[Vehicle] = Field(default_factory=list, max_length=MAX_VEHICLES)
     people: list[Person] = Field(min_length=1, max_length=MAX_PEOPLE)
 
@@ -151,13 +151,13 @@ class Scene(Strict):
 def to_tables(scenes: Sequence[Scene]) -> Scenes:
     """Turn requests into the canonical tables that features are made from."""
     vehicles = [(i, vehicle) for i, scene in enumerate(scenes) for vehicle in scene.vehicles]
-    at = {(i, vehicle.id): position for position, (i, vehicle) in enumerate(vehicles)}
+    at: dict[tuple[int, str | None], int] = {
+        (i, vehicle.id): position for position, (i, vehicle) in enumerate(vehicles)
+    }
     people = [(i, person) for i, scene in enumerate(scenes) for person in scene.people]
     return Scenes(
         accidents=_frame(Accident, [scene.accident for scene in scenes]),
-        vehicles=_frame(Vehicle, [v for _, v in vehicles]).assign(
-            accident=_positions([i for i, _ in vehicles])
-        ),
+        vehicles=_frame(Vehicle, [v for _, v in vehicles]).assign(accident=_positions([i for i, _ in vehicles])),
         people=_frame(Person, [p for _, p in people]).assign(
             accident=_positions([i for i, _ in people]),
             vehicle=_positions([at.get((i, p.vehicle), -1) for i, p in people]),

@@ -22,7 +22,7 @@ class ApiSettings(BaseSettings):
 def read_settings() -> ApiSettings:
     """Return the settings; SettingsError naming each variable that is missing or too short."""
     try:
-        return ApiSettings()  # type: ignore[call-arg]  # the fields come from the environment
+        return ApiSettings()
     except ValidationError as error:
         names = []
         for defect in error.errors():

@@ -62,9 +62,7 @@ PARAMS = {
 
 # Bad input stays bad: only what may pass (network, services) is tried again.
 RETRIES = ExceptionRetryPolicy(
-    rules=[
-        RetryRule(exception=[AccidentsError, ValueError, TypeError, ArithmeticError], action=RetryAction.FAIL)
-    ]
+    rules=[RetryRule(exception=[AccidentsError, ValueError, TypeError, ArithmeticError], action=RetryAction.FAIL)]
 )
 
 
@@ -92,9 +90,7 @@ def _instance_of(model: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        context["ti"].xcom_push(
-            "failure", {"model": model, "reason": f"{type(error).__name__}: {error}"[:500]}
-        )
+        context["ti"].xcom_push("failure", {"model": model, "reason": f"{type(error).__name__}: {error}"[:500]})
         raise
 
 
@@ -231,9 +227,7 @@ def _write_note(run_id: str, note: str) -> None:
 
     login = BaseHook.get_connection("airflow_api")
     try:
-        services.write_note(
-            _url("airflow_api"), login.login or "", login.password or "", DAG_ID, run_id, note
-        )
+        services.write_note(_url("airflow_api"), login.login or "", login.password or "", DAG_ID, run_id, note)
     except httpx.HTTPError as error:
         logging.getLogger(__name__).warning("The run's note could not be written: %s", error)
 
@@ -255,6 +249,8 @@ def _write_note(run_id: str, note: str) -> None:
     tags=["accidents", "mlops"],
 )
 def ml_accidents_pipeline() -> None:
+    """Wire the tasks."""
+
     @task_group(prefix_group_id=False)
     def model(model_name: str, data: Json, catalogue: str) -> None:
         found = search_params(model_name, data, catalogue)

@@ -59,9 +59,7 @@ def up() -> None:
     with _console() as console:
         running = _stack()
         running.up(console)
-        console.print(
-            demonstration.addresses(running.env, running.settings.env_file), highlight=False, soft_wrap=True
-        )
+        console.print(demonstration.addresses(running.env, running.settings.env_file), highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -85,17 +83,13 @@ def status() -> None:
             alive = found.state in {"RUNNING", "STARTING"}
             uptime = f"{_clock(time.time() - found.started)}" if alive else found.detail
             colour = "green" if found.state == "RUNNING" else "yellow" if alive else "red"
-            table.add_row(
-                service.name, f"[{colour}]{found.state}[/]", str(found.pid or ""), service.address, uptime
-            )
+            table.add_row(service.name, f"[{colour}]{found.state}[/]", str(found.pid or ""), service.address, uptime)
         console.print(table)
 
 
 @app.command()
 def logs(
-    service: Annotated[
-        str | None, typer.Argument(help="One service; otherwise all, a few lines each.")
-    ] = None,
+    service: Annotated[str | None, typer.Argument(help="One service; otherwise all, a few lines each.")] = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many lines.")] = 50,
 ) -> None:
     """Show the end of the services' logs."""
@@ -103,9 +97,7 @@ def logs(
         folder = settings.load().logs
         known = sorted(path.stem for path in folder.glob("*.log"))
         if service and service not in known:
-            raise SettingsError(
-                f"There is no log of {service!r}.", f"name one of {', '.join(known) or 'none yet'}."
-            )
+            raise SettingsError(f"There is no log of {service!r}.", f"name one of {', '.join(known) or 'none yet'}.")
         for name in [service] if service else known:
             path = folder / f"{name}.log"
             console.rule(str(path), align="left")
@@ -140,9 +132,7 @@ def demo(
         succeeded = follow(running.airflow, run_id, console)
         if succeeded:
             demonstration.show_results(running.env, run_id, console)
-        console.print(
-            demonstration.addresses(running.env, running.settings.env_file), highlight=False, soft_wrap=True
-        )
+        console.print(demonstration.addresses(running.env, running.settings.env_file), highlight=False, soft_wrap=True)
         if not succeeded:
             raise typer.Exit(1)
 
@@ -156,13 +146,9 @@ def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise SettingsError(
-            f"--conf is not JSON: {error}.", 'write it as in \'{"raw_dir": "/data"}\'.'
-        ) from error
+        raise SettingsError(f"--conf is not JSON: {error}.", 'write it as in \'{"raw_dir": "/data"}\'.') from error
     if not isinstance(value, dict):
-        raise SettingsError(
-            f"--conf is {text}, not a JSON object.", 'write it as in \'{"raw_dir": "/data"}\'.'
-        )
+        raise SettingsError(f"--conf is {text}, not a JSON object.", 'write it as in \'{"raw_dir": "/data"}\'.')
     return value
 
 

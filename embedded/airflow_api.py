@@ -90,9 +90,7 @@ class Airflow:
         """Describe the DAG; None while Airflow does not know it."""
         response = self._request("GET", f"/api/v2/dags/{DAG_ID}")
         return (
-            None
-            if response.status_code == httpx.codes.NOT_FOUND
-            else cast(dict[str, Any], _checked(response).json())
+            None if response.status_code == httpx.codes.NOT_FOUND else cast(dict[str, Any], _checked(response).json())
         )
 
     def graph(self) -> Graph:

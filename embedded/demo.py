@@ -71,9 +71,7 @@ def find_input(given: Path | None, settings: Settings, console: Console) -> Path
         )
     url = os.environ.get("ACCIDENTS_CATALOGUE_URL") or download.CATALOGUE_URL
     if download.reachable(url):
-        console.print(
-            f"Fetching the official files of the two latest years from {url} into {folder}.", highlight=False
-        )
+        console.print(f"Fetching the official files of the two latest years from {url} into {folder}.", highlight=False)
         folder.mkdir(parents=True, exist_ok=True)
         unfinished.touch()
         fetch(folder, url, console)
@@ -93,9 +91,7 @@ def find_input(given: Path | None, settings: Settings, console: Console) -> Path
 
 def has_csv(folder: Path) -> bool:
     """Whether a folder holds a CSV file, plain or compressed."""
-    return folder.is_dir() and any(
-        each.name.lower().endswith((".csv", ".csv.gz")) for each in folder.iterdir()
-    )
+    return folder.is_dir() and any(each.name.lower().endswith((".csv", ".csv.gz")) for each in folder.iterdir())
 
 
 def fetch(folder: Path, url: str, console: Console) -> None:
@@ -146,9 +142,7 @@ def prediction_table(people: Sequence[Mapping[str, Any]]) -> Table:
     people
         The API's answer: each with `vehicle` and `probabilities`, a share by class name.
     """
-    table = Table(
-        title="A prediction of the API", title_justify="left", caption=SCENE_IN_WORDS, caption_justify="left"
-    )
+    table = Table(title="A prediction of the API", title_justify="left", caption=SCENE_IN_WORDS, caption_justify="left")
     for name in ("person", "outcome", "share", ""):
         table.add_column(name, justify="right" if name == "share" else "left")
     for person in people:
@@ -200,9 +194,7 @@ def _runs(client: httpx.Client, dag_run_id: str) -> list[LoggedModel]:
 
 def _production(client: httpx.Client) -> dict[str, str] | None:
     """Read the tags of the version in production, and its `version`; None when there is none."""
-    response = client.get(
-        "/api/2.0/mlflow/registered-models/alias", params={"name": BEST, "alias": "production"}
-    )
+    response = client.get("/api/2.0/mlflow/registered-models/alias", params={"name": BEST, "alias": "production"})
     if response.status_code in {httpx.codes.NOT_FOUND, httpx.codes.BAD_REQUEST}:
         return None
     response.raise_for_status()

@@ -36,9 +36,7 @@ def read(path: Path) -> dict[str, str]:
         name, separator, value = line.partition("=")
         words = _words(value)
         if not separator or len(words) > 1:
-            raise SettingsError(
-                f"{path}, line {number} is not KEY=value.", f"delete {path}; it is made anew."
-            )
+            raise SettingsError(f"{path}, line {number} is not KEY=value.", f"delete {path}; it is made anew.")
         values[name] = words[0] if words else ""
     return values
 

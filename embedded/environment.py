@@ -81,12 +81,8 @@ def common(settings: Settings) -> dict[str, str]:
 
 def settings_of_the_project(env: Mapping[str, str]) -> dict[str, str]:
     """Compose the `ACCIDENTS_` settings that hold no secret; those that only the shell knows pass through."""
-    ours = {
-        name: value for name, value in env.items() if name in {"ACCIDENTS_RAW_DIR", "ACCIDENTS_MODELS_FILE"}
-    }
-    shell = {
-        name: value for name, value in os.environ.items() if name.startswith("ACCIDENTS_") and name not in env
-    }
+    ours = {name: value for name, value in env.items() if name in {"ACCIDENTS_RAW_DIR", "ACCIDENTS_MODELS_FILE"}}
+    shell = {name: value for name, value in os.environ.items() if name.startswith("ACCIDENTS_") and name not in env}
     return shell | ours
 
 
@@ -120,12 +116,8 @@ def airflow(settings: Settings, internal: Mapping[str, str]) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
     } | dict(internal)
     if sys.platform == "darwin":
-        ours["OBJC_DISABLE_INITIALIZE_FORK_SAFETY"] = (
-            "YES"  # Airflow forks its tasks, which macOS else forbids
-        )
-    shell = {
-        name: value for name, value in os.environ.items() if name.startswith("AIRFLOW__") and name not in ours
-    }
+        ours["OBJC_DISABLE_INITIALIZE_FORK_SAFETY"] = "YES"  # Airflow forks its tasks, which macOS else forbids
+    shell = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW__") and name not in ours}
     return shell | ours
 
 

@@ -118,9 +118,7 @@ def table(graph: Graph, run: Mapping[str, Any], instances: Sequence[TaskInstance
             _instance_text(each, names[_key(each)], now) for each in _instances_of(task_id, instances)
         )
         drawn.add_row(task_id, cell)
-    drawn.add_row(
-        Text(f"run {run['state']}", style="bold"), Text(_duration(_elapsed(run, now)), style="bold")
-    )
+    drawn.add_row(Text(f"run {run['state']}", style="bold"), Text(_duration(_elapsed(run, now)), style="bold"))
     return drawn
 
 

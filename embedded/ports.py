@@ -20,11 +20,7 @@ def check_free(settings: Settings) -> None:
     for service in PORTS:
         port = settings.ports[service]
         if not is_free(port):
-            owner = (
-                " (on macOS often by the AirPlay Receiver)"
-                if (sys.platform, port) == ("darwin", 5000)
-                else ""
-            )
+            owner = " (on macOS often by the AirPlay Receiver)" if (sys.platform, port) == ("darwin", 5000) else ""
             raise SettingsError(
                 f"Port {port}, which {service} needs, is used by another program{owner}.",
                 f"stop that program, or choose another port: `{variable(service)}={port + 10} make up`.",

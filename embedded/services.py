@@ -55,9 +55,7 @@ def define(settings: Settings, env: Mapping[str, str], internal: Mapping[str, st
             common | environment.mlflow(env),
             env["MLFLOW_TRACKING_URI"],
         ),
-        Service(
-            "api", (*python, *_uvicorn(settings)), common | environment.api(env), env["ACCIDENTS_API_URL"]
-        ),
+        Service("api", (*python, *_uvicorn(settings)), common | environment.api(env), env["ACCIDENTS_API_URL"]),
         Service("airflow-api-server", (*python, "airflow", "api-server"), airflow, env["AIRFLOW_URL"]),
         # The api-server reads the tasks' logs from the disk; serving them would open a port to the network.
         Service(

@@ -91,9 +91,7 @@ class Stack:
         StackError
             If a service dies or does not become ready in time.
         """
-        rendered = airflow_settings.load(
-            airflow_settings.FILE, environment.settings_file(self.env, self.settings)
-        )
+        rendered = airflow_settings.load(airflow_settings.FILE, environment.settings_file(self.env, self.settings))
         if self.supervisor.is_running() and not self.supervisor.runs_the_same(self.services):
             console.print("Settings have changed since the stack was started: it is started anew.")
             self.supervisor.stop()
@@ -122,15 +120,10 @@ class Stack:
             "api": health.http(f"{self.env['ACCIDENTS_API_URL']}/health"),
             "airflow-api-server": health.http(f"{self.env['AIRFLOW_URL']}/api/v2/monitor/health"),
             "airflow-scheduler": self._airflow_check("scheduler"),
-            "airflow-dag-processor": health.both(
-                self._airflow_check("dag_processor"), health.dag(self.airflow)
-            ),
+            "airflow-dag-processor": health.both(self._airflow_check("dag_processor"), health.dag(self.airflow)),
         }
         after = {"api": ("mlflow",)} | dict.fromkeys(AIRFLOW, ("airflow-database",))
-        steps = [
-            self._service_step(each.name, checks[each.name], after.get(each.name, ()))
-            for each in self.services
-        ]
+        steps = [self._service_step(each.name, checks[each.name], after.get(each.name, ())) for each in self.services]
         return [
             Step("airflow-database", database.start, database.check),
             *steps,
@@ -198,9 +191,7 @@ class Database:
                 return "is being made"
             if status:
                 cause = f"Airflow's database cannot be made (exit status {status})."
-                raise StackError(
-                    cause, f"read {self._log}, mend the cause, `make up`.", tail(self._log, LOG_LINES)
-                )
+                raise StackError(cause, f"read {self._log}, mend the cause, `make up`.", tail(self._log, LOG_LINES))
             write_private(self._stamp, self._version)
         return None
 
@@ -232,9 +223,7 @@ def _go_through(steps: Sequence[Step], check_alive: Callable[[], None], console:
             check_alive()
             if time.monotonic() > deadline:
                 missing = "; ".join(f"{each.name}: {each.missing}" for each in waiting)
-                raise StackError(
-                    f"After {PATIENCE_SECONDS} s the stack is not ready ({missing}).", "see `make logs`."
-                )
+                raise StackError(f"After {PATIENCE_SECONDS} s the stack is not ready ({missing}).", "see `make logs`.")
             time.sleep(0.5)
 
 

@@ -126,9 +126,7 @@ class Supervisor:
     def runs_the_same(self, services: Sequence[Service]) -> bool:
         """Whether it was started with these very services."""
         contents = self._contents(services)
-        return all(
-            path.exists() and path.read_text(encoding="utf-8") == text for path, text in contents.items()
-        )
+        return all(path.exists() and path.read_text(encoding="utf-8") == text for path, text in contents.items())
 
     def start_services(self, names: Iterable[str]) -> None:
         """Start services, without waiting for them; those that run already stay as they are."""

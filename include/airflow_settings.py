@@ -71,20 +71,14 @@ def _sections(path: Path) -> dict[str, list[dict[str, Any]]]:
     except FileNotFoundError as error:
         raise SettingsError(f"{path} does not exist.", "restore it from the repository.") from error
     except yaml.YAMLError as error:
-        raise SettingsError(
-            f"{path} is not YAML: {' '.join(str(error).split())}.", "mend that line."
-        ) from error
+        raise SettingsError(f"{path} is not YAML: {' '.join(str(error).split())}.", "mend that line.") from error
     airflow = content.get("airflow") if isinstance(content, dict) else None
     if not isinstance(airflow, dict):
-        raise SettingsError(
-            f"{path} has no mapping `airflow` at its top.", "put `airflow:` over the sections."
-        )
+        raise SettingsError(f"{path} has no mapping `airflow` at its top.", "put `airflow:` over the sections.")
     sections = {name: airflow.get(name) or [] for name in ("connections", "pools", "variables")}
     for name, entries in sections.items():
         if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
-            raise SettingsError(
-                f"{path}: `{name}` is not a list of mappings.", "begin each entry with a dash."
-            )
+            raise SettingsError(f"{path}: `{name}` is not a list of mappings.", "begin each entry with a dash.")
     return sections
 
 
@@ -101,9 +95,7 @@ def _fill(value: Any, environ: Mapping[str, str], path: Path) -> Any:
 
 def _lookup(name: str, environ: Mapping[str, str], path: Path) -> str:
     if not environ.get(name):
-        raise SettingsError(
-            f"{path} refers to ${{{name}}}, which is not set.", f"set {name} in the environment."
-        )
+        raise SettingsError(f"{path} refers to ${{{name}}}, which is not set.", f"set {name} in the environment.")
     return environ[name]
 
 
@@ -150,9 +142,7 @@ def _variable(entry: Mapping[str, Any], path: Path) -> str:
 def _check_fields(entry: Mapping[str, Any], known: set[str], path: Path) -> None:
     for field in entry:
         if field not in known:
-            raise SettingsError(
-                f"{path}: the field `{field}` is not known.", f"use one of {', '.join(sorted(known))}."
-            )
+            raise SettingsError(f"{path}: the field `{field}` is not known.", f"use one of {', '.join(sorted(known))}.")
 
 
 def _integer(value: object, what: str, path: Path) -> int:

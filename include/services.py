@@ -17,9 +17,7 @@ def reload_model(url: str, key: str, model: str, version: str) -> dict[str, str]
     """Tell the API to load the newest version of a model; ModelError unless it then serves `version`."""
     answer = httpx.post(f"{url}/api/v1/reload_model/{model}", headers={"X-Api-Key": key}, timeout=TIMEOUT)
     if answer.status_code in (401, 403):
-        raise ModelError(
-            "The API refuses the key of connection 'api'.", "give both the same ACCIDENTS_API_KEY."
-        )
+        raise ModelError("The API refuses the key of connection 'api'.", "give both the same ACCIDENTS_API_KEY.")
     if answer.status_code in (409, 422):
         raise ModelError(f"The API did not load {model}: {answer.json().get('detail')}", "see the API's log.")
     answer.raise_for_status()

@@ -188,9 +188,7 @@ def search_params(store: Store, model: str, data: Json, catalogue_version: str, 
         content = json.dumps(
             {"choice": found.choice, "score": found.score, "candidates": found.candidates}, indent=1
         ).encode()
-        store.write_version(
-            MODELS, f"{version}/search", {"search.json": content}, {"data_version": data["version"]}
-        )
+        store.write_version(MODELS, f"{version}/search", {"search.json": content}, {"data_version": data["version"]})
     else:
         log.info("Already searched with this data and specification: %s is used again.", version)
     best = json.loads(store.read_version(MODELS, f"{version}/search", "search.json"))
@@ -223,18 +221,12 @@ def train_model(store: Store, found: Json, *, force: bool) -> Json:
     store.publish(
         MODELS,
         version,
-        {
-            f"{model}_model.pkl": lambda: search.pickled(
-                registry.undump(store.read_version(MODELS, version, file))
-            )
-        },
+        {f"{model}_model.pkl": lambda: search.pickled(registry.undump(store.read_version(MODELS, version, file)))},
     )
     return found
 
 
-def log_model(
-    store: Store, client: MlflowClient, found: Json, dag_run_id: str, key: bytes, *, force: bool
-) -> Json:
+def log_model(store: Store, client: MlflowClient, found: Json, dag_run_id: str, key: bytes, *, force: bool) -> Json:
     """Cross-validate and test the model; log it as an MLflow run and register it, signed."""
     search.limit_threads()
     model, version, data = found["model"], found["version"], found["data"]
@@ -302,9 +294,7 @@ def select_best(
         log.error("%s failed: %s", name, reason)
     if not runs or data is None:
         told = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
-        raise ModelError(
-            f"No model of this run was registered ({told}).", "see the red tasks' logs, then clear them."
-        )
+        raise ModelError(f"No model of this run was registered ({told}).", "see the red tasks' logs, then clear them.")
     runs.sort(key=lambda r: -r.data.metrics["selection_score"])
     board = [{"model": r.data.tags["model"], **r.data.metrics} for r in runs]
     log.info("Leaderboard:\n%s", evaluate.leaderboard(board))
@@ -331,9 +321,7 @@ def select_best(
 def _failed_models(names: Sequence[str], failures: Mapping[str, str], runs: Sequence[Any]) -> dict[str, str]:
     registered = {r.data.tags["model"] for r in runs if "registered_version" in r.data.tags}
     return {
-        name: failures.get(name, "it ended without a reason; see its log")
-        for name in names
-        if name not in registered
+        name: failures.get(name, "it ended without a reason; see its log") for name in names if name not in registered
     }
 
 
@@ -376,9 +364,7 @@ def _judge(
     return False, f"{name} is not promoted: {measured}."
 
 
-def _evaluation(
-    store: Store, checked: Catalogue, spec: ModelSpec, found: Json, *, force: bool
-) -> dict[str, float]:
+def _evaluation(store: Store, checked: Catalogue, spec: ModelSpec, found: Json, *, force: bool) -> dict[str, float]:
     """Return the cross-validated metrics, from an earlier run of the same model on the same data if there is one."""
     version = f"{found['version']}/evaluation"
     if force or store.manifest(MODELS, version) is None:

@@ -128,9 +128,7 @@ class Store:
         """
         for name, make in contents.items():
             mark = f"versions/published/{name}.json"
-            if self._read_json(bucket, mark) == {"version": version} and self.hook.check_for_key(
-                name, bucket
-            ):
+            if self._read_json(bucket, mark) == {"version": version} and self.hook.check_for_key(name, bucket):
                 continue
             self.write(bucket, name, make())
             self.write(bucket, mark, json.dumps({"version": version}).encode())
@@ -201,9 +199,7 @@ class Store:
         """Return a raw file, once its SHA-256 was seen to be the one that the run started from."""
         content = self.read(RAW, file.key)
         if _sha256(content) != file.sha256:
-            raise StorageError(
-                f"s3://{RAW}/{file.key} changed since the run started.", "trigger the DAG again."
-            )
+            raise StorageError(f"s3://{RAW}/{file.key} changed since the run started.", "trigger the DAG again.")
         return content
 
     def _raw_index(self) -> dict[str, dict[str, Any]]:

@@ -23,9 +23,7 @@ from include.accidents.features import SELECTIONS
 
 LIBRARIES = ("sklearn", "lightgbm", "xgboost")
 # How many cores, where caches lie and what is printed is the machine's business: it is set in one place.
-NOT_THE_MODELS_BUSINESS = frozenset(
-    {"n_jobs", "memory", "verbose", "device", "nthread", "num_threads", "verbosity"}
-)
+NOT_THE_MODELS_BUSINESS = frozenset({"n_jobs", "memory", "verbose", "device", "nthread", "num_threads", "verbosity"})
 # A name becomes part of object keys, MLflow names and URLs.
 MODEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 RESERVED_NAMES = frozenset({"BestModel"})
@@ -40,9 +38,7 @@ class Defaults(_Strict):
 
     seed: int = Field(42, ge=0, description="Seed of every random_state that a model leaves open.")
     search_folds: int = Field(3, ge=2, le=20, description="Folds of the hyper-parameter search.")
-    scoring: Literal["f1_weighted", "f1_macro", "accuracy", "balanced_accuracy", "neg_log_loss"] = (
-        "f1_weighted"
-    )
+    scoring: Literal["f1_weighted", "f1_macro", "accuracy", "balanced_accuracy", "neg_log_loss"] = "f1_weighted"
     evaluation_folds: int = Field(5, ge=2, le=20, description="Folds of the cross-validation that is logged.")
 
 
@@ -77,9 +73,7 @@ class ModelSpec(_Strict):
     param_grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
         default_factory=dict, description="Values to try, by step__parameter."
     )
-    max_rows: int | None = Field(
-        None, ge=100, description="People it is trained on at most (whole accidents)."
-    )
+    max_rows: int | None = Field(None, ge=100, description="People it is trained on at most (whole accidents).")
 
 
 class Catalogue(_Strict):
@@ -135,9 +129,7 @@ def load(text: str, source: str) -> Catalogue:
         )
         raise CatalogueError(f"{source} is not JSON ({place}).", "correct the file at that place.") from error
     except _DoubledNameError as error:
-        raise CatalogueError(
-            f"{source} has the name {error} twice in one object.", "keep one of the two."
-        ) from error
+        raise CatalogueError(f"{source} has the name {error} twice in one object.", "keep one of the two.") from error
     try:
         catalogue = Catalogue.model_validate(document)
     except ValidationError as error:
@@ -193,9 +185,7 @@ def _check_weights(weights: Weights, defects: _Defects) -> None:
 def _check_model(name: str, spec: ModelSpec, defects: _Defects) -> None:
     pointer = f"/models/{_escape(name)}"
     if not MODEL_NAME.fullmatch(name) or name in RESERVED_NAMES:
-        defects.add(
-            pointer, f"{name!r} cannot be a model's name: use letters, digits, - and _, not BestModel"
-        )
+        defects.add(pointer, f"{name!r} cannot be a model's name: use letters, digits, - and _, not BestModel")
     before = len(defects.found)
     pipeline = _pipeline(spec, defects, pointer)
     if len(defects.found) > before:
@@ -261,7 +251,7 @@ def _estimator(described: Mapping[str, Any], pointer: str, defects: _Defects) ->
         return None
     if cls is None:
         return None
-    allowed = [p for p in inspect.signature(cls.__init__).parameters if p not in ("self", "args", "kwargs")]
+    allowed = [p for p in inspect.signature(cls).parameters if p not in ("self", "args", "kwargs")]
     values = {}
     for key, value in params.items():
         place = f"{pointer}/params/{_escape(key)}"
@@ -282,12 +272,10 @@ def _instance(cls: type, values: dict[str, Any], pointer: str, defects: _Defects
     except TypeError as error:  # a parameter without default is not given
         defects.add(pointer, f"{cls.__name__} cannot be made: {error}")
         return None
-    validate = getattr(
-        made, "_validate_params", None
-    )  # scikit-learn's own check of values, private but stable
+    validate = getattr(made, "_validate_params", None)  # scikit-learn's own check of values, private but stable
     if validate is not None:
         try:
-            validate()
+            made._validate_params()
         except ValueError as error:  # scikit-learn's InvalidParameterError among them
             defects.add(f"{pointer}/params", str(error))
     return made
@@ -318,7 +306,7 @@ def _class(path: Any, pointer: str, defects: _Defects) -> type | None:
     return cls
 
 
-def _value(value: Any, pointer: str, defects: _Defects) -> Any:
+def _value(value: Any, pointer: str, defects: _Defects) -> Any:  # noqa: PLR0911  (a case a kind of JSON value)
     """Turn a JSON value of a parameter into the Python object that it stands for."""
     if isinstance(value, dict):
         if "class" in value:
@@ -336,9 +324,7 @@ def _value(value: Any, pointer: str, defects: _Defects) -> Any:
     if isinstance(value, str) and value.startswith("@"):
         if value not in SELECTIONS:
             near = _closest(value, SELECTIONS)
-            defects.add(
-                pointer, f"{value!r} selects nothing{near}; allowed: @categorical, @numeric, @all, @FEATURE"
-            )
+            defects.add(pointer, f"{value!r} selects nothing{near}; allowed: @categorical, @numeric, @all, @FEATURE")
             return None
         return list(SELECTIONS[value])
     return value

@@ -24,9 +24,7 @@ from include.accidents.sample import is_sample
 from include.accidents.schema import Table
 
 CATALOGUE_URL: Final = "https://www.data.gouv.fr"
-DATASET: Final = (
-    "bases-de-donnees-annuelles-des-accidents-corporels-de-la-circulation-routiere-annees-de-2005-a-2024"
-)
+DATASET: Final = "bases-de-donnees-annuelles-des-accidents-corporels-de-la-circulation-routiere-annees-de-2005-a-2024"
 """The data set's slug. The catalogue redirects slugs of former years to the present one."""
 
 MAX_BYTES: Final = 1 << 30
@@ -295,9 +293,7 @@ def _fetch(client: httpx.Client, resource: Resource, folder: Path, progress: Pro
 def _fetch_checked(client: httpx.Client, resource: Resource, part: _Part, progress: Progress) -> None:
     """Bring the part to its end, over as many requests as that takes, and compare it with the catalogue."""
     if not (part.path.exists() and _matches(part.path, resource)):
-        _persistently(
-            lambda: _receive(client, resource, part, progress), resource.url, advance=lambda: part.size
-        )
+        _persistently(lambda: _receive(client, resource, part, progress), resource.url, advance=lambda: part.size)
     if not _matches(part.path, resource):
         raise _CorruptError(f"{part.size:,} bytes arrived, without the size and checksum expected")
 
@@ -332,9 +328,7 @@ def _strong_validator(response: httpx.Response) -> str | None:
     return None if tag is None or tag.startswith("W/") else tag
 
 
-def _append(
-    response: httpx.Response, resource: Resource, part: _Part, progress: Progress, *, resumed: bool
-) -> None:
+def _append(response: httpx.Response, resource: Resource, part: _Part, progress: Progress, *, resumed: bool) -> None:
     """Write a response's body after what is there, or over it where the server sends the whole again."""
     with part.path.open("ab" if resumed else "wb") as file:
         size = file.tell()

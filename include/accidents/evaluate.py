@@ -38,9 +38,7 @@ def probabilities(estimator: Any, x: Any) -> Probabilities:
     full = np.zeros((len(made), N_CLASSES))
     full[:, np.asarray(estimator.classes_, dtype=np.int64)] = made
     if not np.isfinite(full).all():
-        raise ModelError(
-            "The model predicts NaN or infinite probabilities.", "change its parameters in the catalogue."
-        )
+        raise ModelError("The model predicts NaN or infinite probabilities.", "change its parameters in the catalogue.")
     return full
 
 
@@ -65,17 +63,13 @@ def scores(y_true: Labels, proba: Probabilities) -> dict[str, float]:
         "f1_weighted": f1,
         "precision_weighted": precision,
         "recall_weighted": recall,
-        "f1_macro": metrics.f1_score(
-            y_true, y_pred, average="macro", labels=range(N_CLASSES), zero_division=0
-        ),
+        "f1_macro": metrics.f1_score(y_true, y_pred, average="macro", labels=range(N_CLASSES), zero_division=0),
         "log_loss": metrics.log_loss(y_true, proba, labels=range(N_CLASSES)),
     }
     each = metrics.recall_score(y_true, y_pred, average=None, labels=range(N_CLASSES), zero_division=0)
     found |= {f"recall_{name}": value for name, value in zip(CLASSES, each, strict=True)}
     if len(np.unique(y_true)) == N_CLASSES:  # an area under the curve needs every class
-        found["roc_auc_ovr"] = metrics.roc_auc_score(
-            y_true, proba, multi_class="ovr", labels=range(N_CLASSES)
-        )
+        found["roc_auc_ovr"] = metrics.roc_auc_score(y_true, proba, multi_class="ovr", labels=range(N_CLASSES))
         found["auc_severe"] = metrics.roc_auc_score(np.isin(y_true, SEVERE), proba[:, SEVERE].sum(axis=1))
     return {name: float(value) for name, value in found.items()}
 
@@ -135,9 +129,7 @@ def paired_gain(
     random = np.random.default_rng(seed)
     drawn = random.multinomial(n, np.full(n, 1 / n), size=rounds).astype(np.float64)
     a, b = (_scores_of_matrices((drawn @ m).reshape(-1, N_CLASSES, N_CLASSES), weights) for m in matrices)
-    whole = [
-        _scores_of_matrices(m.sum(axis=0).reshape(1, N_CLASSES, N_CLASSES), weights)[0] for m in matrices
-    ]
+    whole = [_scores_of_matrices(m.sum(axis=0).reshape(1, N_CLASSES, N_CLASSES), weights)[0] for m in matrices]
     low, high = np.percentile(a - b, [2.5, 97.5])
     return Gain(float(whole[0] - whole[1]), float(low), float(high))
 
@@ -146,11 +138,7 @@ def _matrices_by_accident(
     y_true: Labels, y_pred: Labels, group: npt.NDArray[np.intp], n: int
 ) -> npt.NDArray[np.float64]:
     cells = N_CLASSES * N_CLASSES
-    return (
-        np.bincount(group * cells + y_true * N_CLASSES + y_pred, minlength=n * cells)
-        .reshape(n, cells)
-        .astype(float)
-    )
+    return np.bincount(group * cells + y_true * N_CLASSES + y_pred, minlength=n * cells).reshape(n, cells).astype(float)
 
 
 def _scores_of_matrices(matrices: npt.NDArray[np.float64], weights: Weights) -> npt.NDArray[np.float64]:

@@ -49,9 +49,7 @@ CLASS_GROUPS: dict[str, frozenset[VehicleClass]] = {
         }
     ),
     "cars": frozenset({VehicleClass.CAR, VehicleClass.MICROCAR, VehicleClass.VAN}),
-    "heavy": frozenset(
-        {VehicleClass.TRUCK, VehicleClass.BUS, VehicleClass.TRACTOR_SPECIAL, VehicleClass.RAIL}
-    ),
+    "heavy": frozenset({VehicleClass.TRUCK, VehicleClass.BUS, VehicleClass.TRACTOR_SPECIAL, VehicleClass.RAIL}),
 }
 
 
@@ -202,9 +200,7 @@ def build(scenes: Scenes) -> Floats:
     aboard = np.bincount(riding[riding >= 0], minlength=vehicles.rows).astype(np.float32)
     values["on_board"] = _take(aboard, riding)
     mass = _lookup(vehicles["catv"], _MASSES) + PERSON_MASS * aboard
-    other = np.where(
-        on_foot & (own >= 0), own, _heaviest_other(mass, vehicles.positions("accident"), accident, riding)
-    )
+    other = np.where(on_foot & (own >= 0), own, _heaviest_other(mass, vehicles.positions("accident"), accident, riding))
     values["own_mass"] = np.where(on_foot, np.float32(PEDESTRIAN_MASS), _take(mass, riding))
     values["other_mass"] = _take(mass, other)
     values["mass_ratio"] = np.log(values["own_mass"] / values["other_mass"])
@@ -267,26 +263,18 @@ _MEMBERSHIP = {
 
 def _lookup(codes: Floats, table: Floats) -> Floats:
     known = ~np.isnan(codes)
-    return np.where(known, table[np.where(known, codes, 0).astype(np.int64)], np.float32(np.nan)).astype(
-        np.float32
-    )
+    return np.where(known, table[np.where(known, codes, 0).astype(np.int64)], np.float32(np.nan)).astype(np.float32)
 
 
 def _dates(accidents: _Table) -> dict[str, Floats]:
     year, month, day = accidents["an"], accidents["mois"], accidents["jour"]
     known = ~(np.isnan(year) | np.isnan(month) | np.isnan(day))
-    months = (
-        (np.where(known, year, 1970).astype(np.int64) - 1970) * 12
-        + np.where(known, month, 1).astype(np.int64)
-        - 1
-    )
-    dates = months.astype("datetime64[M]").astype("datetime64[D]") + (
-        np.where(known, day, 1).astype(np.int64) - 1
-    )
+    months = (np.where(known, year, 1970).astype(np.int64) - 1970) * 12 + np.where(known, month, 1).astype(np.int64) - 1
+    dates = months.astype("datetime64[M]").astype("datetime64[D]") + (np.where(known, day, 1).astype(np.int64) - 1)
     number = dates.astype(np.int64)
     weekday = np.where(known, (number + 3) % 7, np.nan).astype(np.float32)  # 1970-01-01 was a Thursday
     off = np.isin(
-        number, np.concatenate([_holidays(int(y)) for y in np.unique(year[known])] or [np.empty(0)])
+        number, np.concatenate([_holidays(int(y)) for y in np.unique(year[known])] or [np.empty(0, dtype=np.int64)])
     )
     holiday = np.where(known, off, np.nan).astype(np.float32)
     return {
@@ -300,7 +288,7 @@ def _dates(accidents: _Table) -> dict[str, Floats]:
 @cache
 def _holidays(year: int) -> npt.NDArray[np.int64]:
     """Return the public holidays of a year as days since 1970."""
-    days = [np.datetime64(day, "D") for day in holidays.France(years=year)]
+    days = [np.datetime64(day, "D") for day in holidays.country_holidays("FR", years=year)]
     return np.asarray(days, dtype="datetime64[D]").astype(np.int64)
 
 
@@ -321,9 +309,7 @@ def _equipment(people: _Table) -> dict[str, Floats]:
     }
 
 
-def _counts(
-    vehicles: _Table, accident: npt.NDArray[np.int64], people: _Table, n_accidents: int
-) -> dict[str, Floats]:
+def _counts(vehicles: _Table, accident: npt.NDArray[np.int64], people: _Table, n_accidents: int) -> dict[str, Floats]:
     of_vehicle = vehicles.positions("accident")
 
     def count(where: npt.NDArray[np.int64], weights: Floats | None = None) -> Floats:
@@ -394,9 +380,5 @@ def _drop_docstrings(node: Any) -> None:
         node.body = [
             n
             for n in body
-            if not (
-                isinstance(n, ast.Expr)
-                and isinstance(n.value, ast.Constant)
-                and isinstance(n.value.value, str)
-            )
+            if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant) and isinstance(n.value.value, str))
         ] or [ast.Pass()]

@@ -171,7 +171,7 @@ def _known_columns(table: Table, name: str, header: list[str], year: int, report
         and c.required
         and c.name not in header
         and c.first_year <= year <= (c.last_year or year)
-        and not (c.name == "id_usager")  # nothing is joined by it, and revised files differ
+        and c.name != "id_usager"  # nothing is joined by it, and revised files differ
     ]
     if missing:
         raise InputError(
@@ -274,14 +274,15 @@ def _by_distinct_value(cells: pa.ChunkedArray, judge: Judge, place: str, report:
         counts = np.bincount(codes, minlength=len(distinct))
         for i in refused:
             report.repairs[f"{place}: {distinct[i][:40]!r} set to missing"] += int(counts[i])
-    return values[codes]
+    made: Floats = values[codes]
+    return made
 
 
 def _judge_of(column: Column, year: int) -> Judge:
     if column.kind is Kind.CODE:
         return lambda cell: _code(column, cell)
     if column.name == "hrmn":
-        return lambda cell: _minutes(cell)
+        return _minutes
     if column.name == "an":
         return lambda cell: _number(column, cell, century=2000)
     if column.name in ("lat", "long") and year <= LAST_OLD_YEAR:
@@ -303,7 +304,7 @@ def _number(column: Column, cell: str, *, unit: float = 1.0, century: int = 0) -
     value = _float(cell)
     if value is None:
         return None
-    if value in column.missing or value == -1 and (column.low or 0) >= 0:
+    if value in column.missing or (value == -1 and (column.low or 0) >= 0):
         return np.nan
     value *= unit
     if century and value < 100:
@@ -372,9 +373,7 @@ def _link(tables: Mapping[Table, pd.DataFrame], names: Mapping[Table, str], repo
     without_place = int((at < 0).sum())
     if without_place:
         report.repairs["accident without a place: place set to missing"] = without_place
-    report.dropped["place without an accident"] += int(
-        (_positions(keys, places["num_acc"].to_numpy()) < 0).sum()
-    )
+    report.dropped["place without an accident"] += int((_positions(keys, places["num_acc"].to_numpy()) < 0).sum())
     place = places.drop(columns="num_acc").take(np.maximum(at, 0)).reset_index(drop=True)
     place[at < 0] = np.nan
     accidents = pd.concat([accidents, place], axis=1)

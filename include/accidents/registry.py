@@ -241,15 +241,11 @@ def _sign(
 
     content = _fetch(version)
     if not np.array_equal(undump(content).predict_proba(example), expected.predict_proba(example)):
-        raise ModelError(
-            f"{version.name} came back from MLflow as another model.", "clear the task to try again."
-        )
+        raise ModelError(f"{version.name} came back from MLflow as another model.", "clear the task to try again.")
     _set_tags(client, version, lineage, content, key)
 
 
-def _set_tags(
-    client: MlflowClient, version: ModelVersion, lineage: Lineage, content: bytes, key: bytes
-) -> None:
+def _set_tags(client: MlflowClient, version: ModelVersion, lineage: Lineage, content: bytes, key: bytes) -> None:
     signature = hmac.new(key, _claims(version.name, version.version, lineage, content), "sha256").hexdigest()
     for tag, value in {**_text(asdict(lineage)), "signature": signature}.items():
         client.set_model_version_tag(version.name, version.version, tag, value)
@@ -267,9 +263,7 @@ def _check_signature(version: ModelVersion, lineage: Lineage, content: bytes, ke
 def _lineage(version: ModelVersion) -> Lineage:
     try:
         tags = version.tags
-        return Lineage(
-            tags["model"], tags["run_id"], tags["data_version"], tags["features"], tags["sample"] == "true"
-        )
+        return Lineage(tags["model"], tags["run_id"], tags["data_version"], tags["features"], tags["sample"] == "true")
     except KeyError as error:
         raise ModelError(
             f"{version.name} version {version.version} has no tag {error}; it was not registered by the pipeline.",
@@ -297,16 +291,12 @@ def _fetch(version: ModelVersion) -> bytes:
                 "see that MLflow and its artifact store run; train the model again if its file is gone.",
             ) from error
         if path.stat().st_size > MAX_MODEL_BYTES:
-            raise ModelError(
-                f"{version.name} version {version.version} is too large.", "make the model smaller."
-            )
+            raise ModelError(f"{version.name} version {version.version} is too large.", "make the model smaller.")
         return path.read_bytes()
 
 
 def _text(values: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()
-    }
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()}
 
 
 def _quoted(text: str) -> str:

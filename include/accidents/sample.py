@@ -274,9 +274,7 @@ def _with_side_roads(rng: np.random.Generator, values: Columns) -> Columns:
     other_place = rng.integers(0, size, len(accident) - size)
     source = np.concatenate([np.arange(size), other_place])
     order = np.argsort(accident, kind="stable")
-    return {name: column_values[source][order] for name, column_values in values.items()} | {
-        "num_acc": accident[order]
-    }
+    return {name: column_values[source][order] for name, column_values in values.items()} | {"num_acc": accident[order]}
 
 
 def _modern_road(rng: np.random.Generator, values: Columns) -> Formatted:
@@ -292,9 +290,7 @@ def _modern_road(rng: np.random.Generator, values: Columns) -> Formatted:
         "pr1": _blank(_digits(values["pr1"]), unmarked, "(1)"),
         "lartpc": _widths(values["lartpc"], ""),
         "larrout": _widths(values["larrout"], " -1"),
-        "vma": _sprinkle(
-            rng, _modern_code(values["vma"]), ("300", "500", "700", "800", "900", "6", "1", "5"), 0.0015
-        ),
+        "vma": _sprinkle(rng, _modern_code(values["vma"]), ("300", "500", "700", "800", "900", "6", "1", "5"), 0.0015),
     }
 
 

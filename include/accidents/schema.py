@@ -590,9 +590,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     _code("obs", _V, Label("Obstacle fixe heurté", "Fixed obstacle hit"), _OBS),
     _code("obsm", _V, Label("Obstacle mobile heurté", "Moving obstacle hit"), _OBSM),
     _code("choc", _V, Label("Point de choc initial", "First point of impact"), _CHOC),
-    _code(
-        "manv", _V, Label("Manœuvre principale avant l'accident", "Main manoeuvre before the accident"), _MANV
-    ),
+    _code("manv", _V, Label("Manœuvre principale avant l'accident", "Main manoeuvre before the accident"), _MANV),
     _code("motor", _V, Label("Type de motorisation", "Type of engine"), _MOTOR, first_year=2019),
     # Three digits to 2018, 000 for every vehicle that is no public transport.
     Column(
@@ -636,9 +634,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
 """Every column of today's files, in the files' order."""
 
 RETIRED_COLUMNS: Final[tuple[Column, ...]] = (
-    Column(
-        "gps", _C, Kind.TEXT, Label("Codage GPS", "Territory of the position"), required=False, last_year=2018
-    ),
+    Column("gps", _C, Kind.TEXT, Label("Codage GPS", "Territory of the position"), required=False, last_year=2018),
     Column(
         "env1",
         _L,

@@ -64,9 +64,7 @@ def search(spec: ModelSpec, defaults: Defaults, data: Dataset) -> Found:
         return Found(dict.fromkeys(values, 0), None, [])
     parts = [
         (split.sample_accidents(train, data.accident, data.y, spec.max_rows, defaults.seed), test)
-        for train, test in split.folds(
-            data.y, data.accident, n_splits=defaults.search_folds, seed=defaults.seed
-        )
+        for train, test in split.folds(data.y, data.accident, n_splits=defaults.search_folds, seed=defaults.seed)
     ]
     log.info("Trying %d candidates on %d folds.", n_candidates, len(parts))
     searched = GridSearchCV(
@@ -78,7 +76,7 @@ def search(spec: ModelSpec, defaults: Defaults, data: Dataset) -> Found:
         error_score="raise",
     ).fit(data.x, data.y)
     results = searched.cv_results_
-    candidates = [
+    candidates: list[dict[str, Any]] = [
         {
             "choice": {key: _position(values[key], value) for key, value in params.items()},
             "score": float(results["mean_test_score"][i]),

@@ -19,8 +19,7 @@ def is_held_out(num_acc: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     distinct, inverse = np.unique(num_acc, return_inverse=True)
     limit = int(HELD_OUT_SHARE * 2**64)
     drawn = [
-        int.from_bytes(hashlib.blake2b(int(n).to_bytes(8, "big"), digest_size=8, key=KEY).digest(), "big")
-        < limit
+        int.from_bytes(hashlib.blake2b(int(n).to_bytes(8, "big"), digest_size=8, key=KEY).digest(), "big") < limit
         for n in distinct
     ]
     return np.asarray(drawn, dtype=np.bool_)[inverse]
@@ -45,9 +44,7 @@ def folds(
     return parts
 
 
-def _worst_injury(
-    y: npt.NDArray[np.int_], accident: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int_], Indices]:
+def _worst_injury(y: npt.NDArray[np.int_], accident: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int_], Indices]:
     """Return the rank of each accident's worst injury (0 killed to 3 unharmed), and each row's accident."""
     rank = np.asarray([3, 0, 1, 2])[y]
     distinct, inverse = np.unique(accident, return_inverse=True)

@@ -24,7 +24,8 @@ def to_parquet(table: pd.DataFrame) -> bytes:
 
 def from_parquet(content: bytes) -> pd.DataFrame:
     """Return the frame of a Parquet file."""
-    return pq.read_table(io.BytesIO(content)).to_pandas()
+    table: pd.DataFrame = pq.read_table(io.BytesIO(content)).to_pandas()
+    return table
 
 
 def to_csv(table: pd.DataFrame) -> bytes:

@@ -25,9 +25,7 @@ KEY, SIGNING = "k" * 32, "s" * 32
 CATALOGUE = {
     "models": {
         "Forest": {
-            "pipeline": [
-                ["clf", {"class": "sklearn.ensemble.RandomForestClassifier", "params": {"n_estimators": 5}}]
-            ]
+            "pipeline": [["clf", {"class": "sklearn.ensemble.RandomForestClassifier", "params": {"n_estimators": 5}}]]
         }
     }
 }
@@ -43,9 +41,7 @@ class World:
         self.client = MlflowClient(self.uri)
         self.data, _ = clean.clean(sample_scenes(2023, 800))
 
-    def add(
-        self, name: str = "Forest", *, seed: int = 0, key: str = SIGNING, version: str | None = None
-    ) -> Any:
+    def add(self, name: str = "Forest", *, seed: int = 0, key: str = SIGNING, version: str | None = None) -> Any:
         checked = catalogue.load(json.dumps(CATALOGUE), "x")
         defaults = checked.defaults.model_copy(update={"seed": seed})
         fitted = search.train(checked.model("Forest"), defaults, {}, self.data)
@@ -120,10 +116,7 @@ def test_labels_say_the_same_as_codes(client: TestClient) -> None:
     said = json.loads(json.dumps(EXAMPLE))
     said["accident"]["agg"] = "Hors agglomération"
     said["people"][0]["catu"] = "driver"
-    assert (
-        client.post("/api/v1/predict", json=said).json()
-        == client.post("/api/v1/predict", json=EXAMPLE).json()
-    )
+    assert client.post("/api/v1/predict", json=said).json() == client.post("/api/v1/predict", json=EXAMPLE).json()
 
 
 def test_a_list_of_scenes_gets_an_answer_each(client: TestClient) -> None:
@@ -158,7 +151,7 @@ def test_a_bad_field_is_named(client: TestClient, said: Any, field: str) -> None
 
 def test_not_a_number_is_refused(client: TestClient) -> None:
     for value in ("NaN", "Infinity", "1e999"):
-        said = '{"people": [{}], "accident": {"vma": %s}}' % value
+        said = f'{{"people": [{{}}], "accident": {{"vma": {value}}}}}'
         answer = client.post("/api/v1/predict", content=said, headers={"content-type": "application/json"})
         assert answer.status_code == 422
 
@@ -183,9 +176,7 @@ def test_a_reload_swaps_to_the_newest_version_and_says_so(client: TestClient, wo
     assert reload(client, "Forest").json() == {
         "model": "Forest", "previous_version": before, "version": str(added.version)
     }  # fmt: skip
-    assert client.post("/api/v1/predict/Forest", json=EXAMPLE).json()["model"]["version"] == str(
-        added.version
-    )
+    assert client.post("/api/v1/predict/Forest", json=EXAMPLE).json()["model"]["version"] == str(added.version)
 
 
 @pytest.mark.parametrize(
@@ -201,9 +192,7 @@ def test_a_model_that_may_not_be_used_is_refused_and_the_old_one_stays(
     answer = reload(client, name)
     assert answer.status_code == 409
     assert told in answer.json()["detail"]
-    assert client.post(f"/api/v1/predict/{name}", json=EXAMPLE).json()["model"]["version"] == str(
-        good.version
-    )
+    assert client.post(f"/api/v1/predict/{name}", json=EXAMPLE).json()["model"]["version"] == str(good.version)
 
 
 def test_a_forged_tag_breaks_the_signature(world: World) -> None:

@@ -11,9 +11,7 @@ from include.accidents import catalogue
 from include.accidents.errors import CatalogueError
 
 SHIPPED = Path(__file__).resolve().parents[2] / "include" / "models.json"
-FOREST = {
-    "pipeline": [["clf", {"class": "sklearn.ensemble.RandomForestClassifier", "params": {"n_estimators": 5}}]]
-}
+FOREST = {"pipeline": [["clf", {"class": "sklearn.ensemble.RandomForestClassifier", "params": {"n_estimators": 5}}]]}
 
 
 def document(**model: Any) -> dict[str, Any]:
@@ -81,9 +79,7 @@ def test_all_defects_are_told_at_once() -> None:
     said = document()
     said["models"]["Other"] = {"pipeline": [["clf", {"class": "os.system"}]]}
     said["models"]["Third"] = {
-        "pipeline": [
-            ["clf", {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_dept": 1, "memory": 2}}]
-        ]
+        "pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_dept": 1, "memory": 2}}]]
     }
     cause = refusal(said)
     assert "3 defects" in cause

@@ -145,9 +145,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 # --- what arrives
 
 
-def test_the_two_latest_years_that_have_all_four_files_arrive_whole(
-    publisher: Publisher, tmp_path: Path
-) -> None:
+def test_the_two_latest_years_that_have_all_four_files_arrive_whole(publisher: Publisher, tmp_path: Path) -> None:
     paths = download(tmp_path, base_url=publisher.url)
     assert [path.name for path in paths[:5]] == [
         "carcteristiques-2022.csv",
@@ -160,9 +158,7 @@ def test_the_two_latest_years_that_have_all_four_files_arrive_whole(
     assert list(find(tmp_path)) == [2022, 2023]
 
 
-def test_the_folder_is_created_and_the_number_of_years_can_be_chosen(
-    publisher: Publisher, tmp_path: Path
-) -> None:
+def test_the_folder_is_created_and_the_number_of_years_can_be_chosen(publisher: Publisher, tmp_path: Path) -> None:
     assert len(download(tmp_path / "a" / "b", years=1, base_url=publisher.url)) == 4
     assert len(download(tmp_path / "c", years=9, base_url=publisher.url)) == 12
     with pytest.raises(SettingsError, match="0 years"):
@@ -183,9 +179,7 @@ def test_what_is_there_already_is_not_fetched_again(publisher: Publisher, tmp_pa
     assert [path for path, _ in publisher.requests] == [CATALOGUE]
 
 
-def test_only_a_file_that_differs_from_the_catalogue_is_fetched_again(
-    publisher: Publisher, tmp_path: Path
-) -> None:
+def test_only_a_file_that_differs_from_the_catalogue_is_fetched_again(publisher: Publisher, tmp_path: Path) -> None:
     download(tmp_path, base_url=publisher.url)
     (tmp_path / "lieux-2023.csv").write_bytes(b"damaged")
     publisher.requests.clear()
@@ -217,9 +211,7 @@ def test_without_a_checksum_the_size_decides(publisher: Publisher, tmp_path: Pat
 # --- interruptions
 
 
-def test_a_connection_cut_in_the_middle_is_resumed_where_it_ended(
-    publisher: Publisher, tmp_path: Path
-) -> None:
+def test_a_connection_cut_in_the_middle_is_resumed_where_it_ended(publisher: Publisher, tmp_path: Path) -> None:
     publisher.cuts = [30_000, 20_000]
     download(tmp_path, years=1, base_url=publisher.url)
     ranges = [asked for path, asked in publisher.requests if path.endswith("files/caract-2023.csv")]
@@ -227,9 +219,7 @@ def test_a_connection_cut_in_the_middle_is_resumed_where_it_ended(
     assert (tmp_path / "caract-2023.csv").read_bytes() == publisher.files["caract-2023.csv"]
 
 
-def test_many_cuts_are_survived_as_long_as_each_attempt_gets_further(
-    publisher: Publisher, tmp_path: Path
-) -> None:
+def test_many_cuts_are_survived_as_long_as_each_attempt_gets_further(publisher: Publisher, tmp_path: Path) -> None:
     publisher.cuts = [4000] * 12
     download(tmp_path, years=1, base_url=publisher.url)
     assert (tmp_path / "caract-2023.csv").read_bytes() == publisher.files["caract-2023.csv"]
@@ -270,18 +260,14 @@ def test_a_file_replaced_between_two_attempts_is_fetched_from_its_beginning(
 
 
 @pytest.mark.parametrize("tags", [True, False])
-def test_a_server_that_knows_no_ranges_sends_the_whole_again(
-    publisher: Publisher, tmp_path: Path, tags: bool
-) -> None:
+def test_a_server_that_knows_no_ranges_sends_the_whole_again(publisher: Publisher, tmp_path: Path, tags: bool) -> None:
     publisher.ranges, publisher.tags = False, tags
     publisher.cuts = [30_000, 40_000]
     download(tmp_path, years=1, base_url=publisher.url)
     assert (tmp_path / "caract-2023.csv").read_bytes() == publisher.files["caract-2023.csv"]
 
 
-def test_a_server_that_never_gets_further_than_before_is_given_up(
-    publisher: Publisher, tmp_path: Path
-) -> None:
+def test_a_server_that_never_gets_further_than_before_is_given_up(publisher: Publisher, tmp_path: Path) -> None:
     publisher.ranges = False
     publisher.cuts = [30_000, 20_000] * 25
     with pytest.raises(DownloadError, match=r"caract-2023\.csv could not be fetched in 5 attempts"):
@@ -320,9 +306,7 @@ def test_a_wrong_checksum_once_is_mended_by_fetching_again(publisher: Publisher,
     assert (tmp_path / "lieux-2023.csv").read_bytes() == publisher.files["lieux-2023.csv"]
 
 
-def test_a_wrong_checksum_twice_is_an_error_and_leaves_only_whole_files(
-    publisher: Publisher, tmp_path: Path
-) -> None:
+def test_a_wrong_checksum_twice_is_an_error_and_leaves_only_whole_files(publisher: Publisher, tmp_path: Path) -> None:
     publisher.wrong["lieux-2023.csv"] = [b"damaged", b"damaged", b"not asked for"]
     with pytest.raises(DownloadError, match=r"lieux-2023\.csv gives another file.*checksum.*by hand"):
         download(tmp_path, years=1, base_url=publisher.url)
@@ -363,9 +347,7 @@ def test_a_body_without_end_is_stopped_and_thrown_away(
     assert contents(tmp_path) == {}
 
 
-def test_a_redirect_from_https_to_http_is_not_followed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_redirect_from_https_to_http_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def answer(_: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
@@ -373,9 +355,7 @@ def test_a_redirect_from_https_to_http_is_not_followed(
         return httpx.Response(302, headers={"Location": "http://elsewhere.example/files"}, request=request)
 
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", answer)
-    with pytest.raises(
-        DownloadError, match=r"http://elsewhere\.example/files, which is not protected by https"
-    ):
+    with pytest.raises(DownloadError, match=r"http://elsewhere\.example/files, which is not protected by https"):
         download(tmp_path, base_url="https://catalogue.example")
     assert asked == [f"https://catalogue.example{CATALOGUE}"]
 
@@ -386,17 +366,13 @@ def test_a_catalogue_in_http_may_redirect(publisher: Publisher, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("answer", [b"<html>log in</html>", b"[]", b'{"resources": 3}'])
-def test_an_answer_that_is_no_catalogue_is_refused(
-    publisher: Publisher, tmp_path: Path, answer: bytes
-) -> None:
+def test_an_answer_that_is_no_catalogue_is_refused(publisher: Publisher, tmp_path: Path, answer: bytes) -> None:
     publisher.catalogue = answer
     with pytest.raises(DownloadError, match="does not answer with a catalogue entry"):
         download(tmp_path, base_url=publisher.url)
 
 
-def test_entries_of_the_catalogue_that_make_no_sense_are_passed_over(
-    publisher: Publisher, tmp_path: Path
-) -> None:
+def test_entries_of_the_catalogue_that_make_no_sense_are_passed_over(publisher: Publisher, tmp_path: Path) -> None:
     publisher.resources += [{}, {"title": None, "url": None}, {"title": "../lieux-2025.csv", "url": "x"}]
     publisher.catalogue = json.dumps({"resources": ["text", 3, *publisher.resources]}).encode()
     assert len(download(tmp_path, base_url=publisher.url)) == 8

@@ -29,13 +29,9 @@ def test_the_scores_are_scikit_learns() -> None:
     random = np.random.default_rng(0)
     y, proba = random.integers(0, 4, 300), random.dirichlet(np.ones(4), 300)
     found = evaluate.scores(y, proba)
-    assert found["f1_weighted"] == pytest.approx(
-        metrics.f1_score(y, proba.argmax(axis=1), average="weighted")
-    )
+    assert found["f1_weighted"] == pytest.approx(metrics.f1_score(y, proba.argmax(axis=1), average="weighted"))
     assert found["accuracy"] == pytest.approx(found["recall_weighted"])
-    assert found["auc_severe"] == pytest.approx(
-        metrics.roc_auc_score(np.isin(y, [1, 2]), proba[:, 1] + proba[:, 2])
-    )
+    assert found["auc_severe"] == pytest.approx(metrics.roc_auc_score(np.isin(y, [1, 2]), proba[:, 1] + proba[:, 2]))
 
 
 def test_the_paired_gain_is_the_difference_of_the_selection_scores() -> None:
@@ -43,9 +39,7 @@ def test_the_paired_gain_is_the_difference_of_the_selection_scores() -> None:
     y, a, b = (random.integers(0, 4, 500) for _ in range(3))
     a[:200] = y[:200]
     gain = evaluate.paired_gain(y, a, b, random.integers(0, 200, 500), Weights())
-    scores = [
-        evaluate.selection_score(evaluate.scores(y, np.eye(4)[p]), Weights(), prefix="") for p in (a, b)
-    ]
+    scores = [evaluate.selection_score(evaluate.scores(y, np.eye(4)[p]), Weights(), prefix="") for p in (a, b)]
     assert gain.value == pytest.approx(scores[0] - scores[1])
     assert gain.low < gain.value < gain.high
     assert gain.low > 0
@@ -86,9 +80,7 @@ def test_every_shipped_model_survives_skops_with_the_same_predictions() -> None:
         small = spec.model_copy(update={"max_rows": 600})
         fitted = search.train(small, checked.defaults, {}, rows)
         again = registry.undump(registry.dump(fitted))
-        np.testing.assert_array_equal(
-            again.predict_proba(rows.x[:50]), fitted.predict_proba(rows.x[:50]), err_msg=name
-        )
+        np.testing.assert_array_equal(again.predict_proba(rows.x[:50]), fitted.predict_proba(rows.x[:50]), err_msg=name)
 
 
 @pytest.mark.real_data
@@ -101,6 +93,4 @@ def test_histgradientboosting_reaches_its_bar_on_real_2021() -> None:
     train_test, global_test = clean.hold_out(clean.clean(scenes)[0])
     checked = catalogue.load(SHIPPED.read_text(), "x")
     fitted = search.train(checked.model("HistGradientBoosting"), checked.defaults, {}, train_test)
-    assert (
-        evaluate.scores(global_test.y, evaluate.probabilities(fitted, global_test.x))["f1_weighted"] >= 0.68
-    )
+    assert evaluate.scores(global_test.y, evaluate.probabilities(fitted, global_test.x))["f1_weighted"] >= 0.68

@@ -16,9 +16,7 @@ def one_accident(scenes: raw.Scenes, at: int) -> raw.Scenes:
     return raw.Scenes(
         scenes.accidents.iloc[[at]].reset_index(drop=True),
         vehicles.assign(accident=0).reset_index(drop=True),
-        people.assign(accident=0, vehicle=people["vehicle"].map(lambda v: where.get(v, -1))).reset_index(
-            drop=True
-        ),
+        people.assign(accident=0, vehicle=people["vehicle"].map(lambda v: where.get(v, -1))).reset_index(drop=True),
     )
 
 

@@ -35,9 +35,7 @@ def four(year: int) -> list[str]:
         ("usagers_2012.csv", (Table.USAGERS, 2012)),
     ],
 )
-def test_every_form_that_the_publisher_and_copies_use_is_recognised(
-    name: str, expected: tuple[Table, int]
-) -> None:
+def test_every_form_that_the_publisher_and_copies_use_is_recognised(name: str, expected: tuple[Table, int]) -> None:
     assert recognise(name) == expected
 
 
@@ -98,9 +96,7 @@ def test_an_unknown_csv_is_refused_with_its_name_and_the_accepted_forms(tmp_path
 
 def test_two_files_of_one_table_and_year_are_refused_by_name(tmp_path: Path) -> None:
     put(tmp_path, *four(2021), "lieux_2021.csv.gz")
-    with pytest.raises(
-        InputError, match=r"two files of lieux for 2021: lieux-2021\.csv and lieux_2021\.csv\.gz"
-    ):
+    with pytest.raises(InputError, match=r"two files of lieux for 2021: lieux-2021\.csv and lieux_2021\.csv\.gz"):
         find(tmp_path)
 
 

@@ -60,9 +60,7 @@ def test_a_vehicle_belongs_to_the_accident_of_its_people() -> None:
         lambda c: b"\xef\xbb\xbf" + c,
         gzip.compress,
         lambda c: c.replace(b"\n", b"\r\n"),
-        lambda c: b"".join(
-            [b'"";' + line if i == 0 else b'"%d";' % i + line for i, line in enumerate(lines_of(c))]
-        ),
+        lambda c: b"".join([b'"";' + line if i == 0 else b'"%d";' % i + line for i, line in enumerate(lines_of(c))]),
         lambda c: c.replace("\u00a0".encode(), "\u00c2\u00a0".encode()),
     ],
     ids=["byte-order mark", "gzip", "CRLF", "index column", "no-break space decoded wrongly"],
@@ -74,13 +72,7 @@ def test_a_harmless_quirk_changes_nothing(change) -> None:
 
 
 def test_unknown_codes_become_missing_and_are_counted() -> None:
-    first = (
-        lines_of(sample_files(2022)[Table.CARACTERISTIQUES][1])[0]
-        .decode()
-        .strip()
-        .replace('"', "")
-        .split(";")
-    )
+    first = lines_of(sample_files(2022)[Table.CARACTERISTIQUES][1])[0].decode().strip().replace('"', "").split(";")
 
     def spoil(content: bytes) -> bytes:
         lines = lines_of(content)

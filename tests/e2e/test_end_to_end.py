@@ -1,0 +1,237 @@
+"""The whole on real services: the embedded stack, the DAG through Airflow's REST API, a small generated input."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from mlflow import MlflowClient
+
+from api.scenes import EXAMPLE
+from include.accidents.sample import write_sample
+
+DAG = "ml_accidents_pipeline_dag"
+TREE = {
+    "pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 5}}]],
+    "param_grid": {"clf__min_samples_leaf": [5, 20]},
+}
+BAYES = {
+    "pipeline": [
+        ["impute", {"class": "sklearn.impute.SimpleImputer", "params": {"keep_empty_features": True}}],
+        ["clf", {"class": "sklearn.naive_bayes.GaussianNB"}],
+    ]
+}
+# It passes every check of the file, and fails when it meets a missing value.
+BROKEN = {
+    "pipeline": [["clf", {"class": "sklearn.naive_bayes.GaussianNB"}]],
+    "param_grid": {"clf__var_smoothing": [1e-9, 1e-8]},
+}
+
+
+class Airflow:
+    """Airflow's REST API, as the UI's buttons use it."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        login = {"username": env["AIRFLOW_USER"], "password": env["AIRFLOW_PASSWORD"]}
+        token = httpx.post(f"{env['AIRFLOW_URL']}/auth/token", json=login).raise_for_status().json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        self.http = httpx.Client(base_url=f"{env['AIRFLOW_URL']}/api/v2", headers=headers, timeout=30)
+
+    def run(self, **conf: Any) -> dict[str, Any]:
+        """Trigger a run and wait for its end."""
+        said = {"logical_date": None, "conf": conf}
+        run = self.http.post(f"/dags/{DAG}/dagRuns", json=said).raise_for_status().json()
+        deadline = time.monotonic() + 420
+        while time.monotonic() < deadline:
+            run = self.http.get(f"/dags/{DAG}/dagRuns/{run['dag_run_id']}").raise_for_status().json()
+            if run["state"] in ("success", "failed"):
+                return dict(run)
+            time.sleep(2)
+        raise TimeoutError(f"the run is still {run['state']}: {self.states(run)}")
+
+    def states(self, run: dict[str, Any]) -> dict[tuple[str, str | None], str]:
+        """State of each task instance, by task and the name that the grid shows."""
+        path = f"/dags/{DAG}/dagRuns/{run['dag_run_id']}/taskInstances"
+        found = self.http.get(path, params={"limit": 200}).raise_for_status().json()["task_instances"]
+        return {(ti["task_id"], ti["rendered_map_index"]): ti["state"] for ti in found}
+
+    def xcom(self, run: dict[str, Any], task: str) -> Any:
+        path = f"/dags/{DAG}/dagRuns/{run['dag_run_id']}/taskInstances/{task}/xcomEntries/return_value"
+        value = self.http.get(path, params={"map_index": -1}).raise_for_status().json()["value"]
+        return json.loads(value) if isinstance(value, str) else value
+
+
+@pytest.fixture(scope="module")
+def airflow(stack: dict[str, str]) -> Airflow:
+    return Airflow(stack)
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sample")
+    write_sample(folder, years=(2022, 2023), accidents_per_year=1500)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def s3(stack: dict[str, str]) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=stack["AWS_ENDPOINT_URL"],
+        aws_access_key_id=stack["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=stack["AWS_SECRET_ACCESS_KEY"],
+        region_name=stack["AWS_DEFAULT_REGION"],
+    )
+
+
+@pytest.fixture(scope="module")
+def mlflow_client(stack: dict[str, str]) -> MlflowClient:
+    return MlflowClient(stack["MLFLOW_TRACKING_URI"])
+
+
+def catalogue(stack: dict[str, str], models: dict[str, Any]) -> None:
+    said = {"defaults": {"evaluation_folds": 2, "search_folds": 2}, "models": models}
+    Path(stack["ACCIDENTS_MODELS_FILE"]).write_text(json.dumps(said))
+
+
+@pytest.fixture(scope="module")
+def first(stack: dict[str, str], airflow: Airflow, sample: Path) -> dict[str, Any]:
+    """The first run: two good models and one that fails."""
+    catalogue(stack, {"Tree": TREE, "Bayes": BAYES, "Broken": BROKEN})
+    return airflow.run(raw_dir=str(sample))
+
+
+def keys(s3: Any, bucket: str) -> set[str]:
+    return {entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket).get("Contents", [])}
+
+
+def test_a_failing_model_stops_neither_the_others_nor_the_run(airflow: Airflow, first: dict[str, Any]) -> None:
+    assert first["state"] == "success", airflow.states(first)
+    states = airflow.states(first)
+    for task in ("search_params", "train_model", "log_model", "reload_model"):
+        assert states[task, "Tree"] == states[task, "Bayes"] == "success"
+    assert states["search_params", "Broken"] == "failed"
+    assert {name for task, name in states if task == "prepare_data"} == {"2022", "2023"}
+    assert "Broken failed: search_params: ValueError" in first["note"]
+    assert "NaN" in first["note"]
+
+
+def test_the_buckets_hold_what_people_and_tasks_expect(s3: Any, first: dict[str, Any]) -> None:
+    assert {"carcteristiques-2022.csv", "usagers-2023.csv"} <= keys(s3, "accidents-raw-csv")
+    preprocessed = keys(s3, "accidents-preprocessed-csv")
+    assert {
+        "df_accidents_2022.csv",
+        "df_accidents_2023.csv",
+        "df_accidents.csv",
+        "df_accident_clean.csv",
+    } <= preprocessed
+    splits = {f"{part}_{name}.csv" for part in "Xy" for name in ("train_test", "global_test")}
+    assert splits <= keys(s3, "accidents-train-csv")
+    assert {"Tree_model.pkl", "Bayes_model.pkl"} <= keys(s3, "accidents-models")
+    assert "Broken_model.pkl" not in keys(s3, "accidents-models")
+    assert keys(s3, "mlflow")
+
+
+def test_every_version_is_what_its_manifest_says(s3: Any, first: dict[str, Any]) -> None:
+    seen = 0
+    for bucket in ("accidents-preprocessed-csv", "accidents-train-csv", "accidents-models"):
+        for key in keys(s3, bucket):
+            if key.endswith("/manifest.json"):
+                manifest = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+                for name, facts in manifest["files"].items():
+                    content = s3.get_object(Bucket=bucket, Key=key.replace("manifest.json", name))["Body"].read()
+                    assert hashlib.sha256(content).hexdigest() == facts["sha256"]
+                    seen += 1
+    assert seen >= 12
+
+
+def test_no_row_disappears_uncounted(airflow: Airflow, s3: Any, first: dict[str, Any]) -> None:
+    data = airflow.xcom(first, "clean_data")
+    assert data["sample"] is True
+    rows = data["rows"]
+    dropped = sum(count for reasons in rows["dropped"].values() for count in reasons.values())
+    assert rows["in"] == rows["train_test"] + rows["global_test"] + dropped
+    y = s3.get_object(Bucket="accidents-train-csv", Key="y_global_test.csv")["Body"].read()
+    assert len(y.splitlines()) - 1 == rows["global_test"]
+
+
+def test_mlflow_holds_a_complete_run_a_model(mlflow_client: MlflowClient, first: dict[str, Any]) -> None:
+    experiment = mlflow_client.get_experiment_by_name("Gravite_Accidents")
+    assert experiment is not None
+    runs = {run.info.run_name: run for run in mlflow_client.search_runs([experiment.experiment_id])}
+    assert set(runs) == {"Tree", "Bayes"}
+    for name, run in runs.items():
+        wanted = {
+            "cv_accuracy",
+            "cv_f1_weighted",
+            "cv_precision_weighted",
+            "cv_recall_weighted",
+            "selection_score",
+        }
+        assert wanted | {"test_f1_weighted", "test_f1_macro"} <= run.data.metrics.keys()
+        assert run.data.tags["airflow.dag_run_id"] == first["dag_run_id"]
+        assert {"data_version", "code_version", "features"} <= run.data.tags.keys()
+        assert "confusion_matrix.png" in {a.path for a in mlflow_client.list_artifacts(run.info.run_id)}
+        (version,) = mlflow_client.search_model_versions(f"name = '{name}'")
+        assert version.tags["signature"]
+    best = max(runs.values(), key=lambda run: run.data.metrics["selection_score"])
+    reigning = mlflow_client.get_model_version_by_alias("BestModel", "production")
+    assert reigning.tags["model"] == best.info.run_name
+
+
+def test_the_api_serves_what_was_promoted(
+    stack: dict[str, str], mlflow_client: MlflowClient, first: dict[str, Any]
+) -> None:
+    answer = httpx.post(f"{stack['ACCIDENTS_API_URL']}/api/v1/predict", json=EXAMPLE).raise_for_status().json()
+    reigning = mlflow_client.get_model_version_by_alias("BestModel", "production")
+    assert answer["model"]["version"] == str(reigning.version)
+    assert answer["model"]["run_id"] == reigning.tags["run_id"]
+    assert len(answer["scenes"][0]["people"]) == 2
+    assert httpx.get(f"{stack['ACCIDENTS_API_URL']}/ready").status_code == 200
+
+
+def test_editing_the_json_changes_the_next_runs_fan_out_and_reuses_the_rest(
+    stack: dict[str, str], airflow: Airflow, sample: Path, s3: Any, first: dict[str, Any]
+) -> None:
+    before = airflow.xcom(first, "clean_data")["version"]
+    catalogue(stack, {"Tree": TREE, "Stump": {"pipeline": TREE["pipeline"]}})
+    run = airflow.run(raw_dir=str(sample))
+    assert run["state"] == "success"
+    states = airflow.states(run)
+    assert {name for task, name in states if task == "train_model"} == {"Tree", "Stump"}
+    assert airflow.xcom(run, "clean_data")["version"] == before
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("{", "not JSON"), ('{"models": {"A": {"pipeline": [["c", {"class": "os.system"}]]}}}', "not allowed")],
+)
+def test_a_bad_catalogue_fails_in_its_task_without_retries(
+    stack: dict[str, str], airflow: Airflow, sample: Path, first: dict[str, Any], text: str, told: str
+) -> None:
+    Path(stack["ACCIDENTS_MODELS_FILE"]).write_text(text)
+    run = airflow.run(raw_dir=str(sample))
+    assert run["state"] == "failed"
+    path = f"/dags/{DAG}/dagRuns/{run['dag_run_id']}/taskInstances/load_model_names"
+    instance = airflow.http.get(path).json()
+    assert (instance["state"], instance["try_number"]) == ("failed", 1)
+    log = airflow.http.get(f"{path}/logs/1", headers={"Accept": "application/json"}).text
+    assert told in log
+
+
+def test_a_missing_file_fails_in_its_task_and_nothing_stored_is_lost(
+    airflow: Airflow, s3: Any, first: dict[str, Any], tmp_path: Path
+) -> None:
+    before = keys(s3, "accidents-raw-csv")
+    write_sample(tmp_path, years=(2021,), accidents_per_year=50)
+    (tmp_path / "usagers-2021.csv").unlink()
+    run = airflow.run(raw_dir=str(tmp_path))
+    assert run["state"] == "failed"
+    assert airflow.states(run)["load_csv_to_s3", None] == "failed"
+    assert keys(s3, "accidents-raw-csv") == before
