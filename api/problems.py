@@ -28,7 +28,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
-        defects = [{"field": _path(e["loc"]), "message": e["msg"]} for e in error.errors()[:50]]
+        found = [e for e in error.errors() if "list[Scene]" not in e["loc"][1:2]] or error.errors()
+        if isinstance(error.body, list):
+            found = [e for e in error.errors() if "Scene" not in e["loc"][1:2]] or found
+        defects = [{"field": _path(e["loc"]), "message": e["msg"].removeprefix("Value error, ")} for e in found[:50]]
         detail = "; ".join(f"{d['field']}: {d['message']}" for d in defects[:5])
         return problem(422, "Invalid request", detail, errors=defects)
 
@@ -42,4 +45,6 @@ def problem(
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location[1:]).lstrip(".") or "body"
+    """Write a place in the body as people do; which branch of "a scene or a list" was tried is not said."""
+    parts = [part for part in location[1:] if part not in ("Scene", "list[Scene]")]
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".") or "body"

@@ -21,6 +21,8 @@ from include.accidents.errors import SettingsError
 EXPERIMENT: Final = "Gravite_Accidents"
 BEST: Final = "BestModel"
 
+_LEFT: Final[Mapping[str, Any]] = {"title_justify": "left", "caption_justify": "left"}
+
 #: Stands in a folder while files are fetched into it: what lies there may not be all yet.
 UNFINISHED: Final = ".unfinished"
 METRICS: Final = ("cv_f1_weighted", "cv_accuracy", "test_f1_weighted", "test_f1_macro", "selection_score")
@@ -118,9 +120,11 @@ def leaderboard(url: str, run_id: str) -> Table:
     """Compare the models that MLflow holds of a run of the DAG; `►` marks the one in production."""
     with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
         runs, production = _runs(client, run_id), _production(client)
-    table = Table(title=f"Models of {run_id}", title_justify="left", caption=_caption(runs, production))
-    for name in ("", "model", *METRICS):
-        table.add_column(name, justify="right" if name in METRICS else "left")
+    table = Table(title=f"Models of {run_id}", caption=_caption(runs, production), **_LEFT)
+    for name in ("", "model"):
+        table.add_column(name, no_wrap=True)
+    for name in METRICS:
+        table.add_column("_\n".join(name.rsplit("_", 1)), justify="right")
     for run in sorted(runs, key=lambda each: -each.metrics.get("selection_score", 0)):
         mark = "[green]►[/]" if production and run.run_id == production["run_id"] else ""
         table.add_row(mark, run.model, *(_number(run.metrics.get(each)) for each in METRICS))
@@ -142,7 +146,7 @@ def prediction_table(people: Sequence[Mapping[str, Any]]) -> Table:
     people
         The API's answer: each with `vehicle` and `probabilities`, a share by class name.
     """
-    table = Table(title="A prediction of the API", title_justify="left", caption=SCENE_IN_WORDS, caption_justify="left")
+    table = Table(title="A prediction of the API", caption=SCENE_IN_WORDS, **_LEFT)
     for name in ("person", "outcome", "share", ""):
         table.add_column(name, justify="right" if name == "share" else "left")
     for person in people:

@@ -26,6 +26,7 @@ SIGNS: Final = {
     "queued": ("◌", "yellow"),
     "scheduled": ("◌", "dim"),
 }
+WAITING: Final = frozenset({"none", "scheduled", "queued"})
 _NO_SIGN: Final = ("·", "dim")
 
 #: For how long Airflow may be silent (it is being restarted, say) before following it ends.
@@ -62,7 +63,7 @@ def follow(airflow: Airflow, run_id: str, console: Console) -> bool:
                     break
             time.sleep(1)
     for line in reasons(airflow, run_id, graph, instances):
-        console.print(line)
+        console.print(line, soft_wrap=True)
     return bool(run["state"] == "success")
 
 
@@ -101,10 +102,9 @@ class PlainView:
 
     def show(self, run: Mapping[str, Any], instances: Sequence[TaskInstance]) -> None:
         """Print what has changed."""
-        now = datetime.now(UTC)
-        for line in changes(self._graph, self._states, run, instances, now):
+        for each, line in changes(self._graph, self._states, run, instances, datetime.now(UTC)):
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
-        self._states = {_key(each): each.state for each in instances}
+            self._states[_key(each)] = each.state
 
 
 def table(graph: Graph, run: Mapping[str, Any], instances: Sequence[TaskInstance], now: datetime) -> Table:
@@ -128,13 +128,15 @@ def changes(
     run: Mapping[str, Any],
     instances: Sequence[TaskInstance],
     now: datetime,
-) -> list[str]:
-    """Describe each instance whose state is no longer what it was, in the order of the graph.
+) -> list[tuple[TaskInstance, str]]:
+    """Describe each instance whose state is no longer the one described last, in the order of the graph.
+
+    Waiting is not worth a line, nor is the start of a mapped instance before Airflow has named it.
 
     Parameters
     ----------
     before
-        The states of the last look, by task id and map index.
+        The states described last, by task id and map index.
     """
     names = labels(graph, instances)
     elapsed = _duration(_elapsed(run, now))
@@ -142,10 +144,12 @@ def changes(
     for task_id in graph.order:
         for each in _instances_of(task_id, instances):
             key = _key(each)
-            if each.state not in {before.get(key), "none", "scheduled"}:
-                name = f"{task_id} [{names[key]}]" if names[key] else task_id
-                took = f" {_duration(each.seconds(now))}" if each.ended else ""
-                lines.append(f"{elapsed:>7}  {name}: {each.state}{took}")
+            nameless = each.state == "running" and names[key] == str(each.map_index)
+            if each.state in WAITING or each.state == before.get(key) or nameless:
+                continue
+            name = f"{task_id} [{names[key]}]" if names[key] else task_id
+            took = f" {_duration(each.seconds(now))}" if each.ended else ""
+            lines.append((each, f"{elapsed:>7}  {name}: {each.state}{took}"))
     return lines
 
 
@@ -216,5 +220,7 @@ def _elapsed(run: Mapping[str, Any], now: datetime) -> float:
 def _duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
-    minutes, rest = divmod(seconds, 60)
-    return f"{minutes:.0f}m{rest:02.0f}s" if minutes else f"{rest:.1f}s"
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest:02}s"

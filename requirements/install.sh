@@ -45,9 +45,12 @@ is_usable() {
     [ -z "$python" ] || [ "$("$python" -c "$version" 2>/dev/null)" = "$("$venv/bin/python" -c "$version")" ]
 }
 
+checksum() {
+    "$venv/bin/python" -c "$sha256" "requirements/$1.txt" requirements/uv.txt
+}
+
 is_usable || make_venv
-checksum=$("$venv/bin/python" -c "$sha256" "$lock" requirements/uv.txt)
-[ "$(cat "$venv/installed-$wanted" 2>/dev/null)" != "$checksum" ] || exit 0
+[ "$(cat "$venv/installed-$wanted" 2>/dev/null)" != "$(checksum "$wanted")" ] || exit 0
 
 # Trust whom the system trusts (a company's proxy, say), where it has a list; else uv has its own.
 if [ "$(uname)" = Darwin ] || [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ]; then
@@ -58,4 +61,6 @@ rm -f "$venv"/installed-*
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/uv.txt
 "$venv/bin/python" -m uv pip sync --quiet --python "$venv/bin/python" --require-hashes --compile-bytecode \
     "$lock" requirements/uv.txt
-echo "$checksum" >"$venv/installed-$wanted"
+checksum "$wanted" >"$venv/installed-$wanted"
+# What is locked for development holds all of what is locked for running.
+checksum runtime >"$venv/installed-runtime"

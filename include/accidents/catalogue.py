@@ -251,7 +251,7 @@ def _estimator(described: Mapping[str, Any], pointer: str, defects: _Defects) ->
         return None
     if cls is None:
         return None
-    allowed = [p for p in inspect.signature(cls).parameters if p not in ("self", "args", "kwargs")]
+    allowed = _parameters(cls)
     values = {}
     for key, value in params.items():
         place = f"{pointer}/params/{_escape(key)}"
@@ -266,14 +266,22 @@ def _estimator(described: Mapping[str, Any], pointer: str, defects: _Defects) ->
     return _instance(cls, values, pointer, defects)
 
 
+def _parameters(cls: type) -> list[str]:
+    """Return the names that a class takes; XGBoost's stand in get_params alone, a composite's in its signature."""
+    named = [name for name, p in inspect.signature(cls).parameters.items() if p.kind is not p.VAR_KEYWORD]
+    try:
+        return sorted({*named, *cls().get_params(deep=False)})
+    except TypeError:  # it cannot be made without parameters
+        return named
+
+
 def _instance(cls: type, values: dict[str, Any], pointer: str, defects: _Defects) -> Any:
     try:
         made = cls(**values)
     except TypeError as error:  # a parameter without default is not given
         defects.add(pointer, f"{cls.__name__} cannot be made: {error}")
         return None
-    validate = getattr(made, "_validate_params", None)  # scikit-learn's own check of values, private but stable
-    if validate is not None:
+    if hasattr(made, "_parameter_constraints"):  # scikit-learn's own check of values: private, but stable
         try:
             made._validate_params()
         except ValueError as error:  # scikit-learn's InvalidParameterError among them

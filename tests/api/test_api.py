@@ -147,6 +147,7 @@ def test_a_bad_field_is_named(client: TestClient, said: Any, field: str) -> None
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert field in answer.json()["detail"]
+    assert "list[Scene]" not in answer.text
 
 
 def test_not_a_number_is_refused(client: TestClient) -> None:

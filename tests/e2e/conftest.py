@@ -42,7 +42,9 @@ def stack() -> Iterator[dict[str, str]]:
         }
         command = [sys.executable, "-m", "embedded"]
         try:
-            up = subprocess.run([*command, "up"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+            up = subprocess.run(
+                [*command, "up"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False
+            )
             assert up.returncode == 0, up.stdout + up.stderr
             lines = (Path(folder) / "local" / "env").read_text().splitlines()
             yield dict(line.split("=", 1) for line in lines if "=" in line)

@@ -115,7 +115,9 @@ def test_a_failing_model_stops_neither_the_others_nor_the_run(airflow: Airflow, 
     assert first["state"] == "success", airflow.states(first)
     states = airflow.states(first)
     for task in ("search_params", "train_model", "log_model", "reload_model"):
-        assert states[task, "Tree"] == states[task, "Bayes"] == "success"
+        assert states[task, "Tree"] == states[task, "Bayes"] == "success", "\n".join(
+            map(str, [*states.items(), first["note"]])
+        )
     assert states["search_params", "Broken"] == "failed"
     assert {name for task, name in states if task == "prepare_data"} == {"2022", "2023"}
     assert "Broken failed: search_params: ValueError" in first["note"]

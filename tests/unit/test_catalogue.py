@@ -111,7 +111,7 @@ def test_python_values_are_made_of_json() -> None:
 
 def test_lightgbm_and_xgboost_do_not_take_every_core() -> None:
     for cls in ("lightgbm.LGBMClassifier", "xgboost.XGBClassifier"):
-        spec = catalogue.load(json.dumps(step(cls)), "x").model("Forest")
+        spec = catalogue.load(json.dumps(step(cls, n_estimators=3, learning_rate=0.3)), "x").model("Forest")
         assert catalogue.build(spec, seed=0, threads=1).get_params()["clf__n_jobs"] == 1
 
 
