@@ -14,7 +14,8 @@ from embedded.settings import HOST, Settings
 from include.accidents.errors import SettingsError
 
 #: Airflow's parts, which need its database. Without a triggerer: no task of the project defers itself.
-AIRFLOW: Final = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor")
+SCHEDULER: Final = "airflow-scheduler"
+AIRFLOW: Final = ("airflow-api-server", SCHEDULER, "airflow-dag-processor")
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def define(settings: Settings, env: Mapping[str, str], internal: Mapping[str, st
         Service("airflow-api-server", (*python, "airflow", "api-server"), airflow, env["AIRFLOW_URL"]),
         # The api-server reads the tasks' logs from the disk; serving them would open a port to the network.
         Service(
-            "airflow-scheduler",
+            SCHEDULER,
             (*python, "airflow", "scheduler", "--skip-serve-logs"),
             airflow | environment.tasks(env),
         ),

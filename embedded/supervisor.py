@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -22,7 +23,7 @@ from supervisor.xmlrpc import Faults, SupervisorTransport  # type: ignore[import
 
 from embedded import envfile
 from embedded.environment import MARKER, common
-from embedded.services import Service
+from embedded.services import SCHEDULER, Service
 from embedded.settings import ROOT, Settings
 from include.accidents.errors import SettingsError
 
@@ -156,6 +157,7 @@ class Supervisor:
         was_running = self.is_running()
         if was_running:
             daemon = self._call("getPID")
+            self._stop_scheduler()
             self._call("shutdown")
             _wait_until(lambda: not is_alive(daemon), seconds=2 * STOP_SECONDS)
         left = stray_processes(self._settings.folder)
@@ -164,6 +166,17 @@ class Supervisor:
         _wait_until(lambda: not any(is_alive(process.pid) for process in left), seconds=5)
         self._socket.unlink(missing_ok=True)
         return was_running or bool(left)
+
+    def _stop_scheduler(self) -> None:
+        """Ask the scheduler to stop, twice: at the first signal it waits for its running tasks, without end.
+
+        Killed instead, it would leave a claim on these tasks, which hinders the next scheduler in resuming them.
+        """
+        name = f"{GROUP}:{SCHEDULER}"
+        with suppress(Fault):  # it does not run
+            self._call("stopProcess", name, False)
+            _wait_until(lambda: self.processes()[SCHEDULER].state != "STOPPING", seconds=2)
+            self._call("signalProcess", name, "TERM")
 
     @property
     def _configuration(self) -> Path:

@@ -39,7 +39,9 @@ def probabilities(estimator: Any, x: Any) -> Probabilities:
     full[:, np.asarray(estimator.classes_, dtype=np.int64)] = made
     total = full.sum(axis=1, keepdims=True)
     if np.isfinite(total).all() and (total > 0).all():
-        return full / total  # a model that computes in single precision misses 1 by more than metrics allow
+        # A model that computes in single precision misses a sum of 1 by more than metrics allow.
+        normalised: Probabilities = full / total
+        return normalised
     raise ModelError("The model predicts NaN or infinite probabilities.", "change its parameters in the catalogue.")
 
 
