@@ -30,7 +30,7 @@ from include.accidents.errors import SettingsError
 #: Shortest limit among the systems (macOS), less what supervisord appends while it makes the socket.
 SOCKET_PATH_LIMIT: Final = 104 - 10
 
-#: Enough for every server to close; a scheduler with running tasks would wait for them, however long.
+#: Enough for every server to close.
 STOP_SECONDS: Final = 10
 
 #: All services are one group, because supervisord stops one group after the other.
@@ -168,15 +168,18 @@ class Supervisor:
         return was_running or bool(left)
 
     def _stop_scheduler(self) -> None:
-        """Ask the scheduler to stop, twice: at the first signal it waits for its running tasks, without end.
+        """Stop the scheduler, which at the first signal waits for its running tasks, however long.
 
-        Killed instead, it would leave a claim on these tasks, which hinders the next scheduler in resuming them.
+        At the second it gives its claim on them up, so that the next scheduler resumes them at once. They
+        themselves may be deaf to signals, as long as they compute.
         """
         name = f"{GROUP}:{SCHEDULER}"
-        with suppress(Fault):  # it does not run
+        with suppress(Fault, psutil.NoSuchProcess):  # it does not run
             self._call("stopProcess", name, False)
             _wait_until(lambda: self.processes()[SCHEDULER].state != "STOPPING", seconds=2)
             self._call("signalProcess", name, "TERM")
+            for task in psutil.Process(self.processes()[SCHEDULER].pid).children(recursive=True):
+                task.kill()
 
     @property
     def _configuration(self) -> Path:
