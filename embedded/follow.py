@@ -93,6 +93,7 @@ class PlainView:
         self._graph = graph
         self._console = console
         self._states: dict[Key, str] = {}
+        self._run_state = ""
 
     def __enter__(self) -> PlainView:
         return self
@@ -105,6 +106,9 @@ class PlainView:
         for each, line in changes(self._graph, self._states, run, instances, datetime.now(UTC)):
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
             self._states[_key(each)] = each.state
+        if run["state"] != self._run_state:
+            self._run_state = run["state"]
+            self._console.print(f"{_duration(_elapsed(run, datetime.now(UTC))):>7}  {_headline(run)}")
 
 
 def table(graph: Graph, run: Mapping[str, Any], instances: Sequence[TaskInstance], now: datetime) -> Table:
@@ -118,7 +122,7 @@ def table(graph: Graph, run: Mapping[str, Any], instances: Sequence[TaskInstance
             _instance_text(each, names[_key(each)], now) for each in _instances_of(task_id, instances)
         )
         drawn.add_row(task_id, cell)
-    drawn.add_row(Text(f"run {run['state']}", style="bold"), Text(_duration(_elapsed(run, now)), style="bold"))
+    drawn.add_row(Text(_headline(run), style="bold"), Text(_duration(_elapsed(run, now)), style="bold"))
     return drawn
 
 
@@ -209,6 +213,11 @@ def _instances_of(task_id: str, instances: Iterable[TaskInstance]) -> list[TaskI
 
 def _key(instance: TaskInstance) -> Key:
     return instance.task_id, instance.map_index
+
+
+def _headline(run: Mapping[str, Any]) -> str:
+    waits = " until the run before it has ended" if run["state"] == "queued" else ""
+    return f"run {run['state']}{waits}"
 
 
 def _elapsed(run: Mapping[str, Any], now: datetime) -> float:

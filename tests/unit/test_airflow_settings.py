@@ -1,7 +1,10 @@
+"""The one file of connections, pools and variables: read, filled in, checked, rendered."""
+
 from __future__ import annotations
 
 import json
 import re
+import stat
 from pathlib import Path
 
 import pytest
@@ -9,46 +12,94 @@ import pytest
 from include import airflow_settings
 from include.accidents.errors import SettingsError
 
-FILE = Path(__file__).resolve().parents[2] / "airflow_settings.yaml"
-NAMES = re.findall(r"^[^#\n]*\$\{(\w+)\}", FILE.read_text(), re.MULTILINE)
+CONNECTION = """
+airflow:
+  connections:
+    - conn_id: store
+      conn_type: aws
+      conn_login: ${KEY}
+      conn_password: ${SECRET}
+      conn_port: ${PORT}
+      conn_extra:
+        endpoint_url: http://${HOST}:${PORT}
+"""
+ENVIRON = {"KEY": "me", "SECRET": "s3cret", "PORT": "9000", "HOST": "minio"}
 
 
-def environment() -> dict[str, str]:
-    return {name: "8000" if name.endswith(("PORT", "SLOTS")) else f"value of {name}" for name in NAMES}
+def write(folder: Path, text: str) -> Path:
+    path = folder / "airflow_settings.yaml"
+    path.write_text(text)
+    return path
 
 
-def test_the_shipped_file_gives_the_designs_connections_and_pool() -> None:
-    read = airflow_settings.load(FILE, environment())
-    assert {"minio", "mlflow", "api"} <= read.connections.keys()
-    assert read.connections["minio"]["conn_type"] == "aws"
-    assert read.connections["api"]["password"] == "value of ACCIDENTS_API_KEY"
-    assert "models" in read.pools
+def test_placeholders_are_filled_in_also_within_extra(tmp_path: Path) -> None:
+    settings = airflow_settings.load(write(tmp_path, CONNECTION), ENVIRON)
+
+    store = settings.connections["store"]
+    assert (store["conn_type"], store["login"], store["password"], store["port"]) == ("aws", "me", "s3cret", 9000)
+    assert json.loads(store["extra"]) == {"endpoint_url": "http://minio:9000"}
 
 
-def test_no_secret_stands_in_the_file() -> None:
-    for line in FILE.read_text().splitlines():
-        if "password" in line or "conn_login" in line:
-            assert "${" in line
+@pytest.mark.parametrize("absent", ENVIRON)
+def test_a_missing_variable_is_named(tmp_path: Path, absent: str) -> None:
+    environ = {name: value for name, value in ENVIRON.items() if name != absent}
+    with pytest.raises(SettingsError, match=rf"\$\{{{absent}\}}.*set {absent} in the environment"):
+        airflow_settings.load(write(tmp_path, CONNECTION), environ)
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES)))
-def test_a_variable_that_is_not_set_is_named(name: str) -> None:
-    env = environment()
-    del env[name]
-    with pytest.raises(SettingsError, match=name):
-        airflow_settings.load(FILE, env)
-
-
-def test_what_is_written_is_readable_by_the_owner_alone(tmp_path: Path) -> None:
-    for path in airflow_settings.load(FILE, environment()).write(tmp_path):
-        assert path.stat().st_mode & 0o777 == 0o600
-        json.loads(path.read_text())
+def test_an_empty_secret_counts_as_missing(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="SECRET"):
+        airflow_settings.load(write(tmp_path, CONNECTION), {**ENVIRON, "SECRET": ""})
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("airflow: [", "not YAML"), ("- a", "airflow"), ("airflow: {pools: [{a: 1}]}", "pool_name")]
+    ("text", "said"),
+    [
+        ("airflow: [", "is not YAML"),
+        ("connections: []", "no mapping `airflow`"),
+        ("airflow: {pools: {}, connections: {conn_id: x}}", "`connections` is not a list"),
+        ("airflow: {connections: [{conn_type: http}]}", "no `conn_id`"),
+        ("airflow: {connections: [{conn_id: a, conn_hots: b}]}", "`conn_hots` is not known"),
+        ("airflow: {connections: [{conn_id: a, conn_port: http}]}", "port of the connection a is 'http'"),
+        ("airflow: {connections: [{conn_id: a}, {conn_id: a}]}", "two entries"),
+        ("airflow: {pools: [{pool_name: p}]}", "slots of the pool p"),
+    ],
 )
-def test_a_damaged_file_is_refused(tmp_path: Path, text: str, told: str) -> None:
-    (tmp_path / "s.yaml").write_text(text)
-    with pytest.raises(SettingsError, match=told):
-        airflow_settings.load(tmp_path / "s.yaml", {})
+def test_a_defect_is_named_with_its_remedy(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(said)) as caught:
+        airflow_settings.load(write(tmp_path, text), ENVIRON)
+    assert caught.value.remedy
+
+
+def test_an_absent_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nothing\.yaml does not exist"):
+        airflow_settings.load(tmp_path / "nothing.yaml", ENVIRON)
+
+
+def test_pools_and_variables_are_rendered_as_airflow_imports_them(tmp_path: Path) -> None:
+    text = """
+airflow:
+  pools: [{pool_name: heavy, pool_slot: "${CORES}", pool_description: Heavy work}]
+  variables: [{variable_name: greeting, variable_value: "hello ${NAME}"}]
+"""
+    settings = airflow_settings.load(write(tmp_path, text), {"CORES": "4", "NAME": "world"})
+
+    assert settings.pools == {"heavy": {"slots": 4, "description": "Heavy work", "include_deferred": False}}
+    assert settings.variables == {"greeting": "hello world"}
+
+
+def test_written_files_are_for_the_owner_alone(tmp_path: Path) -> None:
+    paths = airflow_settings.load(write(tmp_path, CONNECTION), ENVIRON).write(tmp_path)
+
+    assert [path.name for path in paths] == ["connections.json", "pools.json", "variables.json"]
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in paths)
+    assert json.loads(paths[0].read_text())["store"]["login"] == "me"
+
+
+def test_the_file_of_the_project_holds_no_secret_and_defines_what_the_tasks_use() -> None:
+    names = set(re.findall(r"\$\{(\w+)\}", airflow_settings.FILE.read_text()))
+    settings = airflow_settings.load(airflow_settings.FILE, dict.fromkeys(names, "1"))
+
+    assert set(settings.connections) == {"minio", "mlflow", "api", "airflow_api"}
+    assert set(settings.pools) == {"models"}
+    assert all(connection.get("password", "1") == "1" for connection in settings.connections.values())

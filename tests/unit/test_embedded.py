@@ -1,42 +1,469 @@
+"""The embedded stack without its servers: settings, secrets, ports, services, progress."""
+
 from __future__ import annotations
 
+import json
+import os
 import socket
+import stat
 import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+from rich.console import Console, RenderableType
 
-from embedded import envfile, ports
-from embedded.settings import Settings
+from embedded import demo, envfile, environment, follow, ports, services, settings, stack, supervisor
+from embedded.airflow_api import Airflow, AirflowError, Graph, TaskInstance
 from include.accidents.errors import SettingsError
 
-
-def test_a_port_in_use_is_named_with_its_service_and_what_to_set(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(SettingsError) as caught:
-            ports.check_free(Settings(local_dir=tmp_path, mlflow_port=port))
-    assert str(port) in caught.value.cause
-    assert "mlflow" in caught.value.cause
-    assert "ACCIDENTS_MLFLOW_PORT" in caught.value.remedy
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-def test_the_env_file_is_private_and_read_alike_by_us_and_by_a_shell(tmp_path: Path) -> None:
-    path, values = tmp_path / "env", {"A": envfile.token(), "B": "http://127.0.0.1:1"}
-    envfile.write_private(path, envfile.render(values))
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert envfile.read(path) == values
-    told = subprocess.run(["/bin/sh", "-c", f". {path}; echo $A $B"], capture_output=True, text=True, check=True)
-    assert told.stdout.split() == list(values.values())
+def said_by(console: Console) -> str:
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
 
 
-def test_a_number_that_is_no_port_is_refused() -> None:
-    with pytest.raises(ValueError, match="mlflow_port"):
-        Settings(mlflow_port=70000)
+def shown(drawing: RenderableType) -> str:
+    console = Console(width=100, file=StringIO())
+    console.print(drawing)
+    return said_by(console)
 
 
-def test_secrets_are_long_and_differ() -> None:
-    assert len({envfile.token() for _ in range(5)}) == 5
-    assert len(envfile.token()) >= 32
+@pytest.fixture(autouse=True)
+def local_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give each test a folder of its own, and no setting of the shell's."""
+    for name in [each for each in os.environ if each.startswith(("ACCIDENTS_", "AIRFLOW", "AWS_", "MLFLOW_"))]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "local"
+    monkeypatch.setenv("ACCIDENTS_LOCAL_DIR", str(folder))
+    return folder
+
+
+# --- the env file
+
+
+def test_secrets_stay_when_addresses_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, internal_before = environment.prepare(settings.load())
+    monkeypatch.setenv("ACCIDENTS_API_PORT", "8123")
+    after, internal_after = environment.prepare(settings.load())
+
+    assert after["ACCIDENTS_API_URL"] == "http://127.0.0.1:8123"
+    assert internal_after == internal_before
+    assert {name for name in before if before[name] != after[name]} == {"ACCIDENTS_API_URL"}
+
+
+def test_secrets_are_long_and_differ_from_each_other() -> None:
+    env, internal = environment.prepare(settings.load())
+    secrets = [value for name, value in (env | internal).items() if name.endswith(("PASSWORD", "KEY", "SECRET"))]
+
+    assert len(secrets) == 7
+    assert len(set(secrets)) == 7
+    assert all(len(secret) >= 32 for secret in secrets)
+
+
+def test_the_env_file_is_private_and_a_shell_reads_it(local_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCIDENTS_RAW_DIR", "/a folder/of files")
+    env, _ = environment.prepare(settings.load())
+    said = subprocess.run(
+        ["/bin/sh", "-c", '. "$1"; printf %s "$ACCIDENTS_RAW_DIR|$AIRFLOW_PASSWORD"', "sh", local_dir / "env"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert said == f"/a folder/of files|{env['AIRFLOW_PASSWORD']}"
+    assert stat.S_IMODE(local_dir.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(each.stat().st_mode) for each in local_dir.rglob("*env")} == {0o600}
+    assert envfile.read(local_dir / "env") == env
+
+
+def test_a_spoilt_env_file_is_named_with_its_line(local_dir: Path) -> None:
+    envfile.write_private(local_dir / "env", "A=1\nnonsense\n")
+    with pytest.raises(SettingsError, match=r"env, line 2 .*delete"):
+        envfile.read(local_dir / "env")
+
+
+# --- settings
+
+
+def test_a_port_stays_what_it_was_last_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCIDENTS_MLFLOW_PORT", "5123")
+    environment.prepare(settings.load())
+    monkeypatch.delenv("ACCIDENTS_MLFLOW_PORT")
+
+    assert settings.load().ports == {"airflow": 8080, "mlflow": 5123, "s3": 9000, "api": 8000}
+
+
+@pytest.mark.parametrize("value", ["none", "0", "65536", "-1"])
+def test_a_port_that_is_none_is_refused_by_name(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCIDENTS_S3_PORT", value)
+    with pytest.raises(SettingsError, match=f"ACCIDENTS_S3_PORT is '{value}'"):
+        settings.load()
+
+
+def test_two_services_on_one_port_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCIDENTS_API_PORT", "8080")
+    with pytest.raises(SettingsError, match="ACCIDENTS_API_PORT and ACCIDENTS_AIRFLOW_PORT are both 8080"):
+        settings.load()
+
+
+def test_a_folder_with_a_quote_in_its_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCIDENTS_LOCAL_DIR", str(tmp_path / "l'été"))
+    with pytest.raises(SettingsError, match="ACCIDENTS_LOCAL_DIR"):
+        settings.load()
+
+
+def test_a_used_port_is_named_with_its_service_and_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCIDENTS_S3_PORT", "9123")
+    monkeypatch.setattr(ports, "is_free", lambda port: port != 9123)
+    with pytest.raises(SettingsError, match=r"Port 9123, which s3 needs, .*ACCIDENTS_S3_PORT=\d+ make up"):
+        ports.check_free(settings.load())
+
+
+def test_a_port_is_free_until_somebody_listens() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        other.listen()
+        assert not ports.is_free(port)
+    assert ports.is_free(port)
+
+
+# --- the services
+
+
+def defined() -> dict[str, services.Service]:
+    chosen = settings.load()
+    return {each.name: each for each in services.define(chosen, *environment.prepare(chosen))}
+
+
+def test_no_secret_stands_on_a_command_line(local_dir: Path) -> None:
+    found = defined()
+    secrets = [
+        value
+        for path in local_dir.rglob("*env")
+        for name, value in envfile.read(path).items()
+        if name.endswith(("PASSWORD", "KEY", "SECRET", "KEY_ID"))
+    ]
+    words = " ".join(word for each in found.values() for word in each.command)
+    assert len(secrets) == 8
+    assert not any(secret in words for secret in secrets)
+
+
+def test_each_service_knows_only_the_secrets_that_it_needs() -> None:
+    secret = ("_SECRET", "_PASSWORD", "_KEY", "KEY_ID")
+    knows = {
+        name: {each for each in service.environment if each.endswith(secret)} for name, service in defined().items()
+    }
+    airflow = {"AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API__SECRET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"}
+    assert knows == {
+        "s3": {"RCLONE_AUTH_KEY"},
+        "mlflow": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
+        "api": {"ACCIDENTS_API_KEY", "ACCIDENTS_SIGNING_KEY"},
+        "airflow-api-server": airflow,
+        "airflow-scheduler": airflow | {"ACCIDENTS_SIGNING_KEY"},
+        "airflow-dag-processor": airflow,
+    }
+
+
+def test_the_shell_reaches_the_services_only_where_it_is_meant_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    monkeypatch.setenv("AIRFLOW__SMTP__SMTP_HOST", "mail.example")
+    monkeypatch.setenv("ACCIDENTS_REGISTRY_POLL_SECONDS", "3")
+    found = defined()
+
+    assert not any({"AWS_PROFILE", "PYTHONDONTWRITEBYTECODE"} & set(each.environment) for each in found.values())
+    assert found["airflow-scheduler"].environment["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+    assert found["airflow-scheduler"].environment["AIRFLOW__SMTP__SMTP_HOST"] == "mail.example"
+    assert found["api"].environment["ACCIDENTS_REGISTRY_POLL_SECONDS"] == "3"
+
+
+def test_a_long_path_gets_its_socket_in_a_private_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    short, long = Path("/srv/local"), Path("/srv") / ("deep/" * 30)
+
+    assert supervisor.socket_path(short) == short / "run" / "supervisor.sock"
+    chosen = supervisor.socket_path(long)
+    assert chosen.parent.parent == tmp_path
+    assert stat.S_IMODE(chosen.parent.stat().st_mode) == 0o700
+    assert supervisor.socket_path(long) == chosen != supervisor.socket_path(long / "er")
+
+
+def test_a_temporary_folder_open_to_others_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    long = Path("/srv") / ("deep/" * 30)
+    supervisor.socket_path(long).parent.chmod(0o755)
+    with pytest.raises(SettingsError, match="not a private folder"):
+        supervisor.socket_path(long)
+
+
+def test_processes_of_a_stack_are_found_by_their_mark(tmp_path: Path) -> None:
+    marked = {**os.environ, environment.MARKER: str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=marked) as child:
+        try:
+            found = supervisor.stray_processes(tmp_path)
+            assert [each.pid for each in found] == [child.pid]
+            assert supervisor.stray_processes(tmp_path / "other") == []
+        finally:
+            child.kill()
+    assert not supervisor.is_alive(child.pid)
+
+
+# --- bringing it up
+
+
+def step(name: str, answers: list[str | None], after: tuple[str, ...] = (), begun: list[str] | None = None) -> Any:
+    return stack.Step(name, lambda: (begun if begun is not None else []).append(name), lambda: answers.pop(0), after)
+
+
+def test_a_step_starts_when_those_before_it_are_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    begun: list[str] = []
+    steps = [step("second", [None], ("first",), begun), step("first", ["not yet", None], (), begun)]
+
+    stack._go_through(steps, lambda: None, Console(quiet=True))
+
+    assert begun == ["first", "second"]
+
+
+def test_a_stack_that_never_gets_ready_is_given_up_with_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "PATIENCE_SECONDS", -1)
+    with pytest.raises(stack.StackError, match=r"not ready \(api: no answer yet\)"):
+        stack._go_through([step("api", ["no answer yet"])], lambda: None, Console(quiet=True))
+
+
+def test_the_end_of_a_log_is_read_without_the_whole(tmp_path: Path) -> None:
+    log = tmp_path / "api.log"
+    log.write_text("".join(f"line {i}\n" for i in range(100_000)))
+    assert stack.tail(log, 3) == ["line 99997", "line 99998", "line 99999"]
+    assert stack.tail(tmp_path / "none.log", 3) == []
+
+
+@pytest.mark.parametrize(("command", "said"), [("status", "make up"), ("trigger", "make up")])
+def test_a_command_says_in_one_line_that_the_stack_is_down(command: str, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "embedded", command], cwd=settings.ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert said in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+    assert not done.stderr
+
+
+def test_down_is_no_error_when_nothing_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "embedded", "down"], cwd=settings.ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "The stack is not running.\n")
+
+
+# --- following a run
+
+GRAPH = Graph(
+    ("names", "search", "train", "select"),
+    {
+        "names": frozenset(),
+        "search": frozenset({"names"}),
+        "train": frozenset({"search"}),
+        "select": frozenset({"train"}),
+    },
+)
+RUN = {"state": "running", "start_date": (NOW - timedelta(seconds=75)).isoformat(), "end_date": None}
+
+
+def instance(task_id: str, state: str, index: int = -1, label: str | None = None, took: float | None = None) -> Any:
+    started = None if state in {"none", "scheduled", "queued", "upstream_failed"} else NOW - timedelta(seconds=30)
+    ended = started + timedelta(seconds=took) if started and took is not None else None
+    return TaskInstance(task_id, index, label, state, 1, started, ended)
+
+
+RECORDED = [
+    instance("names", "success", took=1.5),
+    instance("search", "success", 0, "Forest", took=12),
+    instance("search", "failed", 1, "SVC", took=3),
+    instance("train", "running", 0, "Forest"),
+    instance("train", "upstream_failed", 1, "1"),
+    instance("select", "none"),
+]
+
+
+def test_an_instance_that_never_ran_bears_the_name_of_the_one_before_it() -> None:
+    names = follow.labels(GRAPH, RECORDED)
+    assert names["train", 1] == "SVC"
+    assert names["train", 0] == "Forest"
+    assert names["select", -1] == ""
+
+
+def test_the_table_has_a_line_a_task_in_the_order_of_the_graph() -> None:
+    assert [line.rstrip() for line in shown(follow.table(GRAPH, RUN, RECORDED, NOW)).splitlines()] == [
+        "names        ✔ 1.5s",
+        "search       ✔ Forest 12.0s   ✘ SVC 3.0s",
+        "train        ● Forest 30.0s   ⊘ SVC",
+        "select       ·",
+        "run running  1m15s",
+    ]
+
+
+def test_without_a_terminal_each_change_is_a_line_once() -> None:
+    said = [line for _, line in follow.changes(GRAPH, {}, RUN, RECORDED, NOW)]
+    assert said == [
+        "  1m15s  names: success 1.5s",
+        "  1m15s  search [Forest]: success 12.0s",
+        "  1m15s  search [SVC]: failed 3.0s",
+        "  1m15s  train [Forest]: running",
+        "  1m15s  train [SVC]: upstream_failed",
+    ]
+    before = {(each.task_id, each.map_index): each.state for each in RECORDED}
+    assert follow.changes(GRAPH, before, RUN, RECORDED, NOW) == []
+
+
+def test_a_mapped_instance_is_announced_once_it_has_a_name() -> None:
+    assert follow.changes(GRAPH, {}, RUN, [instance("search", "running", 0)], NOW) == []
+    assert len(follow.changes(GRAPH, {}, RUN, [instance("search", "running", 0, "Forest")], NOW)) == 1
+
+
+def test_the_reason_of_a_failure_is_the_exception_of_the_log() -> None:
+    entries = [
+        {"event": "Reading", "level": "info"},
+        {"event": "Task failed", "level": "error", "error_detail": [{"exc_type": "InputError", "exc_value": "No."}]},
+        {"event": "Post", "level": "info"},
+    ]
+    assert follow.errors_of(entries) == ["InputError: No."]
+    assert follow.errors_of([{"event": "killed", "level": "error"}, {"event": "bye"}]) == ["killed"]
+    assert follow.errors_of([{"event": "only"}]) == ["only"]
+
+
+def airflow_that_answers(handler: Any) -> Airflow:
+    airflow = Airflow("http://airflow.example", "admin", "right")
+    airflow._http = httpx.Client(base_url="http://airflow.example", transport=httpx.MockTransport(handler))
+    return airflow
+
+
+def test_an_expired_token_is_renewed() -> None:
+    tokens = ["first", "second"]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/auth/token":
+            return httpx.Response(201, json={"access_token": tokens[0]})
+        valid = request.headers["Authorization"] == f"Bearer {tokens[0]}"
+        return httpx.Response(200, json={"state": "success"}) if valid else httpx.Response(401, json={})
+
+    airflow = airflow_that_answers(answer)
+    airflow.run("r")
+    tokens.pop(0)
+    assert airflow.run("r")["state"] == "success"
+
+
+def test_all_pages_of_instances_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/auth/token":
+            return httpx.Response(201, json={"access_token": "t"})
+        offset = int(request.url.params["offset"])
+        page = [
+            {
+                "task_id": "search",
+                "map_index": index,
+                "rendered_map_index": None,
+                "state": None,
+                "try_number": 0,
+                "start_date": None,
+                "end_date": None,
+            }
+            for index in range(offset, min(offset + 100, 250))
+        ]
+        return httpx.Response(200, json={"task_instances": page, "total_entries": 250})
+
+    found = airflow_that_answers(answer).task_instances("r")
+    assert [each.map_index for each in found] == list(range(250))
+
+
+def test_what_airflow_refuses_is_said_with_its_reason() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/auth/token":
+            return httpx.Response(201, json={"access_token": "t"})
+        return httpx.Response(400, json={"detail": "years: 'x' is not of type 'array'"})
+
+    with pytest.raises(AirflowError, match=r"400 to POST .*years: 'x' is not"):
+        airflow_that_answers(answer).trigger({"years": "x"})
+
+
+# --- the demo
+
+
+def test_the_input_is_the_given_folder_then_the_raw_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw, given = tmp_path / "raw", tmp_path / "given"
+    for folder in (raw, given):
+        folder.mkdir()
+        (folder / "lieux-2021.csv.gz").touch()
+    monkeypatch.setenv("ACCIDENTS_RAW_DIR", str(raw))
+    console = Console(quiet=True)
+
+    assert demo.find_input(given, settings.load(), console) == given
+    assert demo.find_input(None, settings.load(), console) == raw
+    with pytest.raises(SettingsError, match="holds no CSV"):
+        demo.find_input(tmp_path / "empty", settings.load(), console)
+
+
+def test_without_a_network_the_sample_is_generated_once_and_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+
+    def write_sample(folder: Path) -> None:
+        written.append(folder)
+        folder.mkdir(parents=True)
+        (folder / "lieux-2022.csv").touch()
+
+    monkeypatch.setenv("ACCIDENTS_RAW_DIR", str(tmp_path / "none"))
+    monkeypatch.setattr("include.accidents.download.reachable", lambda _: False)
+    monkeypatch.setattr("include.accidents.sample.write_sample", write_sample)
+    console = Console(file=StringIO())
+    chosen = settings.load()
+
+    assert demo.find_input(None, chosen, console) == demo.find_input(None, chosen, console) == chosen.folder / "sample"
+    assert written == [chosen.folder / "sample"]
+    assert "GENERATED" in said_by(console)
+
+
+def test_a_download_that_was_cut_goes_on_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[Path] = []
+
+    def fetch(folder: Path, _url: str, _console: Console) -> None:
+        fetched.append(folder)
+        (folder / "lieux-2024.csv").touch()
+        if len(fetched) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setenv("ACCIDENTS_RAW_DIR", str(tmp_path / "raw"))
+    monkeypatch.setattr("include.accidents.download.reachable", lambda _: True)
+    monkeypatch.setattr(demo, "fetch", fetch)
+    console = Console(quiet=True)
+    with pytest.raises(KeyboardInterrupt):
+        demo.find_input(None, settings.load(), console)
+    for _ in range(2):
+        assert demo.find_input(None, settings.load(), console) == tmp_path / "raw"
+    assert len(fetched) == 2
+
+
+def test_the_prediction_shows_each_person_with_the_likeliest_outcome_first() -> None:
+    shares = {"unharmed": 0.1, "light": 0.6, "hospitalised": 0.25, "killed": 0.05}
+    text = shown(demo.prediction_table([{"vehicle": "A", "probabilities": shares}]))
+    assert sorted(shares, key=text.index) == ["light", "hospitalised", "unharmed", "killed"]
+    assert "60%" in text
+
+
+def test_the_scene_of_the_demo_is_one_that_the_api_takes() -> None:
+    from api.scenes import Scene
+
+    assert len(Scene.model_validate(json.loads(json.dumps(demo.SCENE))).people) == 2
