@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import httpx
 from rich.bar import Bar
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -120,7 +121,8 @@ def leaderboard(url: str, run_id: str) -> Table:
     """Compare the models that MLflow holds of a run of the DAG; `►` marks the one in production."""
     with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
         runs, production = _runs(client, run_id), _production(client)
-    table = Table(title=f"Models of {run_id}", caption=_caption(runs, production), **_LEFT)
+    look: dict[str, Any] = {"box": SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True, **_LEFT}
+    table = Table(title=f"Models of {run_id}", caption=_caption(runs, production), **look)
     for name in ("", "model"):
         table.add_column(name, no_wrap=True)
     for name in METRICS:
