@@ -158,8 +158,13 @@ def _publish_clean(store: Store, version: str, years: Sequence[str]) -> None:
     store.publish(TRAIN, version, splits)
 
 
-def load_catalogue(store: Store, path: Path, wanted: Sequence[str] | None) -> tuple[list[str], str]:
-    """Read and check the catalogue; return the models to run and the version under which it was kept."""
+def load_catalogue(
+    store: Store, path: Path, wanted: Sequence[str] | None, *, folds: int | None, max_rows: int | None
+) -> tuple[list[str], str]:
+    """Read and check the catalogue; return the models to run and the version under which it was kept.
+
+    `folds` and `max_rows` replace what the catalogue says; a model's own, lower cap of rows stays.
+    """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -167,6 +172,8 @@ def load_catalogue(store: Store, path: Path, wanted: Sequence[str] | None) -> tu
             f"{path} cannot be read ({error}).", "let ACCIDENTS_MODELS_FILE name a catalogue of models."
         ) from error
     checked = catalogue.load(text, str(path))
+    if folds or max_rows:
+        text = json.dumps(_limited(json.loads(text), folds, max_rows), indent=1)
     names = list(dict.fromkeys(wanted or checked.models))
     for name in names:
         checked.model(name)
@@ -175,6 +182,14 @@ def load_catalogue(store: Store, path: Path, wanted: Sequence[str] | None) -> tu
         store.write_version(MODELS, version, {"models.json": text.encode()}, {"source": str(path)})
     log.info("Models: %s.", ", ".join(names))
     return names, version
+
+
+def _limited(said: Json, folds: int | None, max_rows: int | None) -> Json:
+    defaults = {"search_folds": folds, "evaluation_folds": folds} if folds else {}
+    models = said["models"]
+    if max_rows:
+        models = {k: {**m, "max_rows": min(m.get("max_rows") or max_rows, max_rows)} for k, m in models.items()}
+    return {**said, "defaults": {**said.get("defaults", {}), **defaults}, "models": models}
 
 
 def search_params(store: Store, model: str, data: Json, catalogue_version: str, *, force: bool) -> Json:
@@ -275,8 +290,12 @@ def select_best(
     dag_run_id: str,
     failures: Mapping[str, str],
     key: bytes,
+    *,
+    promote: bool,
 ) -> Json:
     """Rank what this run registered, let the winner meet the reigning model, and promote it when it is better.
+
+    Without `promote` all is compared and told, and production stays as it is.
 
     Returns
     -------
@@ -301,21 +320,36 @@ def select_best(
     tags = runs[0].data.tags
     winner = client.get_model_version(tags["model"], tags["registered_version"])
     promoted, reason = _judge(store, client, winner, _catalogue(store, catalogue_version), data, key)
+    if promoted and not promote:
+        promoted, reason = False, f"Only compared. Else: {reason}"
     log.info("%s", reason)
     if promoted:
         registry.promote(client, winner, key, reason)
-    note = "\n".join(
-        [f"**{reason}**", "", *(f"- {name} failed: {why[:150]}" for name, why in failed.items())]
-        + [f"- {row['model']}: {row['selection_score']:.4f}" for row in board]
-    )
     return {
         "promoted": promoted,
         "reason": reason,
         "winner": tags["model"],
         "production_version": registry.newest(client, registry.BEST),
         "failed": failed,
-        "note": note[:1000],
+        "note": _note(board, failed, failures, reason),
     }
+
+
+def _note(
+    board: Sequence[Mapping[str, Any]], failed: Mapping[str, str], failures: Mapping[str, str], reason: str
+) -> str:
+    """Write the run's note: what failed, the leaderboard, the reason; Airflow takes 1,000 characters at most."""
+    told = [f"- {name} failed: {why[:150]}" for name, why in failed.items()]
+    told += [f"- {name} is registered, but {why[:150]}" for name, why in failures.items() if name not in failed]
+    ranked = [f"{i}. {row['model']}: {row['selection_score']:.4f}" for i, row in enumerate(board, 1)]
+    end = f"\n\n**{reason[:300]}**"
+    lines: list[str] = []
+    for line in [*told[:4], "", *ranked]:
+        if len("\n".join([*lines, line])) + len(end) > 900:
+            lines.append("…")
+            break
+        lines.append(line)
+    return "\n".join(lines).strip() + end
 
 
 def _failed_models(names: Sequence[str], failures: Mapping[str, str], runs: Sequence[Any]) -> dict[str, str]:

@@ -28,7 +28,9 @@ RAW = "accidents-raw-csv"
 PREPROCESSED = "accidents-preprocessed-csv"
 TRAIN = "accidents-train-csv"
 MODELS = "accidents-models"
-BUCKETS = (RAW, PREPROCESSED, TRAIN, MODELS)
+INCOMING = "accidents-incoming"
+PREDICTIONS = "accidents-predictions"
+BUCKETS = (RAW, PREPROCESSED, TRAIN, MODELS, INCOMING, PREDICTIONS)
 MANIFEST = "manifest.json"
 
 Manifest = dict[str, Any]
@@ -75,7 +77,13 @@ class Store:
         """Write an object at once, replacing what is there."""
         self.hook.load_bytes(content, key, bucket, replace=True)
 
-    def _read_json(self, bucket: str, key: str) -> dict[str, Any] | None:
+    def keys(self, bucket: str, prefix: str = "") -> dict[str, str]:
+        """Return when each object under a prefix was last written (ISO 8601), by key."""
+        pages = self.hook.get_conn().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return {e["Key"]: e["LastModified"].isoformat() for page in pages for e in page.get("Contents", [])}
+
+    def read_json(self, bucket: str, key: str) -> dict[str, Any] | None:
+        """Return a JSON object, or None when it is absent; StorageError when it is something else."""
         try:
             found = json.loads(self.read(bucket, key))
         except StorageError:
@@ -90,7 +98,7 @@ class Store:
 
     def manifest(self, bucket: str, version: str) -> Manifest | None:
         """Return the manifest of a version, or None when the version was never completed."""
-        return self._read_json(bucket, f"versions/{version}/{MANIFEST}")
+        return self.read_json(bucket, f"versions/{version}/{MANIFEST}")
 
     def read_version(self, bucket: str, version: str, name: str) -> bytes:
         """Return a file of a version, once its SHA-256 was seen to be the manifest's."""
@@ -121,6 +129,23 @@ class Store:
         self.write(bucket, f"versions/{version}/{MANIFEST}", json.dumps(manifest, indent=1).encode())
         return manifest
 
+    def versions(self, bucket: str) -> dict[str, str]:
+        """Return when each version was last written to, completed or not, by name."""
+        found: dict[str, str] = {}
+        for key, written in self.keys(bucket, "versions/").items():
+            name = key.split("/")[1]
+            if name != "published":
+                found[name] = max(written, found.get(name, ""))
+        return found
+
+    def remove_version(self, bucket: str, version: str) -> None:
+        """Remove a version: its manifests first, so that no reader sees a part of it."""
+        found = list(self.keys(bucket, f"versions/{version}/"))
+        manifests = [key for key in found if key.endswith(f"/{MANIFEST}")]
+        for keys in (manifests, [key for key in found if key not in manifests]):
+            if keys:
+                self.hook.delete_objects(bucket, keys)
+
     def publish(self, bucket: str, version: str, contents: Mapping[str, Callable[[], bytes]]) -> None:
         """Write objects for people, unless they already show this version.
 
@@ -128,7 +153,7 @@ class Store:
         """
         for name, make in contents.items():
             mark = f"versions/published/{name}.json"
-            if self._read_json(bucket, mark) == {"version": version} and self.hook.check_for_key(name, bucket):
+            if self.read_json(bucket, mark) == {"version": version} and self.hook.check_for_key(name, bucket):
                 continue
             self.write(bucket, name, make())
             self.write(bucket, mark, json.dumps({"version": version}).encode())
@@ -204,7 +229,7 @@ class Store:
 
     def _raw_index(self) -> dict[str, dict[str, Any]]:
         """Return size, ETag, SHA-256 and origin of each raw file; what came another way is read and hashed."""
-        stored = (self._read_json(RAW, MANIFEST) or {}).get("files", {})
+        stored = (self.read_json(RAW, MANIFEST) or {}).get("files", {})
         index: dict[str, dict[str, Any]] = {}
         for name, stat in self._raw_objects():
             facts = stored.get(name, {})

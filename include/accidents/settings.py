@@ -18,6 +18,10 @@ class Settings(BaseSettings):
     raw_dir: Path = Path("data/raw")
     models_file: Path = Path("include/models.json")
     signing_key: SecretStr = SecretStr("")
+    # Where a person's browser reaches the services, when that differs from where the tasks do.
+    public_mlflow_url: str = ""
+    public_api_url: str = ""
+    public_s3_url: str = ""
 
     def signing_secret(self) -> bytes:
         """Return the key that signs models; SettingsError when none is set."""
