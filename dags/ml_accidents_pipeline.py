@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,11 @@ PARAMS = {
     "years": Param(
         None,
         type=["null", "array"],
-        items={"type": "integer", "minimum": 2005, "maximum": 2100},
+        # The form's list gives texts, callers of the REST API may also send numbers.
+        items={"type": ["integer", "string"], "pattern": "^20[0-9][0-9]$", "minimum": 2005, "maximum": 2099},
+        examples=[str(year) for year in range(datetime.now(UTC).year, 2004, -1)],
         title="Years",
-        description="For example [2022, 2023]; empty: every year whose files are found.",
+        description="Empty: every year whose files are found.",
     ),
     "raw_dir": Param(
         None,
@@ -117,7 +119,7 @@ def load_csv_to_s3() -> list[Json]:
 
     params = _params()
     folder = Path(params["raw_dir"] or Settings().raw_dir)
-    return steps.load_raw(Store(), folder, params["years"])
+    return steps.load_raw(Store(), folder, [int(year) for year in params["years"] or ()])
 
 
 @task(map_index_template="{{ task.op_kwargs['entry']['year'] }}", execution_timeout=timedelta(minutes=30))

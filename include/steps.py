@@ -30,8 +30,8 @@ Json = dict[str, Any]
 MODEL_CODE = ("catalogue", "search", "evaluate", "split")
 
 
-def load_raw(store: Store, folder: Path, years: Sequence[int] | None) -> list[Json]:
-    """Upload what changed in `folder`; return the files of each year that is in the raw bucket.
+def load_raw(store: Store, folder: Path, years: Sequence[int]) -> list[Json]:
+    """Upload what changed in `folder`; return the files of the years wanted (or of all) that are in the raw bucket.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def load_raw(store: Store, folder: Path, years: Sequence[int] | None) -> list[Js
     else:
         log.info("There is no folder %s: the files that are in the bucket are used.", folder)
     found = store.raw_years()
-    absent = sorted(set(years or ()) - found.keys())
+    absent = sorted(set(years) - found.keys())
     if absent or not found:
         have = ", ".join(map(str, found)) or "none"
         raise InputError(

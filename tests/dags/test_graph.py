@@ -83,6 +83,7 @@ def test_the_form_suggests_the_catalogues_models_and_refuses_what_cannot_be(dag:
     for name, wrong in {"models": "MLP", "years": [1999], "folds": 1, "max_rows": 10, "promote": "no"}.items():
         with pytest.raises(ParamValidationError):
             dag.params.get_param(name).resolve(wrong)
+    assert dag.params.get_param("years").resolve(["2022", 2023]) == ["2022", 2023]
     assert {name: param.resolve() for name, param in dag.params.items()}["promote"] is True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import time
@@ -17,23 +18,8 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from api.scenes import EXAMPLE
 from include.accidents.sample import write_sample
-
-DAG = "ml_accidents_pipeline_dag"
-TREE = {
-    "pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 5}}]],
-    "param_grid": {"clf__min_samples_leaf": [5, 20]},
-}
-BAYES = {
-    "pipeline": [
-        ["impute", {"class": "sklearn.impute.SimpleImputer", "params": {"keep_empty_features": True}}],
-        ["clf", {"class": "sklearn.naive_bayes.GaussianNB"}],
-    ]
-}
-# It passes every check of the file, and fails when it meets a missing value.
-BROKEN = {
-    "pipeline": [["clf", {"class": "sklearn.naive_bayes.GaussianNB"}]],
-    "param_grid": {"clf__var_smoothing": [1e-9, 1e-8]},
-}
+from include.accidents.schema import CLASSES
+from tests.helpers import BAYES, BROKEN, DAG, TREE
 
 
 class Airflow:
@@ -298,11 +284,10 @@ def test_arriving_files_are_predicted_once_by_the_promoted_model(
     assert run["state"] == "success"
     assert airflow.states(run) == {("find_batches", None): "success", ("predict_batch", "lot 1/2023"): "success"}
     written = s3.get_object(Bucket="accidents-predictions", Key="lot 1/predictions_2023.csv")
-    lines = [line.split(";") for line in written["Body"].read().decode().splitlines()]
-    people = len((sample / "usagers-2023.csv").read_text("utf-8").splitlines()) - 1
-    assert len(lines) - 1 == people
-    share = lines[0].index("p_unharmed")
-    assert all(sum(map(float, line[share : share + 4])) == pytest.approx(1, abs=1e-5) for line in lines[1:])
+    rows = list(csv.DictReader(written["Body"].read().decode().splitlines(), delimiter=";"))
+    assert len(rows) == len((sample / "usagers-2023.csv").read_text("utf-8").splitlines()) - 1
+    for row in rows:
+        assert sum(float(row[f"p_{name}"]) for name in CLASSES) == pytest.approx(1, abs=1e-5)
     assert airflow.run("accidents_batch_predict_dag")["state"] == "success"
     again = s3.head_object(Bucket="accidents-predictions", Key="lot 1/predictions_2023.csv")
     assert again["LastModified"] == written["LastModified"]
