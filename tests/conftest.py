@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from include.accidents import search
+from tests.helpers import BROKEN, TREE
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVICES = ("AIRFLOW", "MLFLOW", "S3", "API")
@@ -43,7 +44,7 @@ def stack() -> Iterator[dict[str, str]]:
     """
     with TemporaryDirectory(prefix="acc") as folder:
         models = Path(folder) / "models.json"
-        models.write_text(json.dumps({"models": {}}))
+        models.write_text(json.dumps({"models": {"Oak": TREE, "Elm": TREE, "Broken": BROKEN}}))
         ports = {f"ACCIDENTS_{s}_PORT": str(p) for s, p in zip(SERVICES, free_ports(len(SERVICES)), strict=True)}
         env = {
             **os.environ,
