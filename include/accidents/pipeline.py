@@ -31,15 +31,20 @@ Files = Mapping[Table, tuple[str, raw.Content]]
 PARTS = ("train_test", "global_test")
 
 
-def folder_entries(folder: Path) -> Iterator[tuple[Json, Callable[[], Files]]]:
-    """Return, for each year in a folder of CSVs, what `prepare_year` takes."""
-    for year, paths in files.find(folder).items():
-        entry = {
-            "year": year,
-            "sample": is_sample(folder),
-            "files": {str(table): [path.name, sha256_of_file(path)] for table, path in paths.items()},
-        }
-        yield entry, partial(_read_files, paths)
+def folder_entries(folder: Path) -> list[tuple[Json, Callable[[], Files]]]:
+    """Return, for each year in a folder of CSVs, what `prepare_year` takes; InputError as `files.find`."""
+    generated = is_sample(folder)
+    return [
+        (
+            {
+                "year": year,
+                "sample": generated,
+                "files": {str(table): [path.name, sha256_of_file(path)] for table, path in paths.items()},
+            },
+            partial(_read_files, paths),
+        )
+        for year, paths in files.find(folder).items()
+    ]
 
 
 def _read_files(paths: Mapping[Table, Path]) -> Files:
