@@ -9,16 +9,17 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from include.accidents import catalogue, clean, evaluate, features, prepare, raw, registry, search, tables
+from include.accidents import catalogue, clean, evaluate, features, pipeline, registry, search, tables
 from include.accidents.catalogue import Catalogue, ModelSpec
 from include.accidents.errors import InputError, ModelError
 from include.accidents.sample import is_sample
 from include.accidents.schema import Table
-from include.storage import MODELS, PREPROCESSED, TRAIN, RawFile, Store
+from include.storage import MODELS, TRAIN, RawFile, Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -65,97 +66,20 @@ def load_raw(store: Store, folder: Path, years: Sequence[int]) -> list[Json]:
 
 
 def prepare_year(store: Store, entry: Mapping[str, Any], *, force: bool) -> Json:
-    """Read the four files of a year, check and link them, and store the tables and the merged CSV."""
-    year = entry["year"]
-    version = f"{year}-{_digest(entry, features.version())}"
-    manifest = None if force else store.manifest(PREPROCESSED, version)
-    if manifest is None:
-        contents = {
-            Table(table): (key, store.read_raw(RawFile(key, sha256, entry["sample"])))
+    """Read the four files of a year, check and link them, and store the tables, the merged CSV and the report."""
+
+    def read() -> pipeline.Files:
+        return {
+            Table(table): (key, partial(store.read_raw, RawFile(key, sha256, entry["sample"])))
             for table, (key, sha256) in entry["files"].items()
         }
-        scenes, report = raw.read_year(contents, year)
-        manifest = store.write_version(
-            PREPROCESSED,
-            version,
-            tables.scenes_to_files(scenes),
-            {
-                "inputs": dict(entry["files"].values()),
-                "sample": entry["sample"],
-                "features": features.version(),
-                "people": len(scenes.people),
-                "report": report.as_dict(),
-            },
-        )
-    else:
-        log.info("Year %s did not change: version %s is used again.", year, version)
-    store.publish(
-        PREPROCESSED,
-        version,
-        {f"df_accidents_{year}.csv": lambda: tables.to_csv(prepare.merge(_scenes(store, version)))},
-    )
-    log.info("%s", json.dumps(manifest["report"], indent=1, ensure_ascii=False))
-    return {"year": year, "version": version, "sample": entry["sample"], "people": manifest["people"]}
+
+    return pipeline.prepare_year(store, entry, read, force=force)
 
 
 def clean_data(store: Store, prepared: Sequence[Mapping[str, Any]], *, force: bool) -> Json:
     """Make features of every year, split them, and store Parquet for tasks and CSV for people."""
-    years = sorted(prepared, key=lambda p: p["year"])
-    version = _digest([p["version"] for p in years], features.version())
-    sample = any(p["sample"] for p in years)
-    manifest = None if force else store.manifest(TRAIN, version)
-    if manifest is None:
-        made = [clean.clean(_scenes(store, p["version"])) for p in years]
-        train_test, global_test = clean.hold_out(clean.join([data for data, _ in made]))
-        dropped = {str(p["year"]): reasons for p, (_, reasons) in zip(years, made, strict=True)}
-        manifest = store.write_version(
-            TRAIN,
-            version,
-            {
-                "train_test.parquet": tables.dataset_to_parquet(train_test),
-                "global_test.parquet": tables.dataset_to_parquet(global_test),
-            },
-            {
-                "inputs": [p["version"] for p in years],
-                "sample": sample,
-                "features": features.version(),
-                "rows": {
-                    "in": sum(p["people"] for p in years),
-                    "train_test": len(train_test.y),
-                    "global_test": len(global_test.y),
-                    "dropped": dropped,
-                },
-            },
-        )
-    else:
-        log.info("Nothing changed: data version %s is used again.", version)
-    _publish_clean(store, version, [p["version"] for p in years])
-    log.info("Rows: %s", json.dumps(manifest["rows"]))
-    return {
-        "version": version,
-        "sample": sample,
-        "rows": manifest["rows"],
-        "years": [p["year"] for p in years],
-    }
-
-
-def _publish_clean(store: Store, version: str, years: Sequence[str]) -> None:
-    def merged() -> bytes:
-        parts = [tables.to_csv(prepare.merge(_scenes(store, year))) for year in years]
-        return parts[0] + b"".join(part.partition(b"\n")[2] for part in parts[1:])
-
-    def whole() -> bytes:
-        data = clean.join([_dataset(store, version, part) for part in ("train_test", "global_test")])
-        table = features.frame(data.x)
-        table[["num_acc", "grav_class"]] = data.target()
-        return tables.to_csv(table)
-
-    store.publish(PREPROCESSED, version, {"df_accidents.csv": merged, "df_accident_clean.csv": whole})
-    splits: dict[str, Callable[[], bytes]] = {}
-    for part in ("train_test", "global_test"):
-        splits[f"X_{part}.csv"] = lambda p=part: tables.to_csv(features.frame(_dataset(store, version, p).x))
-        splits[f"y_{part}.csv"] = lambda p=part: tables.to_csv(_dataset(store, version, p).target())
-    store.publish(TRAIN, version, splits)
+    return pipeline.clean_data(store, prepared, force=force)
 
 
 def load_catalogue(
@@ -413,14 +337,6 @@ def _evaluation(store: Store, checked: Catalogue, spec: ModelSpec, found: Json, 
         store.write_version(MODELS, version, {"cv.json": json.dumps(made).encode()}, {})
         return made
     return dict(json.loads(store.read_version(MODELS, version, "cv.json")))
-
-
-def _scenes(store: Store, version: str) -> raw.Scenes:
-    accidents, vehicles, people = (
-        tables.from_parquet(store.read_version(PREPROCESSED, version, f"{name}.parquet"))
-        for name in ("accidents", "vehicles", "people")
-    )
-    return raw.Scenes(accidents, vehicles, people)
 
 
 def _dataset(store: Store, version: str, part: str) -> clean.Dataset:
