@@ -52,6 +52,13 @@ PARAMS = {
         title="Models",
         description="Names from the catalogue (include/models.json); empty: all of them.",
     ),
+    "evaluation": Param(
+        "basic",
+        type="string",
+        enum=["basic", "full"],
+        title="Evaluation",
+        description="basic: metrics and confusion matrix; full: also the check over time and every picture.",
+    ),
     "force": Param(
         False,
         type="boolean",
@@ -169,7 +176,9 @@ def log_model(trained: Json) -> Json:
 
         context = get_current_context()
         key, run_id = Settings().signing_secret(), context["dag_run"].run_id
-        return steps.log_model(Store(), _mlflow(), trained, run_id, key, force=_params()["force"])
+        params = _params()
+        force, evaluation = params["force"], params["evaluation"]
+        return steps.log_model(Store(), _mlflow(), trained, run_id, key, force=force, evaluation=evaluation)
 
 
 @task(map_index_template="{{ model_name }}", execution_timeout=timedelta(minutes=10))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import util as importlib_util
@@ -24,6 +24,7 @@ from include.accidents.raw import Scenes
 from include.accidents.schema import VEHICLE_CLASSES, Label, VehicleClass
 
 Floats = npt.NDArray[np.float32]
+Columns = pd.DataFrame | Mapping[str, npt.NDArray[Any]]
 
 PEDESTRIAN_MASS = 75  # kg, an adult
 PERSON_MASS = 75  # kg, added for each person on board: it decides for light vehicles
@@ -71,6 +72,11 @@ class Feature:
     categorical: bool = False
     unit: str = ""
 
+    @property
+    def known_at_call(self) -> bool:
+        """Tell whether a caller can know it; what the police or the hospital find out later, they cannot."""
+        return self.name not in UNKNOWN_AT_CALL
+
 
 def _f(name: str, fr: str, en: str, source: str, *, categorical: bool = False, unit: str = "") -> Feature:
     return Feature(name, Label(fr, en), source, categorical, unit)
@@ -100,6 +106,16 @@ ACCIDENT_CODES = (
 )
 VEHICLE_CODES = ("catv", "obs", "obsm", "choc", "manv", "motor", "senc")
 PERSON_CODES = ("place", "catu", "sexe", "trajet", "locp", "actp", "etatp", "secu1")
+
+# What is found out after the call: how the road is built, how the vehicles moved and where they were hit, what
+# protected whom, where people were going. The place and the time of the call give the road's class and limit.
+UNKNOWN_AT_CALL: frozenset[str] = frozenset(
+    {
+        *("vosp", "prof", "plan", "infra", "situ", "larrout"),
+        *("choc", "manv", "motor", "senc", "other_choc", "other_manv"),
+        *("trajet", "locp", "actp", "etatp", "secu1", *EQUIPMENT),
+    }
+)
 
 FEATURES: tuple[Feature, ...] = (
     *_codes(*ACCIDENT_CODES, *VEHICLE_CODES, *PERSON_CODES),
@@ -162,13 +178,28 @@ SELECTIONS: dict[str, list[int]] = {
 """What a catalogue may write for columns of the matrix: their positions."""
 
 
+def hide_unknown_at_call(x: Floats, rows: npt.NDArray[np.bool_] | None = None) -> Floats:
+    """Return a copy of the matrix in which what a caller cannot know is missing, in all rows or the chosen ones."""
+    hidden = x.copy()
+    unknown = np.array([name in UNKNOWN_AT_CALL for name in NAMES])
+    chosen = np.ones(len(x), dtype=np.bool_) if rows is None else rows
+    hidden[chosen[:, None] & unknown[None, :]] = np.nan
+    return hidden
+
+
 def build(scenes: Scenes) -> Floats:
+    """Make the features of every person; see `from_columns`."""
+    return from_columns(scenes.accidents, scenes.vehicles, scenes.people)
+
+
+def from_columns(accidents: Columns, vehicles: Columns, people: Columns) -> Floats:
     """Make the features of every person.
 
     Parameters
     ----------
-    scenes
-        Canonical tables; `accident` and `vehicle` are positions.
+    accidents, vehicles, people
+        The canonical tables, as in `Scenes`: frames, or mappings of column names to arrays, which are read five
+        times faster. `accident` and `vehicle` are positions. A column that is absent is missing everywhere.
 
     Returns
     -------
@@ -176,7 +207,10 @@ def build(scenes: Scenes) -> Floats:
     An array and no frame: pandas 3 hands out read-only views, which scikit-learn's trees refuse when a value
     is missing, and a frame costs the API time.
     """
-    accidents, vehicles, people = (_Table(t) for t in (scenes.accidents, scenes.vehicles, scenes.people))
+    return _build(_Table(accidents), _Table(vehicles), _Table(people))
+
+
+def _build(accidents: _Table, vehicles: _Table, people: _Table) -> Floats:
     accident, own = people.positions("accident"), people.positions("vehicle")
     catu = people["catu"]
     on_foot = catu == PEDESTRIAN
@@ -195,7 +229,7 @@ def build(scenes: Scenes) -> Floats:
     riding = np.where(on_foot, -1, own)
     for name in VEHICLE_CODES:
         values[name] = _take(vehicles[name], riding)
-    values |= _counts(vehicles, accident, people, len(scenes.accidents))
+    values |= _counts(vehicles, accident, people, accidents.rows)
 
     aboard = np.bincount(riding[riding >= 0], minlength=vehicles.rows).astype(np.float32)
     values["on_board"] = _take(aboard, riding)
@@ -224,19 +258,22 @@ def frame(matrix: Floats) -> pd.DataFrame:
 
 
 class _Table:
-    """Columns of a frame as arrays; a column that is absent is missing everywhere."""
+    """Columns of a table as arrays; a column that is absent is missing everywhere."""
 
-    def __init__(self, frame: pd.DataFrame) -> None:
-        self._frame = frame
-        self.rows = len(frame)
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        if isinstance(columns, pd.DataFrame):
+            self.rows = len(columns)
+        else:
+            self.rows = max(map(len, columns.values()), default=0)
 
     def __getitem__(self, name: str) -> Floats:
-        if name not in self._frame:
+        if name not in self._columns:
             return np.full(self.rows, np.nan, dtype=np.float32)
-        return self._frame[name].to_numpy(dtype=np.float32)
+        return np.asarray(self._columns[name], dtype=np.float32)
 
     def positions(self, name: str) -> npt.NDArray[np.int64]:
-        return self._frame[name].to_numpy(dtype=np.int64)
+        return np.asarray(self._columns[name], dtype=np.int64)
 
 
 def _take(values: Floats, at: npt.NDArray[np.int64]) -> Floats:
