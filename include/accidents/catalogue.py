@@ -90,6 +90,7 @@ class Distribution(_Strict):
         return self
 
 
+Positive = Annotated[float, Field(gt=0)]
 Values = Annotated[list[Any], Field(min_length=1)]
 ValuesOrDistribution = Annotated[
     Annotated[Values, Tag("values")] | Annotated[Distribution, Tag("range")],
@@ -124,14 +125,15 @@ class ModelSpec(_Strict):
     search: SearchSpec = SearchSpec()
     minutes: float | None = Field(None, gt=0, description="Instead of the default.")
     max_rows: int | None = Field(None, ge=100, description="People it is trained on at most (whole accidents).")
-    class_weight: Literal["balanced", "sqrt_balanced"] | dict[Injury, Annotated[float, Field(gt=0)]] | None = Field(
-        None, description="Weight of each class in training: by its rarity, by the root of it, or as given (else 1)."
+    class_weight: Literal["balanced"] | Annotated[float, Field(gt=0, le=1)] | dict[Injury, Positive] | None = Field(
+        None,
+        description="Weight of each class in training: its rarity ('balanced'), a power of it (0 to 1), or as given.",
     )
     hidden_share: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Share of the training accidents in which the fields that a caller cannot know are hidden.",
+        description="Share of the training accidents in which what a caller cannot know is hidden; likewise sex, and age.",
     )
     tags: dict[str, str] = Field(default_factory=dict, description="Tags of its runs in MLflow.")
 

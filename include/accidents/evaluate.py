@@ -12,7 +12,7 @@ from include.accidents import split
 from include.accidents.catalogue import Weights
 from include.accidents.clean import Dataset
 from include.accidents.errors import ModelError
-from include.accidents.features import NAMES, hide_unknown_at_call
+from include.accidents.features import NAMES, UNKNOWN_AT_CALL, hide
 from include.accidents.schema import CLASSES
 
 Probabilities = npt.NDArray[np.float64]
@@ -132,7 +132,7 @@ def years_of(data: Dataset) -> npt.NDArray[np.int64]:
 
 def at_call(estimator: Any, data: Dataset) -> dict[str, float]:
     """Score the model with what a caller cannot know hidden, as `call_*`."""
-    found = scores(data.y, probabilities(estimator, hide_unknown_at_call(data.x)))
+    found = scores(data.y, probabilities(estimator, hide(data.x, UNKNOWN_AT_CALL)))
     return {f"call_{name}": value for name, value in found.items()}
 
 

@@ -18,7 +18,7 @@ from include.accidents import catalogue, child, split
 from include.accidents.catalogue import Defaults, Distribution, ModelSpec
 from include.accidents.clean import Dataset
 from include.accidents.errors import ModelError
-from include.accidents.features import hide_unknown_at_call
+from include.accidents.features import HIDDEN_TOGETHER, Floats, hide
 from include.accidents.schema import CLASSES
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ Params = dict[str, Any]
 THREADS = 1
 RANDOM_CANDIDATES = 10  # of a random search that does not say how many
 HALVING_FACTOR = 3  # as in scikit-learn: the best third goes on, on three times the accidents
-HALVING_MIN_ROWS = 2000  # fewer people hold hardly any who were killed
+HALVING_MIN_ROWS = 500  # fewer people hold hardly any who were killed
 
 
 def limit_threads() -> None:
@@ -237,19 +237,20 @@ def estimator(spec: ModelSpec, defaults: Defaults, params: Params | None = None)
 def fit(spec: ModelSpec, defaults: Defaults, params: Params | None, data: Dataset) -> Any:
     """Fit the model on all rows of `data`, with the class weights and the hidden fields that it asks for."""
     made = estimator(spec, defaults, params)
-    x = data.x
-    if spec.hidden_share:
-        x = hide_unknown_at_call(x, _drawn(data.accident, spec.hidden_share, defaults.seed))
+    x = _hidden(data, spec.hidden_share, defaults.seed) if spec.hidden_share else data.x
     if spec.class_weight is None:
         return made.fit(x, data.y)
     return made.fit(x, data.y, **{f"{made.steps[-1][0]}__sample_weight": class_weights(spec, data.y)})
 
 
-def _drawn(accident: npt.NDArray[np.int64], share: float, seed: int) -> npt.NDArray[np.bool_]:
-    """Draw whole accidents; True for the people of those that were drawn."""
-    distinct, inverse = np.unique(accident, return_inverse=True)
-    drawn: npt.NDArray[np.bool_] = (np.random.default_rng(seed).random(len(distinct)) < share)[inverse]
-    return drawn
+def _hidden(data: Dataset, share: float, seed: int) -> Floats:
+    """Return the features with each group of `HIDDEN_TOGETHER` missing in a share of the accidents."""
+    distinct, inverse = np.unique(data.accident, return_inverse=True)
+    random = np.random.default_rng(seed)
+    x = data.x
+    for names in HIDDEN_TOGETHER:
+        x = hide(x, names, (random.random(len(distinct)) < share)[inverse])
+    return x
 
 
 def class_weights(spec: ModelSpec, y: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -258,8 +259,8 @@ def class_weights(spec: ModelSpec, y: npt.NDArray[np.int64]) -> npt.NDArray[np.f
     if isinstance(said, dict):
         by_class = np.array([said.get(name, 1.0) for name in CLASSES])
     else:
-        by_class = 1 / np.maximum(np.bincount(y, minlength=len(CLASSES)), 1)
-        by_class = np.sqrt(by_class) if said == "sqrt_balanced" else by_class
+        rarity = len(y) / np.maximum(np.bincount(y, minlength=len(CLASSES)), 1)
+        by_class = rarity ** (1.0 if said == "balanced" else said or 0.0)
     weights = by_class[y].astype(np.float64)
     return np.asarray(weights / weights.mean())
 
