@@ -133,7 +133,7 @@ class ModelSpec(_Strict):
         0.0,
         ge=0,
         lt=1,
-        description="Share of the training accidents in which what a caller cannot know is hidden; likewise sex, and age.",
+        description="Share of the training accidents in which what no caller knows is hidden; likewise sex, and age.",
     )
     tags: dict[str, str] = Field(default_factory=dict, description="Tags of its runs in MLflow.")
 
@@ -220,7 +220,9 @@ def build(spec: ModelSpec, params: Mapping[str, Any] | None = None, *, seed: int
     for key, value in pipeline.get_params(deep=True).items():
         if key.rpartition("__")[2] == "random_state" and value is None:
             pipeline.set_params(**{key: seed})
-        elif type(value).__module__.partition(".")[0] in ("lightgbm", "xgboost"):
+        elif type(value).__module__.partition(".")[0] == "lightgbm":
+            value.set_params(n_jobs=threads, verbose=-1)
+        elif type(value).__module__.partition(".")[0] == "xgboost":
             value.set_params(n_jobs=threads)
     return pipeline
 

@@ -115,8 +115,8 @@ def log_run(
     tags: Mapping[str, str],
     pictures: Mapping[str, Any],
     tables: Mapping[str, Any],
-    results: Sequence[Mapping[str, Any]],
     example: Floats,
+    results: Sequence[Mapping[str, Any]] = (),
 ) -> ModelVersion:
     """Log one model as a run of the experiment and register it, signed, under its name.
 
