@@ -51,14 +51,11 @@ def list_models(file: File = SHIPPED) -> None:
     from include.accidents import search
 
     checked = _load(file)
-    table = Table("model", "classifier", "search", "candidates", "fits", "people at most", box=SIMPLE_HEAD)
-    for column in table.columns[:2]:
-        column.no_wrap = True
+    table = Table("model", "search", "candidates", "fits", "people at most", box=SIMPLE_HEAD)
     for name, spec in checked.models.items():
         fits = search.n_fits(spec, checked.defaults)
         table.add_row(
             name,
-            spec.pipeline[-1][1].class_.rpartition(".")[2],
             spec.search.kind,
             str(len(search.candidates(spec, checked.defaults))),
             str(sum(fits.values())),
