@@ -133,7 +133,7 @@ class ModelSpec(_Strict):
         0.0,
         ge=0,
         lt=1,
-        description="Share of the training accidents in which what no caller knows is hidden; likewise sex, and age.",
+        description="Share of the training accidents added once more, without what a caller cannot know.",
     )
     tags: dict[str, str] = Field(default_factory=dict, description="Tags of its runs in MLflow.")
 

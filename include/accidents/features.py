@@ -121,13 +121,8 @@ UNKNOWN_AT_CALL: frozenset[str] = frozenset(
     }
 )
 
-# What is missing together where training hides fields. In the files a missing sex nearly always means a person who
-# fled (unharmed or unknown): a model that is to answer callers must also meet people whose sex nobody wrote down.
-HIDDEN_TOGETHER: tuple[frozenset[str], ...] = (
-    UNKNOWN_AT_CALL,
-    frozenset({"sexe", "driver_sexe", "other_driver_sexe"}),
-    frozenset({"age", "driver_age", "other_driver_age"}),
-)
+SEXES = frozenset({"sexe", "driver_sexe", "other_driver_sexe"})
+AGES = frozenset({"age", "driver_age", "other_driver_age"})
 
 FEATURES: tuple[Feature, ...] = (
     *_codes(*ACCIDENT_CODES, *VEHICLE_CODES, *PERSON_CODES),

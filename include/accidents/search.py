@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from include.accidents import catalogue, child, split
 from include.accidents.catalogue import Defaults, Distribution, ModelSpec
-from include.accidents.clean import Dataset
+from include.accidents.clean import Dataset, join
 from include.accidents.errors import ModelError
-from include.accidents.features import HIDDEN_TOGETHER, Floats, hide
+from include.accidents.features import AGES, SEXES, UNKNOWN_AT_CALL, hide
 from include.accidents.schema import CLASSES
 
 if TYPE_CHECKING:
@@ -237,20 +237,28 @@ def estimator(spec: ModelSpec, defaults: Defaults, params: Params | None = None)
 def fit(spec: ModelSpec, defaults: Defaults, params: Params | None, data: Dataset) -> Any:
     """Fit the model on all rows of `data`, with the class weights and the hidden fields that it asks for."""
     made = estimator(spec, defaults, params)
-    x = _hidden(data, spec.hidden_share, defaults.seed) if spec.hidden_share else data.x
+    if spec.hidden_share:
+        data = with_hidden(data, spec.hidden_share, defaults.seed)
     if spec.class_weight is None:
-        return made.fit(x, data.y)
-    return made.fit(x, data.y, **{f"{made.steps[-1][0]}__sample_weight": class_weights(spec, data.y)})
+        return made.fit(data.x, data.y)
+    return made.fit(data.x, data.y, **{f"{made.steps[-1][0]}__sample_weight": class_weights(spec, data.y)})
 
 
-def _hidden(data: Dataset, share: float, seed: int) -> Floats:
-    """Return the features with each group of `HIDDEN_TOGETHER` missing in a share of the accidents."""
+def with_hidden(data: Dataset, share: float, seed: int) -> Dataset:
+    """Add copies of a share of the accidents in which what no caller knows is missing.
+
+    In half of the copies the sexes are missing too, and in half the ages: in the files these are missing of people
+    who fled, and a model must not take every caller's silence for that. Copies, since rows that are hidden instead
+    would be lost to learning from complete scenes.
+    """
     distinct, inverse = np.unique(data.accident, return_inverse=True)
     random = np.random.default_rng(seed)
-    x = data.x
-    for names in HIDDEN_TOGETHER:
-        x = hide(x, names, (random.random(len(distinct)) < share)[inverse])
-    return x
+    copies = data.take((random.random(len(distinct)) < share)[inverse])
+    x = hide(copies.x, UNKNOWN_AT_CALL)
+    distinct, inverse = np.unique(copies.accident, return_inverse=True)
+    for names in (SEXES, AGES):
+        x = hide(x, names, (random.random(len(distinct)) < 0.5)[inverse])
+    return join([data, Dataset(x, copies.y, copies.accident)])
 
 
 def class_weights(spec: ModelSpec, y: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

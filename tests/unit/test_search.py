@@ -134,6 +134,19 @@ def test_class_weights_count_the_rare_more() -> None:
     assert weights[y == 1][0] == pytest.approx(3 * weights[y == 0][0])
 
 
+def test_hidden_copies_are_added_and_whole_accidents_stay_as_they_are() -> None:
+    made = search.with_hidden(data(), 0.2, seed=1)
+    n = len(data().y)
+    np.testing.assert_array_equal(made.x[:n], data().x)
+    assert 0.1 < len(made.y[n:]) / n < 0.3
+    copied = set(made.accident[n:].tolist())
+    assert len(made.y[n:]) == np.isin(data().accident, list(copied)).sum()
+    at = features.NAMES.index
+    assert np.isnan(made.x[n:, at("secu1")]).all()
+    assert 0.3 < np.isnan(made.x[n:, at("sexe")]).mean() < 0.7
+    assert not np.isnan(made.x[n:, at("agg")]).any()
+
+
 def test_hidden_fields_are_those_that_a_caller_cannot_know() -> None:
     x = data().x
     rows = np.arange(len(x)) % 2 == 0
