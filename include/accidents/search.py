@@ -245,19 +245,22 @@ def fit(spec: ModelSpec, defaults: Defaults, params: Params | None, data: Datase
 
 
 def with_hidden(data: Dataset, share: float, seed: int) -> Dataset:
-    """Add copies of a share of the accidents in which what no caller knows is missing.
+    """Add copies of a share of the accidents in which fields are missing that a caller may not know.
 
-    In half of the copies the sexes are missing too, and in half the ages: in the files these are missing of people
-    who fled, and a model must not take every caller's silence for that. Copies, since rows that are hidden instead
-    would be lost to learning from complete scenes.
+    In half of the copies what no caller knows is missing, in half the sexes, in half the ages, independently. In the
+    files the latter are missing of people who fled, and a model must not take every caller's silence for that.
+    Copies, since rows that are hidden instead would be lost to learning from complete scenes.
     """
-    distinct, inverse = np.unique(data.accident, return_inverse=True)
     random = np.random.default_rng(seed)
-    copies = data.take((random.random(len(distinct)) < share)[inverse])
-    x = hide(copies.x, UNKNOWN_AT_CALL)
-    distinct, inverse = np.unique(copies.accident, return_inverse=True)
-    for names in (SEXES, AGES):
-        x = hide(x, names, (random.random(len(distinct)) < 0.5)[inverse])
+
+    def drawn(accident: npt.NDArray[np.int64], part: float) -> npt.NDArray[np.bool_]:
+        distinct, inverse = np.unique(accident, return_inverse=True)
+        return np.asarray((random.random(len(distinct)) < part)[inverse])
+
+    copies = data.take(drawn(data.accident, share))
+    x = copies.x
+    for names in (UNKNOWN_AT_CALL, SEXES, AGES):
+        x = hide(x, names, drawn(copies.accident, 0.5))
     return join([data, Dataset(x, copies.y, copies.accident)])
 
 
