@@ -77,6 +77,13 @@ PARAMS = {
         title="Promote when better",
         description="Off: the models are only compared; production stays as it is.",
     ),
+    "evaluation": Param(
+        "basic",
+        type="string",
+        enum=["basic", "full"],
+        title="Evaluation",
+        description="basic: metrics and confusion matrix; full: also the check over time and every picture.",
+    ),
     "force": Param(
         False,
         type="boolean",
@@ -216,8 +223,16 @@ def log_model(trained: Json) -> Json:
         from include import steps
         from include.storage import Store
 
-        key, run_id = Settings().signing_secret(), get_current_context()["dag_run"].run_id
-        return steps.log_model(Store(), mlflow_client(), trained, run_id, key, force=_params()["force"])
+        params, key = _params(), Settings().signing_secret()
+        return steps.log_model(
+            Store(),
+            mlflow_client(),
+            trained,
+            get_current_context()["dag_run"].run_id,
+            key,
+            force=params["force"],
+            evaluation=params["evaluation"],
+        )
 
 
 @task(map_index_template="{{ task.op_kwargs['logged']['model'] }}", execution_timeout=timedelta(minutes=10))
@@ -242,13 +257,13 @@ def select_best_model(names: list[str], data: Json, catalogue: str) -> Json:
     - **Writes** a version of `BestModel` with the alias `production` when the gain is more than noise; the run's note.
     - **When it fails**, no model was registered: the message gives each model's reason.
     """
-    from include import steps
+    from include import selection
     from include.storage import Store
 
     context = get_current_context()
     run_id, key = context["dag_run"].run_id, Settings().signing_secret()
     failures = _failures(context["ti"], len(names))
-    selected = steps.select_best(
+    selected = selection.select_best(
         Store(), mlflow_client(), names, catalogue, data, run_id, failures, key, promote=_params()["promote"]
     )
     _write_note(run_id, selected["note"])

@@ -102,7 +102,7 @@ class Store(Versions):
 
     def exists(self, bucket: str, key: str) -> bool:
         """Tell whether an object is there."""
-        return self.hook.check_for_key(key, bucket)
+        return bool(self.hook.check_for_key(key, bucket))
 
     def keys(self, bucket: str, prefix: str = "") -> dict[str, str]:
         """Return when each object under a prefix was last written (ISO 8601), by key."""

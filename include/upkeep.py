@@ -49,7 +49,7 @@ def plan(store: Store, client: MlflowClient, keep_last: int | None) -> Json:
     gone = [run for run in runs if run.info.run_id not in kept_runs]
     names = {run.data.tags["model"] for run in gone if "model" in run.data.tags}
     gone_ids = {run.info.run_id for run in gone}
-    planned = {
+    planned: Json = {
         "versions": {
             PREPROCESSED: _surplus(store, PREPROCESSED, keep_last, inputs),
             TRAIN: train,

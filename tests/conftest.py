@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -34,6 +35,14 @@ def free_ports(count: int) -> list[int]:
 def _one_thread() -> None:
     """As in the pipeline: two cores shared by several thread pools are many times slower than one each."""
     search.limit_threads()
+
+
+@pytest.fixture(autouse=True)
+def _loggers_on() -> None:
+    """MLflow's migration of a database, which some tests run in this process, switches all other loggers off."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith(("include", "api")) and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture(scope="session")

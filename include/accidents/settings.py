@@ -16,7 +16,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ACCIDENTS_")
 
     raw_dir: Path = Path("data/raw")
-    models_file: Path = Path("include/models.json")
+    models_file: str = "include/models.json"
+    """A path, or s3://bucket/key."""
     signing_key: SecretStr = SecretStr("")
     # Where a person's browser reaches the services, when that differs from where the tasks do.
     public_mlflow_url: str = ""

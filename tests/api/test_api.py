@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from api.main import create_app
 from api.scenes import EXAMPLE, Scene, to_tables
 from api.settings import ApiSettings, read_settings
-from include.accidents import catalogue, clean, evaluate, features, registry, search
+from include.accidents import catalogue, clean, evaluate, features, pictures, registry, search
 from include.accidents.errors import ModelError, SettingsError
 from tests.helpers import sample_scenes
 
@@ -57,7 +57,7 @@ class World:
             params={},
             metrics={"selection_score": 0.5},
             tags={},
-            pictures={"confusion_matrix.png": evaluate.confusion_picture(self.data.y, proba.argmax(axis=1), name)},
+            pictures={"confusion_matrix.png": pictures.confusion(self.data.y, proba.argmax(axis=1), name)},
             tables={},
             example=self.data.x[:5],
         )  # fmt: skip

@@ -117,7 +117,7 @@ def test_a_failing_model_stops_neither_the_others_nor_the_run(airflow: Airflow, 
         )
     assert states["search_params", "Broken"] == "failed"
     assert {name for task, name in states if task == "prepare_data"} == {"2022", "2023"}
-    assert "Broken failed: search_params: ValueError" in first["note"]
+    assert "Broken failed: search_params: ModelError" in first["note"]
     assert "NaN" in first["note"]
 
 
