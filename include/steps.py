@@ -235,7 +235,7 @@ def log_model(
         lineage_without_run={
             "model": model,
             "data_version": data["version"],
-            "features": features.version(),
+            "features": (store.manifest(TRAIN, data["version"]) or {})["features"],
             "sample": data["sample"],
         },
         key=key,

@@ -432,9 +432,13 @@ def _among_others(
 ) -> dict[str, Floats]:
     """Set each person against the other people of the accident: somebody is hurt in each, and mostly the lightest."""
 
+    def total(value: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        return np.asarray(np.bincount(accident, value, minlength=n_accidents)[accident] - value)
+
     def others(value: Floats) -> Floats:
-        known = np.nan_to_num(value)
-        return (np.bincount(accident, known, minlength=n_accidents)[accident] - known).astype(np.float32)
+        known = ~np.isnan(value)
+        nothing_known = (total(known) == 0) & (values["n_people"] > 1)
+        return np.where(nothing_known, np.nan, total(np.where(known, value, 0))).astype(np.float32)
 
     exposed = np.where(on_foot, np.float32(1), _take(_lookup(catv, _EXPOSED), riding))
     mass = values["own_mass"]

@@ -23,7 +23,7 @@ def one_accident(scenes: raw.Scenes, at: int) -> raw.Scenes:
 def scene(accident: dict, vehicles: list[dict], people: list[dict]) -> raw.Scenes:
     return raw.Scenes(
         pd.DataFrame([accident or {"an": np.nan}]),
-        pd.DataFrame([{"accident": 0, **v} for v in vehicles], columns=["accident", "catv", "choc", "manv"]),
+        pd.DataFrame([{"accident": 0, **v} for v in vehicles], columns=["accident", "catv", "choc", "manv", "obs"]),
         pd.DataFrame([{"accident": 0, "vehicle": -1, **p} for p in people]),
     )
 
@@ -56,8 +56,50 @@ def test_what_is_not_given_is_missing_and_not_zero() -> None:
         "n_motorcycles",
         "n_cars",
         "n_heavy",
+        # Of the others all is known: there are none.
+        "exposed_others",
+        "in_other_vehicles",
+        "others_belt",
+        "others_helmet",
+        "others_no_equipment",
     }
     assert set(made.columns[made.notna().all()]) == given
+
+
+def test_a_person_is_set_against_the_others() -> None:
+    people = [
+        {"catu": 1, "vehicle": 0, "secu1": 1, "sexe": 1, "an_nais": 1980},
+        {"catu": 2, "vehicle": 0, "secu1": 0},
+        {"catu": 1, "vehicle": 1, "secu1": 2, "sexe": 2},
+        {"catu": 3, "vehicle": 0},
+    ]
+    vehicles = [{"catv": 7, "obs": 2}, {"catv": 33}]
+    made = features.frame(features.build(scene({"an": 2020, "mois": 1, "jour": 1}, vehicles, people)))
+    assert made["exposed"].tolist() == [0, 0, 1, 1]
+    assert made["exposed_others"].tolist() == [2, 2, 1, 1]
+    assert made["lighter_people"].tolist() == [2, 2, 1, 0]
+    assert made["lightest_other"].tolist() == [75, 75, 75, made["own_mass"][2]]
+    assert made["in_other_vehicles"].tolist() == [2, 2, 3, 3]
+    assert made["others_belt"].tolist() == [0, 1, 1, 1]
+    assert made["others_no_equipment"].tolist() == [1, 0, 1, 1]
+    assert made["driver_sexe"].fillna(-1).tolist() == [1, 1, 2, -1]
+    assert made["other_driver_sexe"].fillna(-1).tolist() == [2, 2, 1, 1]
+    assert made["other_driver_age"].fillna(-1).tolist() == [-1, -1, 40, 40]
+    assert made["other_obs"].fillna(-1).tolist() == [-1, -1, 2, 2]
+    assert made["other_on_board"].tolist() == [1, 1, 2, 2]
+
+
+def test_what_nobody_said_of_the_others_is_missing() -> None:
+    people = [{"catu": 1, "vehicle": 0, "secu1": 1}, {"catu": 1, "vehicle": 1}]
+    made = features.frame(features.build(scene({}, [{"catv": 7}, {}], people)))
+    assert made["others_belt"].fillna(-1).tolist() == [-1, 1]
+    assert made["exposed_others"].fillna(-1).tolist() == [-1, 0]
+
+
+def test_columns_in_a_mapping_give_what_frames_give() -> None:
+    scenes = sample_scenes(2023)
+    columns = ({n: t[n].to_numpy() for n in t} for t in (scenes.accidents, scenes.vehicles, scenes.people))
+    np.testing.assert_array_equal(features.from_columns(*columns), features.build(scenes))
 
 
 def test_the_heaviest_other_vehicle_is_the_one_met() -> None:
