@@ -1,4 +1,4 @@
-"""`python -m include.accidents`: check, prepare, clean, sample and download on folders, without Airflow or S3."""
+"""`python -m include.accidents`: the domain on folders and files, without Airflow or S3."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from include.accidents import model_commands
 from include.accidents.errors import AccidentsError
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-# Sub-commands of other modules join here:
-# app.add_typer(model_commands.models, name="models")
-# app.add_typer(model_commands.registry, name="registry")
+app.add_typer(model_commands.models, name="models")
+app.add_typer(model_commands.registry, name="registry")
 
 Raw = Annotated[Path, typer.Argument(metavar="RAW", help="Folder of CSVs as the publisher gives them.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the results, laid out as the buckets are.")]
