@@ -173,7 +173,8 @@ def test_mlflow_holds_a_complete_run_a_model(mlflow_client: MlflowClient, first:
             "cv_recall_weighted",
             "selection_score",
         }
-        assert wanted | {"test_f1_weighted", "test_f1_macro"} <= run.data.metrics.keys()
+        tested = {"test_f1_weighted", "test_f1_macro", "test_f1_macro_low", "test_auc_severe_high", "call_f1_weighted"}
+        assert wanted | tested <= run.data.metrics.keys()
         assert run.data.tags["airflow.dag_run_id"] == first["dag_run_id"]
         assert {"data_version", "code_version", "features"} <= run.data.tags.keys()
         assert "confusion_matrix.png" in {a.path for a in mlflow_client.list_artifacts(run.info.run_id)}
@@ -182,6 +183,9 @@ def test_mlflow_holds_a_complete_run_a_model(mlflow_client: MlflowClient, first:
     best = max(runs.values(), key=lambda run: run.data.metrics["selection_score"])
     reigning = mlflow_client.get_model_version_by_alias("BestModel", "production")
     assert reigning.tags["model"] == best.info.run_name
+    assert {"report.html", "model_card.html"} <= {a.path for a in mlflow_client.list_artifacts(best.info.run_id)}
+    assert best.data.tags["selection_reason"] in first["note"]
+    assert "- Dummy: 0." in first["note"]
 
 
 def test_the_api_serves_what_was_promoted(
