@@ -188,6 +188,12 @@ def _read(table: Table, name: str, content: Content, year: int) -> _Parsed:
     read = _parse(name, text, delimiter, header, wanted)
     if read.num_rows == 0:
         raise InputError(f"{name} holds no row.", "replace it by the complete file of the publisher.")
+    last = re.split(rb"[\r\n]", text[-4096:].rstrip())[-1].rpartition(delimiter.encode())[2]
+    if last.startswith(b'"') and (len(last) == 1 or not last.endswith(b'"')):
+        raise InputError(
+            f"{name} is cut off: its last cell {last.decode(errors='replace')[:40]!r} has no closing quote.",
+            "download or copy it again.",
+        )
     parsed = _Parsed(table, name, year, read.num_rows, _line_finder(text, delimiter, read.num_rows))
     parsed.findings = [Finding(table, c, "unknown column", read.num_rows, Action.IGNORED, 1) for c in ignored]
     for column in wanted:
