@@ -10,6 +10,7 @@ from include.accidents import files, raw, sample
 from include.accidents.schema import Table
 
 REAL_2021 = Path(__file__).resolve().parents[2] / "shared" / "data" / "baac-2021"
+REAL_FORMATS = REAL_2021.parent / "formats"
 
 
 @cache

@@ -316,7 +316,10 @@ def orphan(year: Year, table: Table, dropped: Counter) -> None:
 
 def double(year: Year, table: Table, dropped: Counter) -> None:
     if table is not U or year.ids:
-        year.cells[table].append(dict(year.cells[table][-1] if table is not C else year.cells[table][0]))
+        again = dict(year.cells[table][-1])
+        if table in (C, L):  # the first row is the one that counts
+            again |= {"jour": "31"} if table is C else {"catr": "9", "voie": "elsewhere"}
+        year.cells[table].append(again)
         dropped[table] += 1
 
 
