@@ -81,9 +81,12 @@ def pandas_way(raw: Path, out: Path, _: Path) -> Callable[[], None]:
 
 def project(raw: Path, out: Path, _: Path) -> Callable[[], None]:
     """Go the project's way, with everything it does: checks, report, features, Parquet and CSV."""
+    import holidays
+
     from include.accidents import checks, pipeline, versions
 
     checks.load()
+    holidays.country_holidays("FR")  # imports the country's module
 
     def run() -> None:
         store = versions.FolderStore(out)

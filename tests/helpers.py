@@ -27,6 +27,7 @@ BROKEN = {
 }
 
 REAL_2021 = Path(__file__).resolve().parents[2] / "shared" / "data" / "baac-2021"
+REAL_FORMATS = REAL_2021.parent / "formats"
 
 
 @cache

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from include.accidents import checks, clean, features, files, prepare, raw, tables
 from include.accidents.checks import Report
+from include.accidents.errors import StorageError
 from include.accidents.sample import is_sample
 from include.accidents.schema import Table
 from include.accidents.settings import Thresholds
@@ -179,25 +180,32 @@ def _publish_clean(store: Versions, version: str, years: Sequence[Mapping[str, A
             held[part] = store.read_version(TRAIN, version, f"{part}.parquet")
         return held[part]
 
-    def columns(parts: Sequence[str], names: Sequence[str]) -> Content:
-        def batches() -> Iterator[pa.Table]:
-            for part in parts:
-                yield from tables.dataset_batches(content(part), names)
+    def columns(part: str, names: Sequence[str]) -> Content:
+        def write(file: IO[bytes]) -> None:
+            tables.csv_writer(tables.dataset_batches(content(part), names))(file)
 
-        return tables.csv_writer(batches())
+        return write
 
-    everything = (*features.NAMES, *tables.TARGET)
+    splits: dict[str, Content] = {f"X_{part}.csv": columns(part, features.NAMES) for part in PARTS}
+    splits |= {f"y_{part}.csv": columns(part, tables.TARGET) for part in PARTS}
+    store.publish(TRAIN, version, splits)
     store.publish(
         PREPROCESSED,
         version,
         {
-            "df_accident_clean.csv": columns(PARTS, everything),
+            "df_accident_clean.csv": lambda file: _write_clean_csv(store, version, file),
             "df_accidents.csv": lambda file: _write_all_years(store, years, file),
         },
     )
-    splits = {f"X_{part}.csv": columns([part], features.NAMES) for part in PARTS}
-    splits |= {f"y_{part}.csv": columns([part], tables.TARGET) for part in PARTS}
-    store.publish(TRAIN, version, splits)
+
+
+def _write_clean_csv(store: Versions, version: str, file: IO[bytes]) -> None:
+    """Put X and y side by side: a third of the time of formatting their numbers once more."""
+    for i, part in enumerate(PARTS):
+        x, y = (store.published(TRAIN, version, f"{axis}_{part}.csv") for axis in "Xy")
+        if x is None or y is None:
+            raise StorageError(f"{TRAIN} shows another version than {version} by now.", "run this step again.")
+        tables.joined_lines(x, y, header=i == 0)(file)
 
 
 def _merged_name(year: int) -> str:

@@ -186,8 +186,12 @@ def _read(table: Table, name: str, content: Content, year: int) -> _Parsed:
     delimiter, header = _header(name, text)
     wanted, ignored = _known_columns(table, name, header, year)
     read = _parse(name, text, delimiter, header, wanted)
-    if read.num_rows == 0:
-        raise InputError(f"{name} holds no row.", "replace it by the complete file of the publisher.")
+    last = re.split(rb"[\r\n]", text[-4096:].rstrip())[-1].rpartition(delimiter.encode())[2]
+    if last.startswith(b'"') and (len(last) == 1 or not last.endswith(b'"')):
+        raise InputError(
+            f"{name} is cut off: its last cell {last.decode(errors='replace')[:40]!r} has no closing quote.",
+            "download or copy it again.",
+        )
     parsed = _Parsed(table, name, year, read.num_rows, _line_finder(text, delimiter, read.num_rows))
     parsed.findings = [Finding(table, c, "unknown column", read.num_rows, Action.IGNORED, 1) for c in ignored]
     for column in wanted:
@@ -229,13 +233,15 @@ def _to_utf8(content: bytes) -> bytes:
 
 
 def _header(name: str, text: bytes) -> tuple[str, list[str]]:
-    first = re.split(rb"[\r\n]", text, maxsplit=1)[0].decode()
+    first = re.split(rb"[\r\n]", text[: 1 << 16], maxsplit=1)[0].decode(errors="replace")
     delimiter = max(";,\t", key=first.count)
     if not first.count(delimiter):
         raise InputError(
             f"{name}, line 1: no column names separated by ';', ',' or a tab were found, but {first[:60]!r}.",
             "replace it by the publisher's CSV file.",
         )
+    if not text[len(first.encode()) :][: 1 << 16].strip():
+        raise InputError(f"{name} holds no row.", "replace it by the complete file of the publisher.")
     header = [cell.strip().strip('"').strip().lower() for cell in first.split(delimiter)]
     return delimiter, [ALIASES.get(cell, cell) for cell in header]
 

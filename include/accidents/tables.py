@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
@@ -52,12 +53,23 @@ def _arrow(values: pd.Series) -> pa.Array:
 def _whole(values: npt.NDArray[np.float32]) -> pa.Array:
     """Integers where all are whole and short: they are written in a third of the time, with the same digits."""
     missing = np.isnan(values)
-    filled = np.where(missing, np.float32(0), values)
-    if (np.abs(filled) < 2**15).all():
-        whole = filled.astype(np.int16)
-        if (whole == filled).all():
-            return pa.array(whole, mask=missing)
+    with np.errstate(invalid="ignore"):
+        whole = values.astype(np.int16)  # what does not fit comes out different
+    if ((whole == values) | missing).all():
+        return pa.array(whole, mask=missing)
     return pa.array(values, mask=missing)
+
+
+def joined_lines(left: bytes, right: bytes, *, header: bool) -> Write:
+    """Return what writes the lines of two CSVs of the same rows side by side."""
+
+    def write(file: IO[bytes]) -> None:
+        pairs = zip(io.BytesIO(left), io.BytesIO(right), strict=True)
+        if not header:
+            next(pairs)
+        file.writelines(a[:-1] + b";" + b for a, b in pairs)
+
+    return write
 
 
 # --- canonical tables
@@ -70,7 +82,9 @@ def scenes_to_files(scenes: Scenes) -> dict[str, Write]:
 
 def _parquet_writer(table: pd.DataFrame) -> Write:
     def write(file: IO[bytes]) -> None:
-        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), file, compression="zstd")
+        texts = [name for name in table if table[name].dtype == "str"]
+        arrow = pa.Table.from_pandas(table, preserve_index=False)
+        pq.write_table(arrow, file, compression="zstd", use_dictionary=texts, write_statistics=False)
 
     return write
 

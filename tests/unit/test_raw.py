@@ -8,8 +8,9 @@ import pytest
 from include.accidents import prepare, raw
 from include.accidents.checks import Action
 from include.accidents.errors import InputError
+from include.accidents.files import recognise
 from include.accidents.schema import Table
-from tests.helpers import REAL_2021, read_folder, sample_files
+from tests.helpers import REAL_2021, REAL_FORMATS, read_folder, sample_files
 
 VINTAGES = [2005, 2009, 2013, 2016, 2017, 2018, 2019, 2020, 2021, 2022, 2023, 2024]
 
@@ -133,3 +134,18 @@ def test_the_real_files_of_2021_are_read_whole() -> None:
     assert (len(scenes.accidents), len(scenes.vehicles), len(scenes.people)) == (56518, 97315, 129153)
     assert scenes.people["grav"].value_counts().to_dict() == {1: 55108, 4: 51681, 3: 19085, 2: 3219}
     assert not any(report.dropped(table) for table in Table)
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not REAL_FORMATS.is_dir(), reason="the real files of older years are not beside the project")
+def test_real_files_of_older_years_are_read_without_a_repair() -> None:
+    read = {}
+    for path in sorted(REAL_FORMATS.glob("*.csv")):
+        table, year = recognise(path.name)
+        read[path.name] = raw._read(table, path.name, path.read_bytes(), year)
+        assert read[path.name].findings == [] and raw._repair(read[path.name]) == []
+        assert read[path.name].rows == 399
+    first = read["caracteristiques_2013.csv"].frame().iloc[0]
+    assert (first["an"], first["hrmn"], first["dep"]) == (2013, 17 * 60 + 15, 59)
+    assert abs(first["lat"] - 50.51199) < 1e-5 and abs(first["long"] - 2.90046) < 1e-5
+    assert abs(read["lieux_2009.csv"].frame()["larrout"].iloc[0] - 5.2) < 1e-6
