@@ -78,7 +78,7 @@ def run(page: Page, stack: dict[str, str], sample: Path) -> str:
     page.wait_for_url(re.compile(r"/runs/manual"))
     address = page.url.split("?")[0]
     page.goto(f"{address}/details")
-    expect(page.get_by_text("Running", exact=True)).to_have_count(0, timeout=RUN_MS)
+    expect(page.get_by_text(re.compile("^(Success|Failed)$")).first).to_be_visible(timeout=RUN_MS)
     return address
 
 
