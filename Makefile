@@ -10,6 +10,7 @@ CONF ?=
 MODELS ?=
 YEARS ?=
 TESTS ?= tests
+BENCH ?= data pipeline catalogue quality serving
 
 BIN := $(VENV)/bin
 STACK := $(BIN)/python -m embedded
@@ -61,6 +62,10 @@ check: dev ## Lint, check types, run the fast tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest tests/unit tests/dags tests/api
+
+.PHONY: bench
+bench: dev ## Run the benchmarks, a line a figure (BENCH=data RAW=folder)
+	@failed=0; for name in $(BENCH); do $(if $(RAW),RAW='$(RAW)') $(BIN)/python benchmarks/$$name.py || failed=1; done; exit $$failed
 
 # --- the environment ---
 
