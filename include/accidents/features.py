@@ -233,10 +233,10 @@ class _Table:
     def __getitem__(self, name: str) -> Floats:
         if name not in self._frame:
             return np.full(self.rows, np.nan, dtype=np.float32)
-        return self._frame[name].to_numpy(dtype=np.float32)
+        return np.asarray(self._frame[name], dtype=np.float32)
 
     def positions(self, name: str) -> npt.NDArray[np.int64]:
-        return self._frame[name].to_numpy(dtype=np.int64)
+        return np.asarray(self._frame[name], dtype=np.int64)
 
 
 def _take(values: Floats, at: npt.NDArray[np.int64]) -> Floats:
