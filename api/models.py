@@ -10,20 +10,22 @@ from datetime import UTC, datetime
 
 from mlflow import MlflowClient
 
+from api.observe import MODEL, RELOADS
 from api.settings import ApiSettings
 from include.accidents import features, registry
 from include.accidents.errors import ModelError
-from include.accidents.registry import LoadedModel
+from include.accidents.registry import ALIAS, BEST, LoadedModel
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Served:
-    """A model in service."""
+    """A model in service, and how many requests this version has answered since it was loaded."""
 
     model: LoadedModel
     since: datetime
+    requests: int = 0
 
 
 class Models:
@@ -52,10 +54,9 @@ class Models:
         """Return what is served now."""
         return dict(self._served)
 
-    def get(self, name: str) -> LoadedModel | None:
+    def get(self, name: str) -> Served | None:
         """Return one model, or None when it is not loaded."""
-        served = self._served.get(name)
-        return served.model if served else None
+        return self._served.get(name)
 
     def reload(self, name: str) -> tuple[str | None, str]:
         """Load the version that the registry names now.
@@ -75,15 +76,44 @@ class Models:
                 raise ModelError(f"The registry holds no model {name}.", "run the pipeline first.")
             return self._load(name, version)
 
+    def roll_back(self) -> tuple[str, str]:
+        """Let the alias `production` point to the version before, and serve it.
+
+        Returns
+        -------
+        The version that was in production, and the one that is now.
+
+        Raises
+        ------
+        ModelError
+            When there is no earlier version, or it may not be used; then nothing has changed.
+        """
+        with self._loading:
+            previous, version = registry.rollback(self._client)
+            try:
+                self._load(BEST, version)
+            except ModelError:
+                self._client.set_registered_model_alias(BEST, ALIAS, previous)
+                raise
+            return previous, version
+
     def _load(self, name: str, version: str) -> tuple[str | None, str]:
         before = self._served.get(name)
         previous = before.model.version if before else None
         if previous == version:
             return previous, version
-        loaded = registry.load(self._client, name, version, self._key, features.version())
-        _warm_up(loaded)
+        try:
+            loaded = registry.load(self._client, name, version, self._key, features.version())
+            _warm_up(loaded)
+        except ModelError:
+            RELOADS.labels(name, "refused").inc()
+            raise
         self._served[name] = Served(loaded, datetime.now(UTC))  # one assignment: the swap
         self._refused.pop(name, None)
+        RELOADS.labels(name, "loaded").inc()
+        if before:
+            MODEL.remove(*_told(before.model))
+        MODEL.labels(*_told(loaded)).set(1)
         log.info("Serving %s version %s (before: %s).", name, version, previous)
         return previous, version
 
@@ -107,6 +137,10 @@ class Models:
                 except ModelError as error:
                     self._refused[found.name] = version
                     log.error("%s version %s is refused: %s", found.name, version, error)
+
+
+def _told(model: LoadedModel) -> tuple[str, str, str, str]:
+    return model.name, model.version, model.lineage.model, model.lineage.run_id
 
 
 def _warm_up(loaded: LoadedModel) -> None:

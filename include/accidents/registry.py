@@ -214,6 +214,26 @@ def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str)
     return copied
 
 
+def rollback(client: MlflowClient) -> tuple[str, str]:
+    """Let `production` point to the version of BestModel before; return the version left, and the one now.
+
+    Raises
+    ------
+    ModelError
+        When nothing is in production, or nothing was before.
+    """
+    current = newest(client, BEST)
+    if current is None:
+        raise ModelError("No model is in production.", "run the pipeline first.")
+    earlier = [int(v.version) for v in client.search_model_versions(f"name = '{BEST}'") if int(v.version) < int(current)]
+    if not earlier:
+        raise ModelError(
+            f"There is no version of {BEST} before {current}.", "run the pipeline; a better model is promoted."
+        )
+    client.set_registered_model_alias(BEST, ALIAS, str(max(earlier)))
+    return current, str(max(earlier))
+
+
 # --- signatures --------------------------------------------------------------------------------------------
 
 
