@@ -122,7 +122,7 @@ def _too_large(limit: int) -> Any:
 
 
 def _tell(scope: Scope, status: int, seconds: float) -> None:
-    route = getattr(scope.get("route"), "path", None) or "other"
+    route = scope.get("route_path") or getattr(scope.get("route"), "path", "other")
     REQUESTS.labels(route, scope["method"] if route != "other" else "other", status).inc()
     LATENCY.labels(route).observe(seconds)
     if route not in QUIET or status >= 500:

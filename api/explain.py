@@ -70,7 +70,7 @@ def _variants(scene: scenes.Said, person: int) -> Iterator[tuple[str, str, scene
     """Yield path, name and changed scene. Others' fields are taken away from all of them at once."""
     accident, vehicles, people = scene.get("accident", {}), scene.get("vehicles", []), scene["people"]
     own = next((i for i, v in enumerate(vehicles) if v["id"] == people[person].get("vehicle")), None)
-    for name in _given([accident]):
+    for name in _given([{**accident, "an": None}]):  # the year only dates the scene: without it nobody has an age
         yield f"accident.{name}", name, {**scene, "accident": {**accident, name: None}}
     for path, key, rows, chosen in (
         (f"vehicles[{own}]", "vehicles", vehicles, {own} - {None}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 import os
 import re
@@ -48,6 +49,8 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         from include.accidents import search
 
         search.limit_threads()
+        sys.setswitchinterval(0.001)  # s; a thread that loads a model gives way five times as often as usual
+        gc.set_threshold(20_000, 20, 50)  # a batch makes thousands of objects, and hardly a cycle among them
         app.state.models = Models(chosen)
         app.state.batcher = Batcher()
         app.state.models.start()
@@ -69,7 +72,8 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.include_router(routes.probes)
     _describe(app)
     _show_page(app)
-    app.add_middleware(
+    app.add_middleware(routes.Shortcut)
+    app.add_middleware(  # the last one added is the outermost
         Edge,
         hosts=chosen.allowed_hosts,
         max_body=chosen.max_body_bytes,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
+import sys
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -38,6 +42,7 @@ class Models:
         self._served: dict[str, Served] = {}
         self._refused: dict[str, str] = {}
         self._loading = threading.Lock()
+        self._loader = ThreadPoolExecutor(1, "load", initializer=_give_way)
         self._stop = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="registry", daemon=True)
 
@@ -49,6 +54,7 @@ class Models:
         """Stop following."""
         self._stop.set()
         self._follower.join(timeout=5)
+        self._loader.shutdown(wait=False, cancel_futures=True)
 
     def all(self) -> Mapping[str, Served]:
         """Return what is served now."""
@@ -70,6 +76,9 @@ class Models:
         ModelError
             When there is no such model, or it may not be used; what was served goes on being served.
         """
+        return self._loader.submit(self._reload, name).result()
+
+    def _reload(self, name: str) -> tuple[str | None, str]:
         with self._loading:
             version = registry.newest(self._client, name)
             if version is None:
@@ -88,6 +97,9 @@ class Models:
         ModelError
             When there is no earlier version, or it may not be used; then nothing has changed.
         """
+        return self._loader.submit(self._roll_back).result()
+
+    def _roll_back(self) -> tuple[str, str]:
         with self._loading:
             previous, version = registry.rollback(self._client)
             try:
@@ -109,6 +121,7 @@ class Models:
             RELOADS.labels(name, "refused").inc()
             raise
         self._served[name] = Served(loaded, datetime.now(UTC))  # one assignment: the swap
+        gc.freeze()  # a model is many thousand objects, which a collection would look at again and again
         self._refused.pop(name, None)
         RELOADS.labels(name, "loaded").inc()
         if before:
@@ -120,7 +133,7 @@ class Models:
     def _follow(self) -> None:
         while True:
             try:
-                self._catch_up()
+                self._loader.submit(self._catch_up).result()
             except Exception as error:  # the registry may be away for a while; what is loaded stays
                 log.warning("The registry cannot be read (%s: %s).", type(error).__name__, error)
             if self._stop.wait(self._poll_seconds):
@@ -137,6 +150,12 @@ class Models:
                 except ModelError as error:
                     self._refused[found.name] = version
                     log.error("%s version %s is refused: %s", found.name, version, error)
+
+
+def _give_way() -> None:
+    """Let this thread's work wait for the serving where both want the processor."""
+    if sys.platform == "linux":  # elsewhere it would be the whole process
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def _told(model: LoadedModel) -> tuple[str, str, str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from fastapi import FastAPI, Request
@@ -48,35 +48,44 @@ class Problem(BaseModel):
     errors: list[Defect] | None = Field(None, description="Each defect of a request that is not valid.")
 
 
+def respond(error: Exception) -> Response:
+    """Return the problem document of an error."""
+    match error:
+        case HTTPException():
+            return problem(error.status_code, None, str(error.detail), headers=dict(error.headers or {}))
+        case RequestValidationError() | ValidationError():
+            return invalid((_path(e["loc"]), _message(e)) for e in error.errors())
+        case SceneError():
+            return invalid(error.defects)
+        case InputError():
+            return problem(422, None, str(error))
+        case BusyError():
+            told = "Too many requests wait; ask again in a second, or ask for several scenes at once."
+            return problem(503, "Busy", told, headers={"Retry-After": "1"})
+        case ModelError():
+            return problem(503, None, str(error))
+    raise error
+
+
+KNOWN: Final = (
+    HTTPException,
+    RequestValidationError,
+    ValidationError,
+    SceneError,
+    InputError,
+    BusyError,
+    ModelError,
+)
+
+
 def install(app: FastAPI) -> None:
     """Let every error of the application be a problem document."""
 
-    async def _http(_: Request, error: Any) -> Response:
-        return problem(error.status_code, None, str(error.detail), headers=dict(error.headers or {}))
+    async def handle(_: Request, error: Exception) -> Response:
+        return respond(error)
 
-    async def _validation(_: Request, error: Any) -> Response:
-        return invalid((_path(e["loc"]), _message(e)) for e in error.errors())
-
-    async def _scene(_: Request, error: Any) -> Response:
-        return invalid(error.defects)
-
-    async def _input(_: Request, error: Any) -> Response:
-        return problem(422, None, str(error))
-
-    async def _busy(_: Request, error: Any) -> Response:
-        told = "Too many requests wait; ask again in a second, or ask for several scenes at once."
-        return problem(503, "Busy", told, headers={"Retry-After": "1"})
-
-    async def _model(_: Request, error: Any) -> Response:
-        return problem(503, None, str(error))
-
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(ValidationError, _validation)
-    app.add_exception_handler(SceneError, _scene)
-    app.add_exception_handler(InputError, _input)
-    app.add_exception_handler(ModelError, _model)
-    app.add_exception_handler(BusyError, _busy)
+    for kind in KNOWN:
+        app.add_exception_handler(kind, handle)
 
 
 def problem(

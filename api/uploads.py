@@ -28,6 +28,7 @@ from include.accidents.registry import LoadedModel
 from include.accidents.schema import CLASSES, DEPARTMENTS, Column, Kind, Table, department_number
 
 PART: Final = 20_000  # people answered at a time
+BLOCK: Final = 2_000  # people predicted at a time: what a tree reads then stays in the processor's cache
 ADDED: Final = (*(f"p_{name}" for name in CLASSES), "p_severe", "predicted_class")
 TEXT_COLUMNS: Final = frozenset({"num_acc", "id_vehicule", "num_veh", "dep", "hrmn"})
 
@@ -63,8 +64,12 @@ def answer(model: LoadedModel, table: Upload) -> Iterator[bytes]:
     yield table.header + table.delimiter + table.delimiter.join(name.encode() for name in ADDED) + b"\n"
     for start in range(0, len(table.lines), PART):
         part = slice(start, start + PART)
-        made = _appended(probabilities(model.estimator, table.features[part]), table.delimiter.decode())
+        made = _appended(_predict(model, table.features[part]), table.delimiter.decode())
         yield b"".join([b"%b%b%b\n" % row for row in zip(table.lines[part], _repeat(table.delimiter), made, strict=False)])
+
+
+def _predict(model: LoadedModel, x: features.Floats) -> Probabilities:
+    return np.concatenate([probabilities(model.estimator, x[i : i + BLOCK]) for i in range(0, len(x), BLOCK)])
 
 
 def _repeat(value: bytes) -> Iterator[bytes]:
@@ -123,7 +128,7 @@ def _read_year(contents: Mapping[str, bytes]) -> Upload:
         )
     scenes, _ = raw.read_year(found, years.pop())
     merged = tables.to_csv(prepare.merge(scenes))
-    header, lines = _split("the merged files", merged, ";")
+    header, lines = _split("the merged files", merged, ";", len(scenes.people))
     return Upload(header, lines, b";", features.build(scenes))
 
 
@@ -146,9 +151,9 @@ def _read_merged(name: str, content: bytes) -> Upload:
     if len(set(names)) < len(names):
         raise InputError(f"{name}, line 1: a column stands there twice.", "keep one of the two.")
     read = _parse(name, text, delimiter, names)
-    header, lines = _split(name, text, delimiter)
-    if not len(lines) == read.num_rows > 0:
-        raise InputError(f"{name} holds {read.num_rows} people on {len(lines)} lines.", "send one line a person.")
+    if read.num_rows == 0:
+        raise InputError(f"{name} holds no person.", "send one line a person.")
+    header, lines = _split(name, text, delimiter, read.num_rows)
     return Upload(header, lines, delimiter.encode(), features.build(_scenes(name, read)))
 
 
@@ -269,18 +274,20 @@ def _minutes(cell: str) -> float:
     return float(found) if 0 <= found < 24 * 60 else -float("inf")
 
 
-def _split(name: str, text: bytes, delimiter: str) -> tuple[bytes, list[bytes]]:
-    """Return the header and a line a person; a quoted line break is made a space."""
-    if b'"' not in text:
-        lines = text.splitlines()
-        return lines[0], [line for line in lines[1:] if line]
+def _split(name: str, text: bytes, delimiter: str, rows: int) -> tuple[bytes, list[bytes]]:
+    """Return the header and a line a person; a line break within quotes is made a space."""
+    lines = [line for line in text.splitlines() if line]
+    if len(lines) == rows + 1:
+        return lines[0], lines[1:]
     try:
-        records = list(csv.reader(io.StringIO(text.decode(), newline=""), delimiter=delimiter))
+        records = [r for r in csv.reader(io.StringIO(text.decode(), newline=""), delimiter=delimiter) if r]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{name} cannot be read ({error}).", "save it as CSV in UTF-8.") from error
+    if len(records) != rows + 1:
+        raise InputError(f"{name} holds {rows} people on {len(records) - 1} lines.", "send one line a person.")
     sink = io.StringIO()
     csv.writer(sink, delimiter=delimiter, lineterminator="\n").writerows(
-        [cell.replace("\n", " ").replace("\r", " ") for cell in record] for record in records if record
+        [" ".join(cell.splitlines()) for cell in record] for record in records
     )
     lines = sink.getvalue().encode().splitlines()
     return lines[0], lines[1:]
