@@ -102,9 +102,9 @@ class Text(BaseModel):
 
 
 class Code(Text):
-    """One code with its labels."""
+    """One code with its labels; a department's is a text, such as 2A."""
 
-    code: int
+    code: int | str
 
 
 class FieldAnswer(BaseModel):

@@ -28,7 +28,7 @@ from include.accidents.errors import ModelError
 from include.accidents.evaluate import SEVERE
 from include.accidents.evaluate import Probabilities as Matrix
 from include.accidents.registry import BEST, LoadedModel
-from include.accidents.schema import CLASSES, Kind
+from include.accidents.schema import CLASSES, DEPARTMENTS, Kind
 
 _PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 
@@ -297,7 +297,9 @@ def list_features() -> answers.Features:
             "low": None if c.name == "hrmn" else c.low,
             "high": None if c.name == "hrmn" else c.high,
             "default": None,
-            "codes": [{"code": code, "fr": label.fr, "en": label.en} for code, label in c.codes.items()],
+            "codes": _DEPARTMENTS
+            if c.name == "dep"
+            else [{"code": code, "fr": label.fr, "en": label.en} for code, label in c.codes.items()],
         }
         for part, columns in parts
         for c in columns
@@ -307,6 +309,9 @@ def list_features() -> answers.Features:
         for f in features.FEATURES
     ]
     return answers.Features(fields=fields, features=made, version=features.version())
+
+
+_DEPARTMENTS: Final = [{"code": code, "fr": name, "en": name} for code, name in DEPARTMENTS.items()]
 
 
 def _type(name: str, kind: Kind, unit: str) -> str:
