@@ -34,13 +34,14 @@ async function look() {
 }
 
 function drawModels(best) {
-  const rows = models.filter((model) => model.name !== "BestModel").sort((a, b) => (b.metrics.selection_score ?? 0) - (a.metrics.selection_score ?? 0));
+  // The model in production is a copy; it has a line of its own only when its original has been trained anew since.
+  const rows = models.filter((model) => model !== best || !models.some((other) => other !== best && other.run_id === best.run_id)).sort((a, b) => (b.metrics.selection_score ?? 0) - (a.metrics.selection_score ?? 0));
   const shown = METRICS.filter((name) => models.some((model) => name in model.metrics));
   $("#panel-models").replaceChildren(h("div", { class: "card" }, h("h2", {}, t("leaderboard")), h("p", { class: "help" }, t("leaderboardHelp")),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("leaderboard") }, h("table", { class: "board" },
       h("thead", {}, h("tr", {}, ...[t("model"), t("version"), ...shown, t("data"), t("since"), t("requests")].map((name) => h("th", { scope: "col" }, name.replaceAll("_", " "))))),
       h("tbody", {}, ...rows.map((model) => h("tr", { class: best?.run_id === model.run_id ? "best" : "" },
-        h("th", { scope: "row" }, model.name, best?.run_id === model.run_id && h("span", { class: "chip plain" }, t("production"))), h("td", {}, model.version),
+        h("th", { scope: "row" }, model.trained_as, best?.run_id === model.run_id && h("span", { class: "chip plain" }, t("production"))), h("td", {}, model.version),
         ...shown.map((name) => h("td", {}, name in model.metrics ? number(model.metrics[name], 4) : "–")),
         h("td", {}, model.sample ? t("sample") : t("real")), h("td", {}, new Date(model.loaded_since).toLocaleString(language, { dateStyle: "short", timeStyle: "short" })), h("td", {}, number(model.requests)))))))));
 }
@@ -120,7 +121,7 @@ for (const button of document.querySelectorAll("[data-language]")) {
 }
 $("#scene").addEventListener("submit", (event) => {
   event.preventDefault();
-  predict(models);
+  predict(models).then(() => $(".results").scrollIntoView({ block: "nearest" }));
 });
 $("#upload").addEventListener("submit", upload);
 const drop = $(".drop");

@@ -45,7 +45,7 @@ function draw(answer, effects, compared, models) {
   const [told] = answer.scenes;
   $("#answer").replaceChildren(
     h("h2", {}, t("results")),
-    h("p", { class: "expected" }, `${t("expected")} : `, ...ORDER.slice().reverse().map((name) => h("span", { class: `chip ${name}` }, `${number(told.expected[name], 1)} × ${t(name)}`))),
+    h("p", { class: "expected" }, `${t("expected")} `, ...ORDER.slice().reverse().map((name) => h("span", { class: `chip ${name}` }, `${number(told.expected[name], 1)} × ${t(name)}`))),
     ...told.people.map((person) => drawPerson(person, told, effects, models)),
     h("details", { id: "compare", class: "card", open: compared !== null, ontoggle: (event) => { if (event.target.open && !event.target.querySelector("table")) predict(models); } },
       h("summary", {}, t("compare")), compared && drawCompared(compared)),
@@ -95,9 +95,9 @@ function named(path) {
   const told = found && (found.name === "vehicle" ? { label: { fr: t("theirVehicle"), en: t("theirVehicle") } } : fieldOf(found.part, found.name));
   if (!told) return path;
   if (found.part === "accident") return say(told.label);
-  const whose = found.part === "vehicles" ? t("vehicle") : t("person");
-  const which = found.row === "others" ? t("others") : found.part === "vehicles" ? scene.vehicles[found.row]?.id : Number(found.row) + 1;
-  return `${whose} ${which} · ${say(told.label)}`;
+  if (found.row === "others") return `${t(found.part === "vehicles" ? "otherVehicles" : "otherPeople")} · ${say(told.label)}`;
+  const whose = found.part === "vehicles" ? `${t("vehicle")} ${scene.vehicles[found.row]?.id}` : `${t("person")} ${Number(found.row) + 1}`;
+  return `${whose} · ${say(told.label)}`;
 }
 
 function valueOf({ field, value }) {
