@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
+import sys
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mlflow import MlflowClient
 
+from api.observe import MODEL, RELOADS
 from api.settings import ApiSettings
 from include.accidents import features, registry
 from include.accidents.errors import ModelError
-from include.accidents.registry import LoadedModel
+from include.accidents.registry import BEST, LoadedModel
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Served:
-    """A model in service."""
+    """A model in service, and how many requests this version has answered since it was loaded."""
 
     model: LoadedModel
     since: datetime
+    requests: int = 0
 
 
 class Models:
@@ -36,6 +42,7 @@ class Models:
         self._served: dict[str, Served] = {}
         self._refused: dict[str, str] = {}
         self._loading = threading.Lock()
+        self._loader = ThreadPoolExecutor(1, "load", initializer=_give_way)
         self._stop = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="registry", daemon=True)
 
@@ -47,15 +54,15 @@ class Models:
         """Stop following."""
         self._stop.set()
         self._follower.join(timeout=5)
+        self._loader.shutdown(wait=False, cancel_futures=True)
 
     def all(self) -> Mapping[str, Served]:
         """Return what is served now."""
         return dict(self._served)
 
-    def get(self, name: str) -> LoadedModel | None:
+    def get(self, name: str) -> Served | None:
         """Return one model, or None when it is not loaded."""
-        served = self._served.get(name)
-        return served.model if served else None
+        return self._served.get(name)
 
     def reload(self, name: str) -> tuple[str | None, str]:
         """Load the version that the registry names now.
@@ -69,28 +76,60 @@ class Models:
         ModelError
             When there is no such model, or it may not be used; what was served goes on being served.
         """
+        return self._loader.submit(self._reload, name).result()
+
+    def _reload(self, name: str) -> tuple[str | None, str]:
         with self._loading:
             version = registry.newest(self._client, name)
             if version is None:
                 raise ModelError(f"The registry holds no model {name}.", "run the pipeline first.")
             return self._load(name, version)
 
+    def roll_back(self) -> tuple[str, str]:
+        """Let the alias `production` point to the version before, and serve it.
+
+        Returns
+        -------
+        The version that was in production, and the one that is now.
+
+        Raises
+        ------
+        ModelError
+            When there is no earlier version, or it may not be used; then nothing has changed.
+        """
+        return self._loader.submit(self._roll_back).result()
+
+    def _roll_back(self) -> tuple[str, str]:
+        with self._loading:
+            changed = registry.rollback(self._client, self._key, features.version(), reason="by the API")
+            self._load(BEST, changed.version)
+            return changed.left, changed.version
+
     def _load(self, name: str, version: str) -> tuple[str | None, str]:
         before = self._served.get(name)
         previous = before.model.version if before else None
         if previous == version:
             return previous, version
-        loaded = registry.load(self._client, name, version, self._key, features.version())
-        _warm_up(loaded)
+        try:
+            loaded = registry.load(self._client, name, version, self._key, features.version())
+            _warm_up(loaded)
+        except ModelError:
+            RELOADS.labels(name, "refused").inc()
+            raise
         self._served[name] = Served(loaded, datetime.now(UTC))  # one assignment: the swap
+        gc.freeze()  # a model is many thousand objects, which a collection would look at again and again
         self._refused.pop(name, None)
+        RELOADS.labels(name, "loaded").inc()
+        if before:
+            MODEL.remove(*_told(before.model))
+        MODEL.labels(*_told(loaded)).set(1)
         log.info("Serving %s version %s (before: %s).", name, version, previous)
         return previous, version
 
     def _follow(self) -> None:
         while True:
             try:
-                self._catch_up()
+                self._loader.submit(self._catch_up).result()
             except Exception as error:  # the registry may be away for a while; what is loaded stays
                 log.warning("The registry cannot be read (%s: %s).", type(error).__name__, error)
             if self._stop.wait(self._poll_seconds):
@@ -107,6 +146,16 @@ class Models:
                 except ModelError as error:
                     self._refused[found.name] = version
                     log.error("%s version %s is refused: %s", found.name, version, error)
+
+
+def _give_way() -> None:
+    """Let this thread's work wait for the serving where both want the processor."""
+    if sys.platform == "linux":  # elsewhere it would be the whole process
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+
+
+def _told(model: LoadedModel) -> tuple[str, str, str, str]:
+    return model.name, model.version, model.lineage.model, model.lineage.run_id
 
 
 def _warm_up(loaded: LoadedModel) -> None:

@@ -2,49 +2,120 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
+import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
+from api.batching import BusyError
+from api.scenes import SceneError
+from include.accidents.errors import InputError, ModelError
+
+MEDIA_TYPE = "application/problem+json"
 TITLES = {
     401: "Unauthorized",
     404: "Not found",
     405: "Method not allowed",
     409: "Model not loaded",
     413: "Too large",
+    415: "Unsupported media type",
+    422: "Invalid request",
+    429: "Too many wrong keys",
+    503: "Not available",
 }
+MAX_DEFECTS = 50
+
+
+class Defect(BaseModel):
+    """One thing that is wrong in a request."""
+
+    field: str = Field(examples=["people[0].catu"])
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str
+    status: int
+    detail: str = Field(description="What is wrong, and what to do.")
+    errors: list[Defect] | None = Field(None, description="Each defect of a request that is not valid.")
+
+
+def respond(error: Exception) -> Response:
+    """Return the problem document of an error."""
+    match error:
+        case HTTPException():
+            return problem(error.status_code, None, str(error.detail), headers=dict(error.headers or {}))
+        case RequestValidationError() | ValidationError():
+            return invalid((_path(e["loc"]), _message(e)) for e in error.errors())
+        case SceneError():
+            return invalid(error.defects)
+        case InputError():
+            return problem(422, None, str(error))
+        case BusyError():
+            told = "Too many requests wait; ask again in a second, or ask for several scenes at once."
+            return problem(503, "Busy", told, headers={"Retry-After": "1"})
+        case ModelError():
+            return problem(503, None, str(error))
+    raise error
+
+
+KNOWN: Final = (
+    HTTPException,
+    RequestValidationError,
+    ValidationError,
+    SceneError,
+    InputError,
+    BusyError,
+    ModelError,
+)
 
 
 def install(app: FastAPI) -> None:
     """Let every error of the application be a problem document."""
 
-    @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
-        title = TITLES.get(error.status_code, "Error")
-        return problem(error.status_code, title, str(error.detail), headers=dict(error.headers or {}))
+    async def handle(_: Request, error: Exception) -> Response:
+        return respond(error)
 
-    @app.exception_handler(RequestValidationError)
-    async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
-        found = [e for e in error.errors() if "list[Scene]" not in e["loc"][1:2]] or error.errors()
-        if isinstance(error.body, list):
-            found = [e for e in error.errors() if "Scene" not in e["loc"][1:2]] or found
-        defects = [{"field": _path(e["loc"]), "message": e["msg"].removeprefix("Value error, ")} for e in found[:50]]
-        detail = "; ".join(f"{d['field']}: {d['message']}" for d in defects[:5])
-        return problem(422, "Invalid request", detail, errors=defects)
+    for kind in KNOWN:
+        app.add_exception_handler(kind, handle)
 
 
 def problem(
-    status: int, title: str, detail: str, *, headers: dict[str, str] | None = None, **more: Any
-) -> JSONResponse:
+    status: int, title: str | None, detail: str, *, headers: dict[str, str] | None = None, **more: Any
+) -> Response:
     """Return one problem document."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
-    return JSONResponse(body, status, headers, media_type="application/problem+json")
+    name = title or TITLES.get(status, "Error")
+    body = {"type": "about:blank", "title": name, "status": status, "detail": detail, **more}
+    return Response(orjson.dumps(body), status, headers, media_type=MEDIA_TYPE)
 
 
-def _path(location: tuple[int | str, ...]) -> str:
-    """Write a place in the body as people do; which branch of "a scene or a list" was tried is not said."""
-    parts = [part for part in location[1:] if part not in ("Scene", "list[Scene]")]
+def invalid(defects: Iterable[tuple[str, str]]) -> Response:
+    """Return the problem of a request with defects: pairs of field and message."""
+    shown: Sequence[tuple[str, str]] = list(defects)[:MAX_DEFECTS]
+    detail = "; ".join(f"{field}: {message}" for field, message in shown[:5])
+    return problem(422, None, detail, errors=[{"field": field, "message": message} for field, message in shown])
+
+
+def _message(defect: Any) -> str:
+    kind, message = defect["type"], str(defect["msg"]).removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        return "there is no such field; GET /api/v1/features lists all"
+    if kind == "missing":
+        return "is missing; give it"
+    if kind == "json_invalid":
+        return f"{message[0].lower()}{message[1:]}; send JSON in UTF-8"
+    return message[0].lower() + message[1:] if message.startswith(("Input", "List", "String", "Field")) else message
+
+
+def _path(location: Sequence[int | str]) -> str:
+    """Write a place in the body as people do."""
+    parts = location[1:] if location[:1] in (("body",), ("query",), ("path",), ("header",)) else location
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".") or "body"

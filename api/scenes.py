@@ -1,120 +1,160 @@
-"""What a request may say: the scene of an accident, in the words of the BAAC files."""
+"""What a request may say: the scene of an accident, in the words of the BAAC files.
+
+The fields come from the table of columns. A body is read and checked in one go, without an object a row: at
+thousands of requests a second this is most of what an answer costs.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Final, NotRequired, Required
 
 import numpy as np
-import pandas as pd
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+import numpy.typing as npt
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema
+from typing_extensions import TypedDict
 
-from include.accidents.raw import Scenes
-from include.accidents.schema import Column, Kind, Table, columns, department_number
+from include.accidents import features
+from include.accidents.schema import DEPARTMENTS, Column, Kind, Table, columns, department_number
 
 MAX_VEHICLES, MAX_PEOPLE, MAX_SCENES = 100, 300, 1000
+MAX_PEOPLE_IN_ALL = 10_000
 NOT_ASKED = frozenset({"num_acc", "grav", "adr", "voie", "v1", "v2", "pr", "pr1", "com", "id_usager"})
+WHOLE_NUMBERS = frozenset({"day", "month", "year", "lanes", "people", "km/h"})
+"""Units that come in whole numbers."""
+
+_STRICT: Final = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
-class Strict(BaseModel):
-    """Refuses unknown fields, NaN and infinity."""
+class SceneError(ValueError):
+    """A scene that contradicts itself; `defects` are pairs of field path and message."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    def __init__(self, defects: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{field}: {message}" for field, message in defects))
+        self.defects = defects
 
 
-def _code_reader(column: Column) -> Callable[[Any], Any]:
-    by_label = {
-        text.casefold(): code for code, label in column.codes.items() for text in (label.fr, label.en, str(code))
-    }
+# --- fields ------------------------------------------------------------------------------------------------
 
-    def read(value: Any) -> Any:
-        if value is None or isinstance(value, bool) or not isinstance(value, (int, str)):
-            if value is None:
-                return None
-            raise ValueError("give a code (a whole number) or its label")
-        if isinstance(value, int) and value in column.missing:
+
+def _choice(choices: Mapping[int | str, int | None], told: str, schema: Mapping[str, Any]) -> Any:
+    """Return a type that reads one of the choices; a text is taken in any case."""
+    folded = {key.casefold() if isinstance(key, str) else key: value for key, value in choices.items()}
+
+    def read(value: Any) -> int | None:
+        if value is None:
             return None
-        found = by_label.get(str(value).strip().casefold())
-        if found is None:
-            allowed = ", ".join(f"{code} ({label.en})" for code, label in list(column.codes.items())[:60])
-            raise ValueError(f"{value!r:.60} is not a code of {column.name}; allowed: {allowed}")
-        return found
+        if type(value) is int and value in folded:  # `True` is equal to 1 and no code
+            return folded[value]
+        if type(value) is str and (found := value.strip().casefold()) in folded:
+            return folded[found]
+        raise ValueError(f"{value!r:.60} is not {told}")
 
-    return read
-
-
-def _department(value: Any) -> Any:
-    if value is None:
-        return None
-    number = department_number(str(value)) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
-    if number is None:
-        raise ValueError(f"{value!r:.60} is not a department; give its INSEE code, for instance 59, 2A or 971")
-    return number
+    return Annotated[int | None, PlainValidator(read), WithJsonSchema(dict(schema))]
 
 
-def _time_of_day(value: Any) -> Any:
-    if value is None:
-        return None
-    found = re.fullmatch(r"(\d{1,2}):(\d{2})", value) if isinstance(value, str) else None
-    if not found or int(found[1]) > 23 or int(found[2]) > 59:
+def _any_of(*choices: int | str) -> dict[str, Any]:
+    whole = sorted({c for c in choices if isinstance(c, int)})
+    texts = sorted({c for c in choices if isinstance(c, str)})
+    return {"anyOf": [{"type": "integer", "enum": whole}, {"type": "string", "enum": texts}, {"type": "null"}]}
+
+
+def _code(column: Column) -> Any:
+    choices: dict[int | str, int | None] = dict.fromkeys(column.missing)
+    for code, label in column.codes.items():
+        choices |= {code: code, str(code): code, label.fr: code, label.en: code}
+    allowed = ", ".join(f"{code} ({label.en})" for code, label in column.codes.items())
+    return _choice(choices, f"a code of {column.name}; allowed: {allowed}", _any_of(*choices))
+
+
+def _department() -> Any:
+    choices: dict[int | str, int | None] = {}
+    for code, name in DEPARTMENTS.items():
+        number = department_number(code)
+        choices |= {code: number, name: number}
+        if code.isdigit():
+            choices |= {str(int(code)): number, int(code): number}
+    told = "a department; give its INSEE code, for instance 59, 2A or 971, or its name"
+    return _choice(choices, told, _any_of(*choices))
+
+
+def _time_of_day() -> Any:
+    pattern = r"^([01]?[0-9]|2[0-3]):[0-5][0-9]$"
+
+    def read(value: Any) -> int | None:
+        if value is None:
+            return None
+        if isinstance(value, str) and re.fullmatch(pattern[1:-1], value):
+            hours, minutes = value.split(":")
+            return 60 * int(hours) + int(minutes)
         raise ValueError(f"{value!r:.60} is not a time of day; write HH:MM")
-    return 60 * int(found[1]) + int(found[2])
+
+    schema = {"anyOf": [{"type": "string", "pattern": pattern}, {"type": "null"}]}
+    return Annotated[int | None, PlainValidator(read), WithJsonSchema(schema)]
 
 
-def _field(column: Column) -> Any:
-    about = f"{column.label.en} ({column.label.fr})"
+def _type_of(column: Column) -> Any:
     if column.name == "dep":
-        kind: Any = Annotated[int | None, BeforeValidator(_department, json_schema_input_type=str | int | None)]
-    elif column.name == "hrmn":
-        kind = Annotated[int | None, BeforeValidator(_time_of_day, json_schema_input_type=str | None)]
-    elif column.kind is Kind.CODE:
-        about += ": " + "; ".join(f"{code} {label.en}" for code, label in column.codes.items())
-        kind = Annotated[int | None, BeforeValidator(_code_reader(column), json_schema_input_type=int | str | None)]
-    else:
-        kind = Annotated[float | None, Field(ge=column.low, le=column.high)]
-    return (kind, Field(default=None, description=about))
+        return _department()
+    if column.name == "hrmn":
+        return _time_of_day()
+    if column.kind is Kind.CODE:
+        return _code(column)
+    number: Any = int if column.unit in WHOLE_NUMBERS else float
+    return Annotated[number | None, Field(ge=column.low, le=column.high)]
 
 
-def _fields(*tables: Table) -> dict[str, Any]:
-    return {
-        column.name: _field(column)
+def _about(column: Column) -> str:
+    text = f"{column.label.en} ({column.label.fr})"
+    if column.unit and column.name != "hrmn":
+        text += f", {column.unit}"
+    return text + "".join(f"; {code} {label.en}" for code, label in column.codes.items())
+
+
+def asked(*tables: Table) -> tuple[Column, ...]:
+    """Return the columns of these tables that a scene may give."""
+    return tuple(
+        column
         for table in tables
         for column in columns(table)
         if column.name not in NOT_ASKED and (column.kind in (Kind.CODE, Kind.NUMBER) or column.name == "dep")
-    }
+    )
 
+
+ACCIDENT: Final = asked(Table.CARACTERISTIQUES, Table.LIEUX)
+VEHICLE: Final = asked(Table.VEHICULES)
+PERSON: Final = asked(Table.USAGERS)
 
 Mark = Annotated[str, Field(min_length=1, max_length=20)]
 
-AccidentFields: Any = create_model("AccidentFields", __base__=Strict, **_fields(Table.CARACTERISTIQUES, Table.LIEUX))
-VehicleFields: Any = create_model(
-    "VehicleFields",
-    __base__=Strict,
-    **_fields(Table.VEHICULES),
+
+def _typed(name: str, about: str, of: Sequence[Column], **more: Any) -> Any:
+    fields = {c.name: NotRequired[Annotated[_type_of(c), Field(description=_about(c))]] for c in of}
+    made: Any = TypedDict(name, fields | more, total=False)  # type: ignore[misc, operator]
+    made.__doc__ = about
+    made.__pydantic_config__ = _STRICT
+    return made
+
+
+Accident: Any = _typed("Accident", "Circumstances and place.", ACCIDENT)
+Vehicle: Any = _typed(
+    "Vehicle",
+    "One vehicle, under a name that its people refer to.",
+    VEHICLE,
+    id=Required[Annotated[Mark, Field(description="A name for this vehicle, used by its people, for instance A.")]],
 )
-PersonFields: Any = create_model(
-    "PersonFields",
-    __base__=Strict,
-    **_fields(Table.USAGERS),
+Person: Any = _typed(
+    "Person",
+    "One person.",
+    PERSON,
+    vehicle=NotRequired[
+        Annotated[
+            Mark | None,
+            Field(description="The id of the person's vehicle; of a pedestrian: of the vehicle that hit them."),
+        ]
+    ],
 )
-
-
-class Accident(AccidentFields):  # its fields come from the table of columns
-    """Circumstances and place."""
-
-
-class Vehicle(VehicleFields):
-    """One vehicle, under a name that its people refer to."""
-
-    id: Mark = Field(description="A name for this vehicle, used by its people, for instance A.")
-
-
-class Person(PersonFields):
-    """One person."""
-
-    vehicle: Mark | None = Field(None, description="The person's vehicle; of a pedestrian: the vehicle that hit them.")
-
 
 EXAMPLE: dict[str, Any] = {
     "accident": {
@@ -127,49 +167,145 @@ EXAMPLE: dict[str, Any] = {
         {"vehicle": "B", "place": 1, "catu": 1, "sexe": 1, "an_nais": 1998, "secu1": 2},
     ],
 }  # fmt: skip
+"""A car and a motorcycle, head-on, in codes."""
+
+EXAMPLE_IN_LABELS: dict[str, Any] = {
+    "accident": {"dep": "Nord", "agg": "En agglomération", "lum": "Plein jour", "vma": 50},
+    "vehicles": [{"id": "voiture", "catv": "VL seul", "choc": "Avant"}],
+    "people": [
+        {"vehicle": "voiture", "catu": "Conducteur", "secu1": "Ceinture"},
+        {"vehicle": "voiture", "catu": "Piéton", "an_nais": 1950, "locp": "Sur passage piéton avec signalisation lumineuse"},
+    ],
+}  # fmt: skip
+"""A pedestrian hit on a crossing, in French labels."""
+
+Scene: Any = TypedDict(  # type: ignore[misc]
+    "Scene",
+    {
+        "accident": NotRequired[Accident],
+        "vehicles": NotRequired[Annotated[list[Vehicle], Field(max_length=MAX_VEHICLES)]],
+        "people": Required[Annotated[list[Person], Field(min_length=1, max_length=MAX_PEOPLE)]],
+    },
+)
+Scene.__doc__ = "One accident: its circumstances and place, the vehicles, and the people. What is not known is left out."
+Scene.__pydantic_config__ = {**_STRICT, "json_schema_extra": {"examples": [EXAMPLE]}}
+
+_ONE: Final = TypeAdapter(Scene)
+_SEVERAL: Final = TypeAdapter(Annotated[list[Scene], Field(min_length=1, max_length=MAX_SCENES)])
+
+Said = dict[str, Any]
+"""A scene as it was said and checked: codes as numbers, None for what is not known."""
 
 
-class Scene(Strict):
-    """One accident: its circumstances and place, the vehicles, and the people. What is not known is left out."""
+def read(body: bytes) -> list[Said]:
+    """Read one scene or a list of scenes from JSON.
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, json_schema_extra={"examples": [EXAMPLE]})
+    Raises
+    ------
+    pydantic.ValidationError
+        For what is no JSON, no scene, or holds a value that cannot be.
+    SceneError
+        For vehicles that share an id, people of a vehicle that is not there, or too many people in all.
+    """
+    several = body.lstrip()[:1] == b"["
+    scenes: list[Said] = _SEVERAL.validate_json(body) if several else [_ONE.validate_json(body)]
+    defects = [defect for i, scene in enumerate(scenes) for defect in _contradictions(scene, f"[{i}]." * several)]
+    total = sum(len(scene["people"]) for scene in scenes)
+    if total > MAX_PEOPLE_IN_ALL:
+        defects.append(
+            ("body", f"{total} people in all; send at most {MAX_PEOPLE_IN_ALL} at a time, or a CSV to predict-csv")
+        )
+    if defects:
+        raise SceneError(defects)
+    return scenes
 
-    accident: Accident = Field(default_factory=Accident)
-    vehicles: list[Vehicle] = Field(default_factory=list, max_length=MAX_VEHICLES)
-    people: list[Person] = Field(min_length=1, max_length=MAX_PEOPLE)
 
-    def model_post_init(self, _: Any) -> None:
-        """Check that vehicles have distinct names and that people name one of them."""
-        marks = [vehicle.id for vehicle in self.vehicles]
-        if len(set(marks)) < len(marks):
-            raise ValueError("two vehicles have the same id")
-        for i, person in enumerate(self.people):
-            if person.vehicle is not None and person.vehicle not in marks:
-                raise ValueError(f"people[{i}].vehicle: there is no vehicle {person.vehicle!r} in this scene")
+def _contradictions(scene: Said, prefix: str) -> list[tuple[str, str]]:
+    marks: set[str | None] = {None}
+    defects = []
+    for i, vehicle in enumerate(scene.get("vehicles", ())):
+        if vehicle["id"] in marks:
+            defects.append((f"{prefix}vehicles[{i}].id", f"two vehicles have the same id {vehicle['id']!r}"))
+        marks.add(vehicle["id"])
+    for i, person in enumerate(scene["people"]):
+        if person.get("vehicle") not in marks:
+            told = f"there is no vehicle {person['vehicle']!r} in this scene; give a vehicle of it this id"
+            defects.append((f"{prefix}people[{i}].vehicle", told))
+    return defects
 
 
-def to_tables(scenes: Sequence[Scene]) -> Scenes:
+def schemas() -> dict[str, Any]:
+    """Return the JSON schemas of a scene and its parts, as components of the OpenAPI."""
+    made = _ONE.json_schema(ref_template="#/components/schemas/{model}")
+    return {**made.pop("$defs"), "Scene": made}
+
+
+# --- scenes to tables --------------------------------------------------------------------------------------
+
+
+Columns = dict[str, npt.NDArray[Any]]
+"""One table, as arrays by column."""
+Tables = tuple[Columns, Columns, Columns]
+"""Accidents, vehicles, people, as `features.from_columns` takes them."""
+
+
+def blank(rows: int, names: Iterable[str]) -> Columns:
+    """Return a table in which everything is missing."""
+    names = tuple(names)
+    return dict(zip(names, np.full((len(names), rows), np.nan, dtype=np.float32), strict=True))
+
+
+def matrix(scenes: Sequence[Said]) -> features.Floats:
+    """Return the features of all people of the scenes, in their order."""
+    return features.from_columns(*to_tables(scenes))
+
+
+def to_tables(scenes: Sequence[Said]) -> Tables:
     """Turn requests into the canonical tables that features are made from."""
-    vehicles = [(i, vehicle) for i, scene in enumerate(scenes) for vehicle in scene.vehicles]
-    at: dict[tuple[int, str | None], int] = {
-        (i, vehicle.id): position for position, (i, vehicle) in enumerate(vehicles)
-    }
-    people = [(i, person) for i, scene in enumerate(scenes) for person in scene.people]
-    return Scenes(
-        accidents=_frame(Accident, [scene.accident for scene in scenes]),
-        vehicles=_frame(Vehicle, [v for _, v in vehicles]).assign(accident=_positions([i for i, _ in vehicles])),
-        people=_frame(Person, [p for _, p in people]).assign(
-            accident=_positions([i for i, _ in people]),
-            vehicle=_positions([at.get((i, p.vehicle), -1) for i, p in people]),
-        ),
+    accidents: list[Said] = []
+    vehicles: list[Said] = []
+    people: list[Said] = []
+    vehicle_of: list[int] = []
+    accident_of_vehicle: list[int] = []
+    accident_of_person: list[int] = []
+    for i, scene in enumerate(scenes):
+        accidents.append(scene.get("accident", {}))
+        own = scene.get("vehicles", ())
+        at: dict[str | None, int] = {None: -1}
+        for vehicle in own:
+            at[vehicle["id"]] = len(vehicles)
+            vehicles.append(vehicle)
+        accident_of_vehicle += [i] * len(own)
+        those = scene["people"]
+        people += those
+        accident_of_person += [i] * len(those)
+        vehicle_of += [at[person.get("vehicle")] for person in those]
+    return (
+        _columns(accidents, _OF_ACCIDENT),
+        _columns(vehicles, _OF_VEHICLE) | {"accident": _positions(accident_of_vehicle)},
+        _columns(people, _OF_PERSON)
+        | {"accident": _positions(accident_of_person), "vehicle": _positions(vehicle_of)},
     )
 
 
-def _frame(kind: Any, rows: Sequence[Any]) -> pd.DataFrame:
-    names = [name for name in kind.model_fields if name not in ("id", "vehicle")]
-    # None becomes NaN: what is not given is missing.
-    return pd.DataFrame({n: np.array([getattr(r, n) for r in rows], dtype=np.float32) for n in names})
+def _positions(at: Sequence[int]) -> npt.NDArray[np.int64]:
+    return np.asarray(at, dtype=np.int64)
 
 
-def _positions(values: Sequence[int]) -> Any:
-    return np.asarray(values, dtype=np.int64)
+_OF_ACCIDENT, _OF_VEHICLE, _OF_PERSON = (
+    {column.name: i for i, column in enumerate(of)} for of in (ACCIDENT, VEHICLE, PERSON)
+)
+
+
+def _columns(said: Sequence[Said], names: Mapping[str, int]) -> Columns:
+    """Fill one table, a value a field that was given; all else stays missing."""
+    made = np.full((len(names), len(said)), np.nan, dtype=np.float32)
+    at: list[int] = []
+    values: list[float] = []
+    for row, fields in enumerate(said):
+        for name, value in fields.items():
+            if value is not None and name in names:
+                at.append(names[name] * len(said) + row)
+                values.append(value)
+    made.reshape(-1)[at] = values
+    return dict(zip(names, made, strict=True))

@@ -9,26 +9,46 @@ from include.accidents.errors import SettingsError
 
 
 class ApiSettings(BaseSettings):
-    """What the API needs to know."""
+    """What the API needs to know.
 
-    model_config = SettingsConfigDict(env_prefix="ACCIDENTS_")
+    Attributes
+    ----------
+    api_key
+        What a caller must show to reload a model or to roll back.
+    signing_key
+        What registered models are signed with, the same as the pipeline's.
+    allowed_hosts
+        Names under which the service may be asked, comma-separated; `*` for any. It stops pages of other sites
+        that let their own name point to this machine.
+    max_body_bytes, max_upload_bytes
+        Largest body of a JSON request, and of a CSV upload.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ACCIDENTS_", env_ignore_empty=True)
 
     api_key: SecretStr = Field(min_length=16)
     signing_key: SecretStr = Field(min_length=16)
     mlflow_tracking_uri: str = Field(validation_alias="MLFLOW_TRACKING_URI")
     registry_poll_seconds: float = Field(15, gt=0)
+    allowed_hosts: str = "127.0.0.1,localhost,[::1],api"
+    max_body_bytes: int = Field(4 << 20, gt=0)
+    max_upload_bytes: int = Field(256 << 20, gt=0)
+    wrong_keys_per_minute: int = Field(10, gt=0)
 
 
 def read_settings() -> ApiSettings:
-    """Return the settings; SettingsError naming each variable that is missing or too short."""
+    """Return the settings; SettingsError naming each variable that is missing or cannot be used."""
     try:
         return ApiSettings()
     except ValidationError as error:
-        names = []
-        for defect in error.errors():
+        defects = []
+        for defect in error.errors(include_input=False):
             name = str(defect["loc"][0])
-            names.append(name if name.isupper() else f"ACCIDENTS_{name.upper()}")
+            variable = name if name.isupper() else f"ACCIDENTS_{name.upper()}"
+            told = {"missing": "is not set", "too_short": "is shorter than 16 characters"}
+            defects.append(f"{variable} {told.get(defect['type'], '(' + defect['msg'].lower() + ')')}")
         raise SettingsError(
-            f"The API cannot start: {', '.join(names)} missing or too short (16 characters at least for a secret).",
-            "set them in the environment; `make up` does it for the embedded stack.",
+            f"The API cannot start: {', '.join(defects)}.",
+            "set them in the environment; `make up` does it for the embedded stack. A key: "
+            'export ACCIDENTS_API_KEY="$(openssl rand -hex 32)"',
         ) from error

@@ -89,17 +89,14 @@ def undump(content: bytes) -> Any:
     skops_io = _skops()
     from skops.io.exceptions import UntrustedTypesFoundException
 
-    allowed = set(TRUSTED_TYPES)
-    refused = [t for t in skops_io.get_untrusted_types(data=content) if t not in allowed]
-    if refused:
-        raise ModelError(
-            f"The model holds types that are not on the list: {', '.join(sorted(refused))}.",
-            "review them and add them to TRUSTED_TYPES in include/accidents/registry.py, or change the model.",
-        )
     try:
         return skops_io.loads(content, trusted=list(TRUSTED_TYPES))
     except UntrustedTypesFoundException as error:
-        raise ModelError(f"The model cannot be loaded: {error}.", "train it again.") from error
+        refused = sorted(set(skops_io.get_untrusted_types(data=content)) - set(TRUSTED_TYPES))
+        raise ModelError(
+            f"The model holds types that are not on the list: {', '.join(refused)}.",
+            "review them and add them to TRUSTED_TYPES in include/accidents/registry.py, or change the model.",
+        ) from error
 
 
 def _skops() -> Any:

@@ -14,8 +14,9 @@ from fastapi.testclient import TestClient
 from mlflow import MlflowClient
 from pydantic import SecretStr
 
+from api import scenes
 from api.main import create_app
-from api.scenes import EXAMPLE, Scene, to_tables
+from api.scenes import EXAMPLE
 from api.settings import ApiSettings, read_settings
 from include.accidents import catalogue, clean, evaluate, features, pictures, registry, search
 from include.accidents.errors import ModelError, SettingsError
@@ -62,12 +63,14 @@ class World:
             example=self.data.x[:5],
         )  # fmt: skip
 
-    def settings(self) -> ApiSettings:
+    def settings(self, **more: Any) -> ApiSettings:
         return ApiSettings(
+            allowed_hosts="127.0.0.1,localhost,testserver",
             api_key=SecretStr(KEY),
             signing_key=SecretStr(SIGNING),
             MLFLOW_TRACKING_URI=self.uri,
             registry_poll_seconds=3600,
+            **more,
         )
 
 
@@ -107,7 +110,7 @@ def test_the_answer_is_the_models_on_the_same_features(client: TestClient, world
     version = registry.newest(world.client, "BestModel")
     assert version is not None
     loaded = registry.load(world.client, "BestModel", version, SIGNING.encode(), features.version())
-    expected = loaded.estimator.predict_proba(features.build(to_tables([Scene.model_validate(EXAMPLE)])))
+    expected = loaded.estimator.predict_proba(scenes.matrix(scenes.read(json.dumps(EXAMPLE).encode())))
     people = client.post("/api/v1/predict", json=EXAMPLE).json()["scenes"][0]["people"]
     np.testing.assert_allclose([list(p["probabilities"].values()) for p in people], expected, atol=1e-6)
 
@@ -224,6 +227,7 @@ def test_fields_and_models_are_listed(client: TestClient) -> None:
 
 def test_without_a_model_it_lives_but_is_not_ready(tmp_path: Path) -> None:
     empty = ApiSettings(
+        allowed_hosts="testserver",
         api_key=SecretStr(KEY),
         signing_key=SecretStr(SIGNING),
         MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/m.db",
@@ -239,5 +243,5 @@ def test_it_does_not_start_without_its_secrets(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite://")
     monkeypatch.delenv("ACCIDENTS_API_KEY", raising=False)
     monkeypatch.setenv("ACCIDENTS_SIGNING_KEY", "short")
-    with pytest.raises(SettingsError, match="ACCIDENTS_API_KEY, ACCIDENTS_SIGNING_KEY"):
+    with pytest.raises(SettingsError, match="ACCIDENTS_API_KEY is not set, ACCIDENTS_SIGNING_KEY is shorter"):
         read_settings()

@@ -1,0 +1,160 @@
+"""What the API answers, as the OpenAPI tells it. The answers to predictions are written without these classes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Class = Literal["unharmed", "killed", "hospitalised", "light"]
+
+
+class Probabilities(BaseModel):
+    """One probability a class; their sum is 1."""
+
+    unharmed: float
+    killed: float
+    hospitalised: float
+    light: float
+
+
+class PersonAnswer(BaseModel):
+    """What is to be expected for one person."""
+
+    person: int = Field(description="Position in `people`.")
+    vehicle: str | None
+    class_: Class = Field(alias="class", description="The most probable class.")
+    probabilities: Probabilities
+    severe: bool = Field(description="Whether killed or hospitalised is at least as probable as not.")
+    severe_probability: float = Field(description="Probability of killed or hospitalised.")
+
+
+class Worst(BaseModel):
+    """The person of the scene who is most probably killed or hospitalised."""
+
+    person: int
+    class_: Class = Field(alias="class")
+    severe_probability: float
+
+
+class SceneAnswer(BaseModel):
+    """One scene: a line a person, the worst expectation, and how many people to expect in each class."""
+
+    people: list[PersonAnswer]
+    worst: Worst
+    expected: Probabilities = Field(description="Expected number of people in each class: the sum of their probabilities.")
+
+
+class Origin(BaseModel):
+    """Which model answered."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    name: str
+    version: str
+    trained_as: str
+    run_id: str
+
+
+class Prediction(BaseModel):
+    """The answer to a scene or a list of scenes."""
+
+    model: Origin
+    scenes: list[SceneAnswer]
+
+
+class Effect(BaseModel):
+    """How a field's value moved the probabilities, against the answer without it."""
+
+    field: str = Field(examples=["people[1].secu1"])
+    name: str
+    value: Any = None
+    severe_change: float
+    changes: Probabilities
+
+
+class Explanation(BaseModel):
+    """The fields that moved a person's answer, strongest first."""
+
+    model: Origin
+    method: str
+    person: int
+    probabilities: Probabilities
+    severe_probability: float
+    fields: list[Effect]
+
+
+class ModelAnswer(Origin):
+    """A loaded model."""
+
+    data_version: str
+    sample: bool = Field(description="Whether it was trained on the generated sample.")
+    metrics: dict[str, float]
+    loaded_since: str
+    requests: int = Field(description="Requests that this version has served since it was loaded.")
+
+
+class Text(BaseModel):
+    """A text in French and English."""
+
+    fr: str
+    en: str
+
+
+class Code(Text):
+    """One code with its labels; a department's is a text, such as 2A."""
+
+    code: int | str
+
+
+class FieldAnswer(BaseModel):
+    """One field of a scene."""
+
+    name: str
+    table: str
+    part: Literal["accident", "vehicles", "people"]
+    type: Literal["code", "integer", "number", "time", "department"]
+    label: Text
+    unit: str
+    low: float | None
+    high: float | None
+    default: None = Field(description="A field that is left out is missing: not known.")
+    codes: list[Code]
+
+
+class FeatureAnswer(BaseModel):
+    """One number that the models see."""
+
+    name: str
+    label: Text
+    source: str
+    unit: str
+
+
+class Features(BaseModel):
+    """Every field of a scene, and every feature made from them."""
+
+    fields: list[FieldAnswer]
+    features: list[FeatureAnswer]
+    version: str
+
+
+class Reloaded(BaseModel):
+    """Which version was served, and which is now."""
+
+    model: str
+    previous_version: str | None
+    version: str
+
+
+class Health(BaseModel):
+    """The process lives."""
+
+    status: Literal["ok"]
+
+
+class Ready(BaseModel):
+    """Whether the model in production is loaded."""
+
+    status: Literal["ready"]
+    version: str

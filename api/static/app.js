@@ -1,0 +1,137 @@
+// The page: tabs, language, and when what is asked.
+
+import { $, ask, h } from "./dom.js";
+import * as form from "./form.js";
+import { predict } from "./results.js";
+import { language, number, percent, speak, t } from "./texts.js";
+
+const METRICS = ["selection_score", "cv_f1_weighted", "cv_accuracy", "test_f1_weighted", "test_f1_macro", "test_auc_severe"];
+const ADDED = ["p_unharmed", "p_killed", "p_hospitalised", "p_light", "p_severe", "predicted_class"];
+const PREVIEW_ROWS = 20;
+let models = [];
+let waiting = 0;
+let lastUpload = null;
+
+const later = () => {
+  clearTimeout(waiting);
+  waiting = setTimeout(() => predict(models), 150);
+};
+
+function translate() {
+  document.documentElement.lang = language;
+  document.title = t("title");
+  for (const each of document.querySelectorAll("[data-text]")) each.textContent = t(each.dataset.text);
+  for (const each of document.querySelectorAll("[data-language]")) each.setAttribute("aria-pressed", each.dataset.language === language);
+}
+
+async function look() {
+  models = await ask("/api/v1/models").then((answer) => answer.json());
+  const best = models.find((model) => model.name === "BestModel");
+  $("#status").textContent = best ? t("ready")(best.trained_as, best.version) : t("notReady");
+  const chosen = $("#csv-model").value;
+  $("#csv-model").replaceChildren(...models.map((model) => h("option", { value: model.name, selected: model.name === (chosen || "BestModel") }, model.name)));
+  drawModels(best);
+}
+
+function drawModels(best) {
+  // The model in production is a copy; it has a line of its own only when its original has been trained anew since.
+  const rows = models.filter((model) => model !== best || !models.some((other) => other !== best && other.run_id === best.run_id)).sort((a, b) => (b.metrics.selection_score ?? 0) - (a.metrics.selection_score ?? 0));
+  const shown = METRICS.filter((name) => models.some((model) => name in model.metrics));
+  $("#panel-models").replaceChildren(h("div", { class: "card" }, h("h2", {}, t("leaderboard")), h("p", { class: "help" }, t("leaderboardHelp")),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("leaderboard") }, h("table", { class: "board" },
+      h("thead", {}, h("tr", {}, ...[t("model"), t("version"), ...shown, t("data"), t("since"), t("requests")].map((name) => h("th", { scope: "col" }, name.replaceAll("_", " "))))),
+      h("tbody", {}, ...rows.map((model) => h("tr", { class: best?.run_id === model.run_id ? "best" : "" },
+        h("th", { scope: "row" }, model.trained_as, best?.run_id === model.run_id && h("span", { class: "chip plain" }, t("production"))), h("td", {}, model.version),
+        ...shown.map((name) => h("td", {}, name in model.metrics ? number(model.metrics[name], 4) : "–")),
+        h("td", {}, model.sample ? t("sample") : t("real")), h("td", {}, new Date(model.loaded_since).toLocaleString(language, { dateStyle: "short", timeStyle: "short" })), h("td", {}, number(model.requests)))))))));
+}
+
+// --- tabs ---
+
+const tabs = [...document.querySelectorAll("[role=tab]")];
+
+function select(tab, focus = false) {
+  for (const each of tabs) {
+    const chosen = each === tab;
+    each.setAttribute("aria-selected", chosen);
+    each.tabIndex = chosen ? 0 : -1;
+    document.getElementById(each.getAttribute("aria-controls")).hidden = !chosen;
+  }
+  if (focus) tab.focus();
+  if (tab.id !== "tab-scene") look().catch(() => {});
+}
+
+for (const tab of tabs) {
+  tab.addEventListener("click", () => select(tab));
+  tab.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const to = { Home: 0, End: tabs.length - 1 }[event.key] ?? (step && (tabs.indexOf(tab) + step + tabs.length) % tabs.length);
+    if (to === undefined) return;
+    event.preventDefault();
+    select(tabs[to], true);
+  });
+}
+
+// --- files ---
+
+async function upload(event) {
+  event.preventDefault();
+  const body = new FormData();
+  for (const file of $("#files").files) body.append("files", file);
+  $("#csv-error").hidden = true;
+  $("#csv-answer").replaceChildren();
+  $("#csv-status").textContent = t("csvWorking");
+  try {
+    const answer = await ask(`/api/v1/predict-csv?model=${encodeURIComponent($("#csv-model").value)}`, { method: "POST", body });
+    lastUpload = await answer.blob();
+    drawUpload(await lastUpload.text());
+  } catch (error) {
+    $("#csv-status").textContent = "";
+    $("#csv-error").textContent = error instanceof TypeError ? t("offline") : error.message;
+    $("#csv-error").hidden = false;
+  }
+}
+
+function drawUpload(text) {
+  const [head, ...lines] = text.trimEnd().split("\n");
+  const delimiter = head[head.length - ADDED.at(-1).length - 1];
+  const counts = {};
+  for (const line of lines) counts[line.slice(line.lastIndexOf(delimiter) + 1)] = (counts[line.slice(line.lastIndexOf(delimiter) + 1)] ?? 0) + 1;
+  const first = (line) => line.slice(0, line.indexOf(delimiter)).replaceAll('"', "");
+  $("#csv-status").textContent = t("csvDone")(number(lines.length));
+  const link = h("a", { class: "button primary", href: URL.createObjectURL(lastUpload), download: "predictions.csv" }, t("download"));
+  $("#csv-answer").replaceChildren(
+    h("div", { class: "card narrow" }, link, h("table", {}, h("thead", {}, h("tr", {}, ...["class", "count", "share"].map((name) => h("th", { scope: "col" }, t(name))))),
+      h("tbody", {}, ...Object.entries(counts).sort((a, b) => b[1] - a[1]).map(([name, count]) => h("tr", {}, h("th", { scope: "row" }, h("span", { class: `dot ${name}` }), t(name)), h("td", {}, number(count)), h("td", {}, percent(count / lines.length, 1))))))),
+    h("div", { class: "card" }, h("h2", {}, t("firstRows")), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("firstRows") }, h("table", {},
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, first(head)), ...ADDED.map((name) => h("th", { scope: "col" }, name.replaceAll("_", " "))))),
+      h("tbody", {}, ...lines.slice(0, PREVIEW_ROWS).map((line) => h("tr", {}, h("th", { scope: "row" }, first(line)), ...line.split(delimiter).slice(-ADDED.length).map((cell) => h("td", {}, Number.isNaN(Number(cell)) ? t(cell) : number(Number(cell), 3))))))))));
+}
+
+// --- start ---
+
+for (const button of document.querySelectorAll("[data-language]")) {
+  button.addEventListener("click", () => {
+    speak(button.dataset.language);
+    translate();
+    form.draw();
+    look().then(later);
+    if (lastUpload) lastUpload.text().then(drawUpload);
+  });
+}
+$("#scene").addEventListener("submit", (event) => {
+  event.preventDefault();
+  predict(models).then(() => $(".results").scrollIntoView({ block: "nearest" }));
+});
+$("#upload").addEventListener("submit", upload);
+const drop = $(".drop");
+for (const kind of ["dragover", "dragleave", "drop"]) drop.addEventListener(kind, (event) => {
+  event.preventDefault();
+  drop.classList.toggle("over", kind === "dragover");
+  if (kind === "drop") $("#files").files = event.dataTransfer.files;
+});
+translate();
+Promise.all([look(), form.start(later)]).then(() => predict(models)).catch((error) => {
+  $("#error").textContent = error instanceof TypeError ? t("offline") : error.message;
+  $("#error").hidden = false;
+});

@@ -1,0 +1,291 @@
+"""CSV in, CSV out: the four BAAC files of a year, or the merged CSV that the pipeline writes.
+
+A file is read and checked whole before the first line is answered, so that a defect is an error and never half an
+answer; then features and probabilities are made and sent in parts.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv
+
+from api.scenes import ACCIDENT, PERSON, VEHICLE, Columns, Tables, blank
+from include.accidents import features, files, prepare, raw, tables
+from include.accidents.errors import InputError
+from include.accidents.evaluate import SEVERE, Probabilities, probabilities
+from include.accidents.registry import LoadedModel
+from include.accidents.schema import CLASSES, DEPARTMENTS, Column, Kind, Table, department_number
+
+PART: Final = 20_000  # people answered at a time
+BLOCK: Final = 2_000  # people predicted at a time: what a tree reads then stays in the processor's cache
+ADDED: Final = (*(f"p_{name}" for name in CLASSES), "p_severe", "predicted_class")
+TEXT_COLUMNS: Final = frozenset({"num_acc", "id_vehicule", "num_veh", "dep", "hrmn"})
+
+
+@dataclass(frozen=True)
+class Upload:
+    """People to predict, with the lines they came in."""
+
+    header: bytes
+    lines: Sequence[bytes]
+    delimiter: bytes
+    features: features.Floats
+
+
+def read(uploaded: Mapping[str, bytes], limit: int) -> Upload:
+    """Read what was uploaded: one merged CSV, or the four files of one year.
+
+    Raises
+    ------
+    InputError
+        Naming the file, the line or column, what was found, and the remedy.
+    """
+    contents = {name: _plain(name, content, limit) for name, content in uploaded.items()}
+    if len(contents) == 1:
+        ((name, content),) = contents.items()
+        if files.recognise(name) is None:
+            return _read_merged(name, content)
+    return _read_year(contents)
+
+
+def answer(model: LoadedModel, table: Upload) -> Iterator[bytes]:
+    """Yield the lines with the probabilities appended, a part at a time."""
+    yield table.header + table.delimiter + table.delimiter.join(name.encode() for name in ADDED) + b"\n"
+    for start in range(0, len(table.lines), PART):
+        part = slice(start, start + PART)
+        made = _appended(_predict(model, table.features[part]), table.delimiter.decode())
+        yield b"".join([b"%b%b%b\n" % row for row in zip(table.lines[part], _repeat(table.delimiter), made, strict=False)])
+
+
+def _predict(model: LoadedModel, x: features.Floats) -> Probabilities:
+    return np.concatenate([probabilities(model.estimator, x[i : i + BLOCK]) for i in range(0, len(x), BLOCK)])
+
+
+def _repeat(value: bytes) -> Iterator[bytes]:
+    while True:
+        yield value
+
+
+def _appended(proba: Probabilities, delimiter: str) -> list[bytes]:
+    """Return the cells to append to each line."""
+    columns = [np.round(p, 6) for p in (*proba.T, proba[:, SEVERE].sum(axis=1))]
+    classes = pa.DictionaryArray.from_arrays(pa.array(proba.argmax(axis=1), pa.int8()), list(CLASSES)).dictionary_decode()
+    sink = io.BytesIO()
+    pa.csv.write_csv(
+        pa.table([*columns, classes], names=list(ADDED)),
+        sink,
+        pa.csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none"),
+    )
+    return sink.getvalue().splitlines()
+
+
+def _plain(name: str, content: bytes, limit: int) -> bytes:
+    """Decompress what is compressed, up to the limit: a small file may hold gigabytes of nothing."""
+    if content[:2] != b"\x1f\x8b":
+        return content
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        made = unpacker.decompress(content, limit)
+    except zlib.error as error:
+        raise InputError(f"{name} is a damaged gzip file ({error}).", "compress or copy it again.") from error
+    if unpacker.unconsumed_tail:
+        raise InputError(f"{name} holds more than {limit:,} bytes.", "send fewer accidents at a time.")
+    if not unpacker.eof:
+        raise InputError(f"{name} is a damaged gzip file (it ends too early).", "compress or copy it again.")
+    return made
+
+
+# --- four files --------------------------------------------------------------------------------------------
+
+
+def _read_year(contents: Mapping[str, bytes]) -> Upload:
+    found: dict[Table, tuple[str, bytes]] = {}
+    years: set[int] = set()
+    for name, content in contents.items():
+        known = files.recognise(name)
+        if known is None:
+            raise InputError(f"{name} is a name of no BAAC file.", f"accepted are {files.ACCEPTED_FORMS}.")
+        table, year = known
+        found[table] = (name, content)
+        years.add(year)
+    absent = [table.value for table in Table if table not in found]
+    if absent or len(years) != 1 or len(contents) != len(Table):
+        told = f"{', '.join(absent)} missing" if absent else f"years {', '.join(map(str, sorted(years)))}"
+        raise InputError(
+            f"{len(contents)} files were sent ({told}).",
+            "send the four files of one year (caracteristiques, lieux, vehicules, usagers), or one merged CSV.",
+        )
+    scenes, _ = raw.read_year(found, years.pop())
+    sink = io.BytesIO()
+    tables.csv_writer([tables.to_arrow(prepare.merge(scenes))])(sink)
+    merged = sink.getvalue()
+    header, lines = _split("the merged files", merged, ";", len(scenes.people))
+    return Upload(header, lines, b";", features.build(scenes))
+
+
+# --- the merged CSV ----------------------------------------------------------------------------------------
+
+
+def _read_merged(name: str, content: bytes) -> Upload:
+    try:
+        text = content.removeprefix(b"\xef\xbb\xbf")
+        head = text.partition(b"\n")[0].decode().strip("\r")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name} is not encoded in UTF-8.", "save it as UTF-8.") from error
+    delimiter = max(";,\t", key=head.count)
+    names = [cell.strip().strip('"').lower() for cell in head.split(delimiter)]
+    if "num_acc" not in names or not {"id_vehicule", "num_veh"} & set(names):
+        raise InputError(
+            f"{name}, line 1: the columns num_acc and id_vehicule (or num_veh) are not there.",
+            f"send a merged CSV as the pipeline writes it (df_accidents.csv), or four files: {files.ACCEPTED_FORMS}.",
+        )
+    if len(set(names)) < len(names):
+        raise InputError(f"{name}, line 1: a column stands there twice.", "keep one of the two.")
+    read = _parse(name, text, delimiter, names)
+    if read.num_rows == 0:
+        raise InputError(f"{name} holds no person.", "send one line a person.")
+    header, lines = _split(name, text, delimiter, read.num_rows)
+    return Upload(header, lines, delimiter.encode(), features.from_columns(*_scenes(name, read)))
+
+
+def _parse(name: str, text: bytes, delimiter: str, names: list[str]) -> pa.Table:
+    wanted = {column.name for column in (*ACCIDENT, *VEHICLE, *PERSON)} | TEXT_COLUMNS
+    types = {
+        n: pa.dictionary(pa.int32(), pa.string()) if n in TEXT_COLUMNS else pa.float32() for n in names if n in wanted
+    }
+    try:
+        return pa.csv.read_csv(
+            pa.BufferReader(text),
+            read_options=pa.csv.ReadOptions(column_names=names, skip_rows=1, block_size=4 << 20),
+            parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=b'"' in text),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=types, include_columns=list(types), strings_can_be_null=False, null_values=["", "nan", "NaN"]
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"{name} cannot be read ({error}).", "write numbers with a point, one line a person, in UTF-8."
+        ) from error
+
+
+def _scenes(name: str, read: pa.Table) -> Tables:
+    """Find the accidents and vehicles among the lines of people."""
+    _, first, accident = np.unique(_codes(read, "num_acc"), return_index=True, return_inverse=True)
+    everyone = np.arange(read.num_rows)
+    own = _fill(name, read, VEHICLE, everyone)
+    marks = [_codes(read, mark) for mark in ("id_vehicule", "num_veh") if mark in read.column_names]
+    joint = accident.astype(np.int64)
+    for mark in marks:
+        joint = joint * (int(mark.max()) + 1) + mark
+    # A person of no vehicle has nothing in the vehicle's columns.
+    known = ~np.all([np.isnan(column) for column in own.values()], axis=0)
+    _, first_of, vehicle_known = np.unique(joint[known], return_index=True, return_inverse=True)
+    rows = everyone[known][first_of]
+    vehicle = np.full(read.num_rows, -1, dtype=np.int64)
+    vehicle[known] = vehicle_known
+    vehicles: Columns = {column: values[rows] for column, values in own.items()}
+    return (
+        _fill(name, read, ACCIDENT, first),
+        vehicles | {"accident": accident[rows]},
+        _fill(name, read, PERSON, everyone) | {"accident": accident, "vehicle": vehicle},
+    )
+
+
+def _codes(read: pa.Table, name: str) -> npt.NDArray[np.int64]:
+    """Return a number for each distinct text of a column."""
+    column = read.column(name).unify_dictionaries().combine_chunks()
+    chunk = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    return np.asarray(chunk.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _fill(name: str, read: pa.Table, wanted: Sequence[Column], rows: npt.NDArray[Any]) -> Columns:
+    made = blank(len(rows), [column.name for column in wanted])
+    for column in wanted:
+        if column.name in read.column_names:
+            made[column.name][:] = _values(name, read, column)[rows]
+    return made
+
+
+def _values(name: str, read: pa.Table, column: Column) -> npt.NDArray[np.float32]:
+    """Return a column as numbers; InputError for a value that the column cannot hold."""
+    if column.name in TEXT_COLUMNS:
+        cells = read.column(column.name).unify_dictionaries()
+        distinct = cells.chunk(0).dictionary.to_pylist() if cells.num_chunks else []
+        judge = _department if column.name == "dep" else _minutes
+        values = np.array([judge(cell) for cell in distinct], dtype=np.float32)[_codes(read, column.name)]
+        wrong = values == -np.inf
+    else:
+        values = read.column(column.name).to_numpy(zero_copy_only=False).astype(np.float32, copy=True)
+        values[np.isin(values, list(column.missing))] = np.nan
+        if column.kind is Kind.CODE:
+            wrong = ~(np.isnan(values) | np.isin(values, list(column.codes)))
+        else:
+            low = -np.inf if column.low is None else column.low
+            high = np.inf if column.high is None else column.high
+            wrong = ~(np.isnan(values) | ((values >= low) & (values <= high) & np.isfinite(values)))
+    if wrong.any():
+        row = int(wrong.argmax())
+        found = read.column(column.name)[row].as_py()
+        raise InputError(
+            f"{name}, person {row + 1}, column {column.name!r}: {found!r} cannot be.",
+            "correct the value, or leave the cell empty; GET /api/v1/features lists what is allowed.",
+        )
+    return values
+
+
+def _department(cell: str) -> float:
+    text = cell.strip()
+    if not text or text == "nan":
+        return float("nan")
+    known = _DEPARTMENTS.get(text.removesuffix(".0").upper().lstrip("0"))
+    return -float("inf") if known is None else float(known)
+
+
+_DEPARTMENTS: Final = {
+    key: number
+    for code in DEPARTMENTS
+    if (number := department_number(code)) is not None
+    for key in (code.lstrip("0"), str(number))
+}
+"""INSEE codes, and the numbers that stand for them in the pipeline's files."""
+
+
+def _minutes(cell: str) -> float:
+    """Read HH:MM, or minutes since midnight as the pipeline's files have them."""
+    text = cell.strip()
+    if not text or text == "nan":
+        return float("nan")
+    try:
+        hours, colon, minutes = text.partition(":")
+        found = 60 * int(hours) + int(minutes) if colon else float(text)
+    except ValueError:
+        return -float("inf")
+    return float(found) if 0 <= found < 24 * 60 else -float("inf")
+
+
+def _split(name: str, text: bytes, delimiter: str, rows: int) -> tuple[bytes, list[bytes]]:
+    """Return the header and a line a person; a line break within quotes is made a space."""
+    lines = [line for line in text.splitlines() if line]
+    if len(lines) == rows + 1:
+        return lines[0], lines[1:]
+    try:
+        records = [r for r in csv.reader(io.StringIO(text.decode(), newline=""), delimiter=delimiter) if r]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{name} cannot be read ({error}).", "save it as CSV in UTF-8.") from error
+    if len(records) != rows + 1:
+        raise InputError(f"{name} holds {rows} people on {len(records) - 1} lines.", "send one line a person.")
+    sink = io.StringIO()
+    csv.writer(sink, delimiter=delimiter, lineterminator="\n").writerows(
+        [" ".join(cell.splitlines()) for cell in record] for record in records
+    )
+    lines = sink.getvalue().encode().splitlines()
+    return lines[0], lines[1:]
