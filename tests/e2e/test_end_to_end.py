@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from supervisor.xmlrpc import SupervisorTransport
 
 from api.scenes import EXAMPLE
+from include.accidents import registry
 from include.accidents.sample import write_sample
 from include.accidents.schema import CLASSES
 from tests.helpers import BAYES, BROKEN, DAG, TREE
@@ -35,9 +36,12 @@ class Airflow:
         """Trigger a run and wait for its end."""
         said = {"logical_date": None, "conf": conf}
         run = self.http.post(f"/dags/{dag}/dagRuns", json=said).raise_for_status().json()
+        return self.wait(dag, run["dag_run_id"])
+
+    def wait(self, dag: str, run_id: str) -> dict[str, Any]:
         deadline = time.monotonic() + 420
         while time.monotonic() < deadline:
-            run = self.http.get(f"/dags/{dag}/dagRuns/{run['dag_run_id']}").raise_for_status().json()
+            run = self.http.get(f"/dags/{dag}/dagRuns/{run_id}").raise_for_status().json()
             if run["state"] in ("success", "failed"):
                 return dict(run)
             time.sleep(2)
@@ -256,6 +260,28 @@ def test_an_api_that_is_down_stops_no_promotion_and_is_reported(
     assert states["reload_best_model", None] == "skipped"
     assert "Stump is registered, but reload_model: ConnectError" in run["note"]
     assert "The API could not be reached" in run["note"]
+
+
+def test_one_mapped_instance_can_be_cleared_alone_and_gives_the_same(
+    airflow: Airflow, mlflow_client: MlflowClient, first: dict[str, Any]
+) -> None:
+    def instances() -> dict[tuple[str, int], tuple[int, str | None]]:
+        path = f"/dags/{DAG}/dagRuns/{first['dag_run_id']}/taskInstances"
+        found = airflow.http.get(path, params={"limit": 200}).raise_for_status().json()["task_instances"]
+        return {(ti["task_id"], ti["map_index"]): (ti["try_number"], ti["end_date"]) for ti in found}
+
+    def scores() -> dict[str, float]:
+        runs = registry.runs_of(mlflow_client, first["dag_run_id"])
+        return {run.data.tags["model"]: run.data.metrics["selection_score"] for run in runs}
+
+    before, scores_before = instances(), scores()
+    said = {"dry_run": False, "dag_run_id": first["dag_run_id"], "task_ids": [["log_model", 0]], "only_failed": False}
+    airflow.http.post(f"/dags/{DAG}/clearTaskInstances", json=said).raise_for_status()
+    assert airflow.wait(DAG, first["dag_run_id"])["state"] == "success"
+    after = instances()
+    assert {key for key in after if after[key] != before[key]} == {("log_model", 0)}
+    assert after["log_model", 0][0] == before["log_model", 0][0] + 1
+    assert scores() == scores_before
 
 
 def test_the_buttons_of_a_task_lead_to_its_run_its_object_and_its_model(
