@@ -196,6 +196,7 @@ def _publish_clean(store: Versions, version: str, years: Sequence[Mapping[str, A
     splits: dict[str, Content] = {f"X_{part}.csv": columns(part, features.NAMES) for part in PARTS}
     splits |= {f"y_{part}.csv": columns(part, tables.TARGET) for part in PARTS}
     store.publish(TRAIN, version, splits)
+    _frugally()
     store.publish(
         PREPROCESSED,
         version,
