@@ -147,7 +147,9 @@ class CheckError(InputError):
 
 
 def load() -> None:
-    """Import what checking needs, now: pandera brings its parts in at the first use."""
+    """Import what checking and showing need, now: pandera brings its parts in at the first use."""
+    from rich import console, table  # noqa: F401
+
     bad_values(Table.LIEUX, {"vma": np.array([50.0, 900.0])})
     _environment()
 
