@@ -311,7 +311,8 @@ def table(report: Report, limits: Thresholds) -> RichTable:
     from rich.text import Text
 
     counts = ", ".join(f"{name} {report.rows_in[name]} → {report.rows_out[name]}" for name in Table)
-    shown = RichTable(title=f"{report.year}: rows {counts}", title_justify="left", title_style="")
+    title = f"{report.year}: rows {counts}{'' if report.findings else '; nothing found'}"
+    shown = RichTable(title=title, title_justify="left", title_style="", min_width=len(title))
     for heading in ("", "file", "column", "rule", "rows", "share", "", "first line", "values"):
         shown.add_column(heading, justify="right" if heading in ("rows", "share", "first line") else "left")
     for judged, f in _sorted(report, limits):

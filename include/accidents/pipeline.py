@@ -101,12 +101,10 @@ def prepare_year(
         scenes, report = raw.read_year(read(), year)
         _frugally()
     log.info("Checks of %s:\n%s", year, checks.text(report, limits))
-    page: dict[str, Content] = {f"report_{year}.html": checks.page(report, limits).encode()}
-    try:
-        checks.enforce(report, limits)
-    except checks.CheckError:
-        store.publish(PREPROCESSED, f"{version} refused", page)
-        raise
+    page = checks.page(report, limits).encode()
+    judged = f"{version} by {digest(limits.model_dump())}"
+    store.publish(PREPROCESSED, judged, {f"report_{year}.html": page})  # also of a year that is refused now
+    checks.enforce(report, limits)
     people = report.rows_out[Table.USAGERS]
     if scenes is not None:
         store.write_version(
@@ -123,7 +121,7 @@ def prepare_year(
         )
         _frugally()
     merged: dict[str, Content] = {_merged_name(year): tables.csv_writer(_merged(store, version, scenes))}
-    store.publish(PREPROCESSED, version, merged | page)
+    store.publish(PREPROCESSED, version, merged)
     return {"year": year, "version": version, "sample": entry["sample"], "people": people}
 
 

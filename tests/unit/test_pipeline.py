@@ -166,6 +166,7 @@ def test_a_refused_year_leaves_its_report_and_nothing_else(store: FolderStore, y
     made = pipeline.prepare_year(store, entry, read, Thresholds())  # the remedy works
     with pytest.raises(CheckError):  # and a year that is there already is judged again
         pipeline.prepare_year(store, entry, read, limits)
+    assert b'class="failure"' in store.read(PREPROCESSED, "report_2023.html")
     assert made["people"] > 0
 
 
