@@ -147,7 +147,9 @@ class CheckError(InputError):
 
 
 def load() -> None:
-    """Import what checking needs, now: pandera brings its parts in at the first use."""
+    """Import what checking and showing need, now: pandera brings its parts in at the first use."""
+    from rich import console, table  # noqa: F401
+
     bad_values(Table.LIEUX, {"vma": np.array([50.0, 900.0])})
     _environment()
 
@@ -309,7 +311,8 @@ def table(report: Report, limits: Thresholds) -> RichTable:
     from rich.text import Text
 
     counts = ", ".join(f"{name} {report.rows_in[name]} → {report.rows_out[name]}" for name in Table)
-    shown = RichTable(title=f"{report.year}: rows {counts}", title_justify="left", title_style="")
+    title = f"{report.year}: rows {counts}{'' if report.findings else '; nothing found'}"
+    shown = RichTable(title=title, title_justify="left", title_style="", min_width=len(title))
     for heading in ("", "file", "column", "rule", "rows", "share", "", "first line", "values"):
         shown.add_column(heading, justify="right" if heading in ("rows", "share", "first line") else "left")
     for judged, f in _sorted(report, limits):

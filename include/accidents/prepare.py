@@ -19,7 +19,7 @@ def merge(scenes: Scenes) -> pd.DataFrame:
     return _merge(scenes, scenes.people)
 
 
-def merge_in_slices(scenes: Scenes, people: int = 16384) -> Iterator[pd.DataFrame]:
+def merge_in_slices(scenes: Scenes, people: int = 8192) -> Iterator[pd.DataFrame]:
     """Return the same rows, some thousand people at a time: a year has 55 columns, and memory is for other things."""
     for start in range(0, len(scenes.people), people):
         yield _merge(scenes, scenes.people.iloc[start : start + people].reset_index(drop=True))

@@ -104,6 +104,7 @@ def read_year(files: Mapping[Table, tuple[str, Content]], year: int) -> tuple[Sc
     report = Report(year, {table: files[table][0] for table in Table})
     with ThreadPoolExecutor(FILES_AT_A_TIME) as pool:  # Arrow parses without Python's lock
         read = dict(zip(Table, pool.map(lambda table: _read(table, *files[table], year), Table), strict=True))
+    pa.default_memory_pool().release_unused()
     for table, parsed in read.items():
         report.rows_in[table] = parsed.rows
         report.findings += parsed.findings

@@ -51,10 +51,10 @@ def _arrow(values: pd.Series) -> pa.Array:
 
 
 def _whole(values: npt.NDArray[np.float32]) -> pa.Array:
-    """Integers where all are whole and short: they are written in a third of the time, with the same digits."""
+    """Integers where all are whole: they are written in a third of the time, with the same digits."""
     missing = np.isnan(values)
     with np.errstate(invalid="ignore"):
-        whole = values.astype(np.int16)  # what does not fit comes out different
+        whole = values.astype(np.int32)  # what does not fit comes out different
     if ((whole == values) | missing).all():
         return pa.array(whole, mask=missing)
     return pa.array(values, mask=missing)

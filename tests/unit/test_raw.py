@@ -91,6 +91,38 @@ def test_unknown_codes_become_missing_and_are_counted() -> None:
     assert found.action is Action.MISSING
 
 
+def cell_changed(year: int, table: Table, row: int, name: str, change) -> dict[Table, tuple[str, bytes]]:
+    """The files of a year with one cell rewritten."""
+
+    def spoil(content: bytes) -> bytes:
+        lines = lines_of(content)
+        names = lines[0].strip().replace(b'"', b"").lower().split(b";")
+        cells = lines[row].rstrip().split(b";")
+        at = names.index(name.encode())
+        cells[at] = change(cells[at], lines, at)
+        return b"".join([*lines[:row], b";".join(cells) + b"\n", *lines[row + 1 :]])
+
+    return changed(year, table, spoil)
+
+
+def test_an_impossible_age_is_missing_and_counted() -> None:
+    for born in (b'"1899"', b'"2024"'):  # 123 years old, and not yet born
+        scenes, report = raw.read_year(cell_changed(2022, Table.USAGERS, 1, "an_nais", lambda *_, b=born: b), 2022)
+        assert np.isnan(scenes.people["an_nais"][0])
+        (found,) = (f for f in report.findings if f.rule.startswith("age"))
+        assert (found.rows, found.action, list(found.examples)) == (1, Action.MISSING, [born.decode().strip('"')])
+
+
+def test_a_vehicle_of_another_accident_is_not_a_persons_own() -> None:
+    def of_the_last(_: bytes, lines: list[bytes], at: int) -> bytes:
+        return lines[-1].rstrip().split(b";")[at]
+
+    scenes, report = raw.read_year(cell_changed(2022, Table.USAGERS, 1, "id_vehicule", of_the_last), 2022)
+    assert scenes.people["vehicle"][0] == -1
+    (found,) = (f for f in report.findings if f.column == "vehicle")
+    assert (found.rows, found.rule) == (1, "person without a vehicle of the accident")
+
+
 @pytest.mark.parametrize(
     ("table", "change", "told"),
     [
