@@ -7,6 +7,8 @@ PYTHON ?=
 RAW ?=
 SERVICE ?=
 CONF ?=
+MODELS ?=
+YEARS ?=
 TESTS ?= tests
 
 BIN := $(VENV)/bin
@@ -44,8 +46,8 @@ logs: runtime ## Show the ends of the services' logs (SERVICE=name for one of th
 	@$(STACK) logs $(SERVICE)
 
 .PHONY: trigger
-trigger: runtime ## Run the pipeline and follow it (CONF='{"models": ["MLP"]}')
-	@$(STACK) trigger $(if $(CONF),--conf '$(CONF)')
+trigger: runtime ## Run the pipeline and follow it (MODELS=MLP,SVC YEARS=2022 CONF='{"evaluation": "full"}')
+	@$(STACK) trigger $(if $(MODELS),--models '$(MODELS)') $(if $(YEARS),--years '$(YEARS)') $(if $(CONF),--conf '$(CONF)')
 
 # --- checks ---
 

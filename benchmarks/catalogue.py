@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from include.accidents.sample import write_sample  # noqa: E402
+from include.accidents.sample import write_sample
 
 EXTRA = 10
 BAR = 6.0
@@ -47,7 +47,7 @@ def free_ports(count: int) -> list[int]:
 
 def embedded(env: dict[str, str], *words: str) -> None:
     """Call a command of the embedded stack."""
-    subprocess.run([sys.executable, "-m", "embedded", *words], cwd=ROOT, env=env, check=True, stdout=sys.stderr)  # noqa: S603
+    subprocess.run([sys.executable, "-m", "embedded", *words], cwd=ROOT, env=env, check=True, stdout=sys.stderr)
 
 
 def seconds_of_imports() -> float:
@@ -55,7 +55,7 @@ def seconds_of_imports() -> float:
     took = []
     for _ in range(3):
         started = time.perf_counter()
-        subprocess.run([sys.executable, "-c", IMPORTS], cwd=ROOT, check=True, capture_output=True)  # noqa: S603
+        subprocess.run([sys.executable, "-c", IMPORTS], cwd=ROOT, check=True, capture_output=True)
         took.append(time.perf_counter() - started)
     return min(took)
 

@@ -21,10 +21,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from include.accidents import catalogue, clean, evaluate, files, raw, search, split  # noqa: E402
-from include.accidents.features import UNKNOWN_AT_CALL, hide  # noqa: E402
+from include.accidents import catalogue, clean, evaluate, files, raw, search, split
+from include.accidents.features import UNKNOWN_AT_CALL, hide
 
 RAW = Path(os.environ.get("RAW") or ROOT.parent / "shared" / "data" / "baac-2021")
 MODELS_FILE = Path(os.environ.get("MODELS_FILE") or ROOT / "include" / "models.json")

@@ -10,8 +10,9 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +24,16 @@ from include.accidents import (
     evaluate,
     features,
     pictures,
-    prepare,
-    raw,
+    pipeline,
     registry,
-    report,
     search,
     tables,
 )
 from include.accidents.catalogue import Catalogue, Defaults, ModelSpec
-from include.accidents.errors import InputError, ModelError, StorageError
+from include.accidents.errors import CatalogueError, InputError, ModelError, StorageError
 from include.accidents.sample import is_sample
 from include.accidents.schema import Table
-from include.storage import MODELS, PREPROCESSED, TRAIN, RawFile, Store
+from include.storage import MODELS, TRAIN, RawFile, Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,16 +43,12 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 # What decides how a model is made and judged, beside the data and its specification.
 MODEL_CODE = ("catalogue", "search", "evaluate", "split")
-# Artifacts of a model's run in MLflow; the last two stand in the run of the best model.
-GROUPS = "recall_by_group.json"
-PICTURES = ("confusion_matrix.png", "cv_results.png", "precision_recall.png", "reliability.png", "importance.png")
-REPORT = "report.html"
-MODEL_CARD = "model_card.html"
+GROUPS = "recall_by_group.json"  # artifact of a model's run in MLflow
 CALIBRATED = 0.03  # mean distance of probabilities from what happened, up to which they are called calibrated
 
 
-def load_raw(store: Store, folder: Path, years: Sequence[int] | None) -> list[Json]:
-    """Upload what changed in `folder`; return the files of each year that is in the raw bucket.
+def load_raw(store: Store, folder: Path, years: Sequence[int]) -> list[Json]:
+    """Upload what changed in `folder`; return the files of the years wanted (or of all) that are in the raw bucket.
 
     Raises
     ------
@@ -67,7 +62,7 @@ def load_raw(store: Store, folder: Path, years: Sequence[int] | None) -> list[Js
     else:
         log.info("There is no folder %s: the files that are in the bucket are used.", folder)
     found = store.raw_years()
-    absent = sorted(set(years or ()) - found.keys())
+    absent = sorted(set(years) - found.keys())
     if absent or not found:
         have = ", ".join(map(str, found)) or "none"
         raise InputError(
@@ -87,109 +82,38 @@ def load_raw(store: Store, folder: Path, years: Sequence[int] | None) -> list[Js
 
 
 def prepare_year(store: Store, entry: Mapping[str, Any], *, force: bool) -> Json:
-    """Read the four files of a year, check and link them, and store the tables and the merged CSV."""
-    year = entry["year"]
-    version = f"{year}-{_digest(entry, features.version())}"
-    manifest = None if force else store.manifest(PREPROCESSED, version)
-    if manifest is None:
-        contents = {
-            Table(table): (key, store.read_raw(RawFile(key, sha256, entry["sample"])))
+    """Read the four files of a year, check and link them, and store the tables, the merged CSV and the report."""
+
+    def read() -> pipeline.Files:
+        return {
+            Table(table): (key, partial(store.read_raw, RawFile(key, sha256, entry["sample"])))
             for table, (key, sha256) in entry["files"].items()
         }
-        scenes, report = raw.read_year(contents, year)
-        manifest = store.write_version(
-            PREPROCESSED,
-            version,
-            tables.scenes_to_files(scenes),
-            {
-                "inputs": dict(entry["files"].values()),
-                "sample": entry["sample"],
-                "features": features.version(),
-                "people": len(scenes.people),
-                "report": report.as_dict(),
-            },
-        )
-    else:
-        log.info("Year %s did not change: version %s is used again.", year, version)
-    store.publish(
-        PREPROCESSED,
-        version,
-        {f"df_accidents_{year}.csv": lambda: tables.to_csv(prepare.merge(_scenes(store, version)))},
-    )
-    log.info("%s", json.dumps(manifest["report"], indent=1, ensure_ascii=False))
-    return {"year": year, "version": version, "sample": entry["sample"], "people": manifest["people"]}
+
+    return pipeline.prepare_year(store, entry, read, force=force)
 
 
 def clean_data(store: Store, prepared: Sequence[Mapping[str, Any]], *, force: bool) -> Json:
     """Make features of every year, split them, and store Parquet for tasks and CSV for people."""
-    years = sorted(prepared, key=lambda p: p["year"])
-    version = _digest([p["version"] for p in years], features.version())
-    sample = any(p["sample"] for p in years)
-    manifest = None if force else store.manifest(TRAIN, version)
-    if manifest is None:
-        made = [clean.clean(_scenes(store, p["version"])) for p in years]
-        train_test, global_test = clean.hold_out(clean.join([data for data, _ in made]))
-        dropped = {str(p["year"]): reasons for p, (_, reasons) in zip(years, made, strict=True)}
-        manifest = store.write_version(
-            TRAIN,
-            version,
-            {
-                "train_test.parquet": tables.dataset_to_parquet(train_test),
-                "global_test.parquet": tables.dataset_to_parquet(global_test),
-            },
-            {
-                "inputs": [p["version"] for p in years],
-                "sample": sample,
-                "features": features.version(),
-                "rows": {
-                    "in": sum(p["people"] for p in years),
-                    "train_test": len(train_test.y),
-                    "global_test": len(global_test.y),
-                    "dropped": dropped,
-                },
-            },
-        )
-    else:
-        log.info("Nothing changed: data version %s is used again.", version)
-    _publish_clean(store, version, [p["version"] for p in years])
-    log.info("Rows: %s", json.dumps(manifest["rows"]))
-    return {
-        "version": version,
-        "sample": sample,
-        "rows": manifest["rows"],
-        "years": [p["year"] for p in years],
-    }
+    return pipeline.clean_data(store, prepared, force=force)
 
 
-def _publish_clean(store: Store, version: str, years: Sequence[str]) -> None:
-    def merged() -> bytes:
-        parts = [tables.to_csv(prepare.merge(_scenes(store, year))) for year in years]
-        return parts[0] + b"".join(part.partition(b"\n")[2] for part in parts[1:])
-
-    def whole() -> bytes:
-        data = clean.join([_dataset(store, version, part) for part in ("train_test", "global_test")])
-        table = features.frame(data.x)
-        table[["num_acc", "grav_class"]] = data.target()
-        return tables.to_csv(table)
-
-    store.publish(PREPROCESSED, version, {"df_accidents.csv": merged, "df_accident_clean.csv": whole})
-    splits: dict[str, Callable[[], bytes]] = {}
-    for part in ("train_test", "global_test"):
-        splits[f"X_{part}.csv"] = lambda p=part: tables.to_csv(features.frame(_dataset(store, version, p).x))
-        splits[f"y_{part}.csv"] = lambda p=part: tables.to_csv(_dataset(store, version, p).target())
-    store.publish(TRAIN, version, splits)
-
-
-def load_catalogue(store: Store, address: str, wanted: Sequence[str] | None) -> tuple[list[str], str]:
+def load_catalogue(
+    store: Store, address: str, wanted: Sequence[str] | None, *, folds: int | None, max_rows: int | None
+) -> tuple[list[str], str]:
     """Read and check the catalogue; return the models to run and the version under which it was kept.
 
     Parameters
     ----------
     address
         A path, or `s3://bucket/key`: a running deployment takes a new model without a new image.
+    folds, max_rows
+        Replace what the catalogue says; a model's own, lower cap of rows stays.
     """
     text = _text_at(store, address)
     checked = catalogue.load(text, address)
+    if folds or max_rows:
+        text = json.dumps(_limited(json.loads(text), folds, max_rows), indent=1)
     names = list(dict.fromkeys(wanted or checked.models))
     for name in names:
         checked.model(name)
@@ -200,6 +124,14 @@ def load_catalogue(store: Store, address: str, wanted: Sequence[str] | None) -> 
     return names, version
 
 
+def _limited(said: Json, folds: int | None, max_rows: int | None) -> Json:
+    defaults = {"search_folds": folds, "evaluation_folds": folds} if folds else {}
+    models = said["models"]
+    if max_rows:
+        models = {k: {**m, "max_rows": min(m.get("max_rows") or max_rows, max_rows)} for k, m in models.items()}
+    return {**said, "defaults": {**said.get("defaults", {}), **defaults}, "models": models}
+
+
 def _text_at(store: Store, address: str) -> str:
     try:
         if address.startswith("s3://"):
@@ -208,7 +140,7 @@ def _text_at(store: Store, address: str) -> str:
         return Path(address).read_text("utf-8")
     except (OSError, UnicodeDecodeError, StorageError) as error:
         cause = error.cause if isinstance(error, StorageError) else str(error)
-        raise catalogue.CatalogueError(
+        raise CatalogueError(
             f"The catalogue {address} cannot be read ({cause}).",
             "let ACCIDENTS_MODELS_FILE name a catalogue of models: a path or s3://bucket/key.",
         ) from error
@@ -216,11 +148,11 @@ def _text_at(store: Store, address: str) -> str:
 
 def search_params(store: Store, model: str, data: Json, catalogue_version: str, *, force: bool) -> Json:
     """Search the model's hyper-parameters on train_test."""
-    checked = _catalogue(store, catalogue_version)
+    checked = kept_catalogue(store, catalogue_version)
     spec = checked.model(model)
     version = f"{model}-{_model_digest(spec, checked, data)}"
     if force or store.manifest(MODELS, f"{version}/search") is None:
-        found = search.search(spec, checked.defaults, _dataset(store, data["version"], "train_test"))
+        found = search.search(spec, checked.defaults, dataset(store, data["version"], "train_test"))
         content = json.dumps(asdict(found), indent=1).encode()
         store.write_version(MODELS, f"{version}/search", {"search.json": content}, {"data_version": data["version"]})
     else:
@@ -241,9 +173,9 @@ def train_model(store: Store, found: Json, *, force: bool) -> Json:
     model, version, data = found["model"], found["version"], found["data"]
     file = f"{model}_model.skops"
     if force or store.manifest(MODELS, version) is None:
-        checked = _catalogue(store, found["catalogue"])
+        checked = kept_catalogue(store, found["catalogue"])
         started = time.monotonic()
-        train_test = _dataset(store, data["version"], "train_test")
+        train_test = dataset(store, data["version"], "train_test")
         made = search.train_in_time(checked.model(model), checked.defaults, found["params"], train_test, registry.dump)
         log.info("Trained in %.1f s.", time.monotonic() - started)
         facts = {"data_version": data["version"], "sample": data["sample"], "params": found["params"]}
@@ -253,7 +185,11 @@ def train_model(store: Store, found: Json, *, force: bool) -> Json:
     store.publish(
         MODELS,
         version,
-        {f"{model}_model.pkl": lambda: search.pickled(registry.undump(store.read_version(MODELS, version, file)))},
+        {
+            f"{model}_model.pkl": lambda target: search.write_pickle(
+                registry.undump(store.read_version(MODELS, version, file)), target
+            )
+        },
     )
     return found
 
@@ -274,10 +210,10 @@ def log_model(
     picture).
     """
     model, version, data = found["model"], found["version"], found["data"]
-    checked = _catalogue(store, found["catalogue"])
+    checked = kept_catalogue(store, found["catalogue"])
     spec = checked.model(model)
     fitted = registry.undump(store.read_version(MODELS, version, f"{model}_model.skops"))
-    held_out = _dataset(store, data["version"], "global_test")
+    held_out = dataset(store, data["version"], "global_test")
     cross_validated = _evaluation(store, checked, spec, found, full=evaluation == "full", force=force)
     search.limit_threads()
     proba = evaluate.probabilities(fitted, held_out.x)
@@ -374,172 +310,6 @@ def _pictures(
     return drawn, importances
 
 
-def select_best(
-    store: Store,
-    client: MlflowClient,
-    names: Sequence[str],
-    catalogue_version: str,
-    data: Json | None,
-    dag_run_id: str,
-    failures: Mapping[str, str],
-    key: bytes,
-) -> Json:
-    """Rank what this run registered, let the winner meet the reigning model, and promote it when it is better.
-
-    Returns
-    -------
-    The model that is in production afterwards, whether it was promoted now, why, and the run's note.
-
-    Raises
-    ------
-    ModelError
-        When no model of this run was registered.
-    """
-    failed = _failed_models(names, failures, registry.runs_of(client, dag_run_id))
-    runs = [r for r in registry.runs_of(client, dag_run_id) if "registered_version" in r.data.tags]
-    runs = [r for r in runs if r.data.tags["model"] in names]
-    for name, reason in failed.items():
-        log.error("%s failed: %s", name, reason)
-    if not runs or data is None:
-        told = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
-        raise ModelError(f"No model of this run was registered ({told}).", "see the red tasks' logs, then clear them.")
-    runs.sort(key=lambda r: -r.data.metrics["selection_score"])
-    checked = _catalogue(store, catalogue_version)
-    board = [{"model": r.data.tags["model"], **r.data.metrics} for r in runs]
-    board = sorted([*board, _dummy(store, checked, data)], key=lambda row: -row["selection_score"])
-    log.info("Leaderboard:\n%s", report.leaderboard(board))
-    best = runs[0]
-    winner = client.get_model_version(best.data.tags["model"], best.data.tags["registered_version"])
-    promoted, reason = _judge(store, client, winner, checked, data, key)
-    log.info("%s", reason)
-    client.set_tag(best.info.run_id, "selection_reason", reason)
-    client.set_model_version_tag(winner.name, winner.version, "selection_reason", reason)
-    if promoted:
-        version = registry.promote(client, winner, key, reason)
-        client.log_text(best.info.run_id, _card(client, best, str(version.version), reason, data), MODEL_CARD)
-    client.log_text(best.info.run_id, _page(client, runs, board, reason, failed, data), REPORT)
-    note = "\n".join(
-        [f"**{reason}**", "", *(f"- {name} failed: {why[:150]}" for name, why in failed.items())]
-        + [f"- {row['model']}: {row['selection_score']:.4f}" for row in board]
-        + ["", f"Report: {REPORT} in the MLflow run {winner.name} ({best.info.run_id})"]
-    )
-    return {
-        "promoted": promoted,
-        "reason": reason,
-        "winner": winner.name,
-        "production_version": registry.newest(client, registry.BEST),
-        "report": f"runs:/{best.info.run_id}/{REPORT}",
-        "failed": failed,
-        "note": note[:1000],
-    }
-
-
-def _dummy(store: Store, checked: Catalogue, data: Json) -> Json:
-    """Return the leaderboard's row of a prediction that knows nothing of the accident; it is never promoted."""
-    found = evaluate.baseline(
-        _dataset(store, data["version"], "train_test"),
-        _dataset(store, data["version"], "global_test"),
-        n_splits=checked.defaults.evaluation_folds,
-        seed=checked.defaults.seed + 1,
-    )
-    score = evaluate.selection_score(found, checked.selection.weights)
-    return {"model": "Dummy", "trained": False, **found, "selection_score": score}
-
-
-def _groups(client: MlflowClient, run: Any) -> list[Json]:
-    content = registry.artifact(client, run.info.run_id, GROUPS)
-    return list(json.loads(content)["rows"]) if content else []
-
-
-def _card(client: MlflowClient, run: Any, version: str, reason: str, data: Json) -> str:
-    specification = registry.artifact(client, run.info.run_id, "specification.json") or b""
-    return report.model_card(
-        model=run.data.tags["model"],
-        version=version,
-        reason=reason,
-        specification=specification.decode(),
-        params={name: value for name, value in run.data.params.items() if "__" in name},
-        metrics=run.data.metrics,
-        tags=run.data.tags,
-        data=data,
-        groups=_groups(client, run),
-    )
-
-
-def _page(
-    client: MlflowClient,
-    runs: Sequence[Any],
-    board: Sequence[Json],
-    reason: str,
-    failed: Mapping[str, str],
-    data: Json,
-) -> str:
-    """Return the report of a run: leaderboard, what changed since each model's run before, the winner's pictures."""
-    before = {r.data.tags["model"]: found for r in runs if (found := registry.run_before(client, r)) is not None}
-    shown = {"Models with 95 % intervals": report.png(pictures.leaderboard(board))}
-    best = runs[0]
-    for path in PICTURES:
-        content = registry.artifact(client, best.info.run_id, path)
-        if content is not None:
-            shown[f"{best.data.tags['model']}: {path.removesuffix('.png').replace('_', ' ')}"] = content
-    return report.page(
-        dag_run_id=best.data.tags["airflow.dag_run_id"],
-        reason=reason,
-        rows=board,
-        before={name: run.data.metrics for name, run in before.items()},
-        failed=failed,
-        data=data,
-        groups=_groups(client, best),
-        pictures=shown,
-    )
-
-
-def _failed_models(names: Sequence[str], failures: Mapping[str, str], runs: Sequence[Any]) -> dict[str, str]:
-    registered = {r.data.tags["model"] for r in runs if "registered_version" in r.data.tags}
-    return {
-        name: failures.get(name, "it ended without a reason; see its log") for name in names if name not in registered
-    }
-
-
-def _judge(
-    store: Store, client: MlflowClient, winner: Any, checked: Catalogue, data: Json, key: bytes
-) -> tuple[bool, str]:
-    """Tell whether the winner replaces the reigning model, and why."""
-    version = registry.newest(client, registry.BEST)
-    name = winner.name
-    if version is None:
-        return True, f"{name} version {winner.version} is promoted: no model reigned before."
-    reigning_sample = registry.lineage_of(client.get_model_version(registry.BEST, version)).sample
-    if data["sample"] and not reigning_sample:
-        return (
-            False,
-            f"{name} is not promoted: it was trained on generated data, the reigning model on real data.",
-        )
-    if reigning_sample and not data["sample"]:
-        return (
-            True,
-            f"{name} version {winner.version} is promoted: the reigning model was trained on generated data.",
-        )
-    try:
-        reigning = registry.load(client, registry.BEST, version, key, features.version())
-    except ModelError as error:
-        return (
-            True,
-            f"{name} version {winner.version} is promoted: the reigning model cannot be used. {error.cause}",
-        )
-    challenger = registry.load(client, name, str(winner.version), key, features.version())
-    test = _dataset(store, data["version"], "global_test")
-    a, b = (evaluate.probabilities(m.estimator, test.x).argmax(axis=1) for m in (challenger, reigning))
-    gain = bootstrap.paired_gain(test.y, a, b, test.accident, checked.selection.weights)
-    measured = (
-        f"gain over {reigning.lineage.model} (BestModel {version}) on global_test {gain.value:+.4f}, "
-        f"95 % interval {gain.low:+.4f} to {gain.high:+.4f}, needed above {checked.selection.min_gain:.4f}"
-    )
-    if gain.low > checked.selection.min_gain:
-        return True, f"{name} version {winner.version} is promoted: {measured}."
-    return False, f"{name} is not promoted: {measured}."
-
-
 def _evaluation(
     store: Store, checked: Catalogue, spec: ModelSpec, found: Json, *, full: bool, force: bool
 ) -> dict[str, float]:
@@ -554,7 +324,7 @@ def _evaluation(
             spec,
             checked.defaults,
             found["params"],
-            _dataset(store, found["data"]["version"], "train_test"),
+            dataset(store, found["data"]["version"], "train_test"),
             full,
             minutes=spec.minutes or checked.defaults.minutes,
             what="The cross-validation",
@@ -584,19 +354,13 @@ def _fit_and_judge(
     return found
 
 
-def _scenes(store: Store, version: str) -> raw.Scenes:
-    accidents, vehicles, people = (
-        tables.from_parquet(store.read_version(PREPROCESSED, version, f"{name}.parquet"))
-        for name in ("accidents", "vehicles", "people")
-    )
-    return raw.Scenes(accidents, vehicles, people)
-
-
-def _dataset(store: Store, version: str, part: str) -> clean.Dataset:
+def dataset(store: Store, version: str, part: str) -> clean.Dataset:
+    """Return a split of a data version."""
     return tables.dataset_from_parquet(store.read_version(TRAIN, version, f"{part}.parquet"))
 
 
-def _catalogue(store: Store, version: str) -> Catalogue:
+def kept_catalogue(store: Store, version: str) -> Catalogue:
+    """Return the catalogue as a run uses it."""
     return catalogue.load(store.read_version(MODELS, version, "models.json").decode(), version)
 
 

@@ -11,6 +11,7 @@ import hmac
 import json
 import logging
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,27 +81,33 @@ class LoadedModel:
 
 def dump(fitted: Any) -> bytes:
     """Return the model as a skops file."""
-    import skops.io
-
-    return bytes(skops.io.dumps(fitted))
+    return bytes(_skops().dumps(fitted))
 
 
 def undump(content: bytes) -> Any:
     """Load a skops file whose origin was checked; ModelError when it needs types that are not on our list."""
-    import skops.io
+    skops_io = _skops()
     from skops.io.exceptions import UntrustedTypesFoundException
 
     allowed = set(TRUSTED_TYPES)
-    refused = [t for t in skops.io.get_untrusted_types(data=content) if t not in allowed]
+    refused = [t for t in skops_io.get_untrusted_types(data=content) if t not in allowed]
     if refused:
         raise ModelError(
             f"The model holds types that are not on the list: {', '.join(sorted(refused))}.",
             "review them and add them to TRUSTED_TYPES in include/accidents/registry.py, or change the model.",
         )
     try:
-        return skops.io.loads(content, trusted=list(TRUSTED_TYPES))
+        return skops_io.loads(content, trusted=list(TRUSTED_TYPES))
     except UntrustedTypesFoundException as error:
         raise ModelError(f"The model cannot be loaded: {error}.", "train it again.") from error
+
+
+def _skops() -> Any:
+    """Import skops, which looks hundreds of names up in every loaded module; Airflow's old ones warn at each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import skops.io
+    return skops.io
 
 
 def log_run(

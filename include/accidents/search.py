@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -303,11 +302,9 @@ def _train(
     return dump(train(spec, defaults, params, data))
 
 
-def pickled(fitted: Any) -> bytes:
-    """Return the `.pkl` for people; no service ever reads it."""
-    buffer = io.BytesIO()
-    pickle.dump(fitted, buffer)
-    return buffer.getvalue()
+def write_pickle(fitted: Any, target: IO[bytes]) -> None:
+    """Write the `.pkl` for people; no service ever reads it."""
+    pickle.dump(fitted, target)
 
 
 def picture(found: Sequence[Mapping[str, Any]], scoring: str) -> Figure:

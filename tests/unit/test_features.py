@@ -6,7 +6,7 @@ import pytest
 
 from include.accidents import clean, features, raw, split
 from include.accidents.errors import InputError
-from tests.helpers import sample_scenes
+from tests.helpers import sample_files, sample_scenes
 
 
 def one_accident(scenes: raw.Scenes, at: int) -> raw.Scenes:
@@ -35,6 +35,33 @@ def test_a_scene_served_alone_has_the_features_of_the_training_frame(year: int) 
     for at in range(0, 400, 7):
         alone = features.build(one_accident(scenes, at))
         np.testing.assert_array_equal(alone, whole[(scenes.people["accident"] == at).to_numpy()])
+
+
+@pytest.mark.parametrize("year", [2005, 2009, 2018, 2021, 2024])
+def test_files_of_one_accident_alone_give_its_rows_of_the_training_frame(year: int) -> None:
+    scenes = sample_scenes(year)
+    whole = features.build(scenes)
+    for at in (0, 123, 399):
+        number = str(scenes.accidents["num_acc"][at]).encode()
+        alone, _ = raw.read_year({t: (n, lines_with(c, number)) for t, (n, c) in sample_files(year).items()}, year)
+        np.testing.assert_array_equal(features.build(alone), whole[(scenes.people["accident"] == at).to_numpy()])
+
+
+def lines_with(content: bytes, number: bytes) -> bytes:
+    header, *rows = content.splitlines(keepends=True)
+    return header + b"".join(row for row in rows if number in row)
+
+
+@pytest.mark.parametrize("year", [2018, 2023])
+def test_a_field_that_is_taken_away_is_missing_where_it_was_and_nowhere_zero(year: int) -> None:
+    scenes = sample_scenes(year)
+    before = features.frame(features.build(scenes))
+    for name in ("vma", "lum", "hrmn", "lat"):
+        less = raw.Scenes(scenes.accidents.assign(**{name: np.float32(np.nan)}), scenes.vehicles, scenes.people)
+        after = features.frame(features.build(less))
+        feature = {"hrmn": "hour"}.get(name, name)
+        assert after[feature].isna().all()
+        assert after.drop(columns=feature).equals(before.drop(columns=feature))
 
 
 def test_no_feature_depends_on_the_severity() -> None:

@@ -32,8 +32,14 @@ class Objects:
         self.versions[version] = contents
 
 
-def load(objects: Objects, address: str, wanted: list[str] | None = None) -> tuple[list[str], str]:
-    return steps.load_catalogue(cast("Store", objects), address, wanted)
+def load(
+    objects: Objects,
+    address: str,
+    wanted: list[str] | None = None,
+    folds: int | None = None,
+    max_rows: int | None = None,
+) -> tuple[list[str], str]:
+    return steps.load_catalogue(cast("Store", objects), address, wanted, folds=folds, max_rows=max_rows)
 
 
 def test_a_catalogue_is_read_from_a_path_or_from_a_bucket(tmp_path: Path) -> None:
@@ -43,6 +49,16 @@ def test_a_catalogue_is_read_from_a_path_or_from_a_bucket(tmp_path: Path) -> Non
     assert from_path == load(store, "s3://settings/a/models.json")
     assert from_path[0] == ["Tree"]
     assert store.versions[from_path[1]] == {"models.json": CATALOGUE.encode()}
+
+
+def test_the_forms_folds_and_cap_replace_the_catalogues_but_not_a_models_own_lower_cap() -> None:
+    models = json.loads(CATALOGUE)["models"]
+    said = {"models": {"Tree": models["Tree"], "Small": {**models["Tree"], "max_rows": 1500}}}
+    store = Objects({("b", "k"): json.dumps(said).encode()})
+    _, version = load(store, "s3://b/k", folds=4, max_rows=2000)
+    kept = json.loads(store.versions[version]["models.json"])
+    assert kept["defaults"] == {"search_folds": 4, "evaluation_folds": 4}
+    assert {name: model["max_rows"] for name, model in kept["models"].items()} == {"Tree": 2000, "Small": 1500}
 
 
 @pytest.mark.parametrize("address", ["s3://settings/absent.json", "absent.json"])
