@@ -64,17 +64,11 @@ def run(
                 raise value
             else:
                 return value
-        raise OutOfTimeError(
-            f"{what} was killed: it did not end within {minutes:g} minutes.",
-            "give the model more 'minutes', fewer 'max_rows' or a smaller grid in the catalogue.",
-        )
+        raise _out_of_time(what, minutes)
     except EOFError:
         process.join(5)
         if process.exitcode == -signal.SIGALRM:
-            raise OutOfTimeError(
-                f"{what} was killed: it did not end within {minutes:g} minutes.",
-                "give the model more 'minutes', fewer 'max_rows' or a smaller grid in the catalogue.",
-            ) from None
+            raise _out_of_time(what, minutes) from None
         raise ModelError(
             f"{what} died (exit code {process.exitcode}).",
             "see that the machine has memory left; give the model fewer 'max_rows'.",
@@ -83,6 +77,13 @@ def run(
         process.kill()
         process.join()
         ours.close()
+
+
+def _out_of_time(what: str, minutes: float) -> OutOfTimeError:
+    return OutOfTimeError(
+        f"{what} was killed: it did not end within {minutes:g} minutes.",
+        "give the model more 'minutes', fewer 'max_rows' or a smaller grid in the catalogue.",
+    )
 
 
 def _child(pipe: Connection, seconds: float, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
