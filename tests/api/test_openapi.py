@@ -35,7 +35,7 @@ def described(app: FastAPI) -> Iterator[Any]:
 schema = schemathesis.pytest.from_fixture("described")
 
 
-@schema.hook
+@schemathesis.hook
 def map_body(context: Any, body: Any) -> Any:
     """People name vehicles of their scene and no two vehicles one name: a rule that JSON Schema cannot say."""
     for scene in body if isinstance(body, list) else [body]:
