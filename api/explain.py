@@ -84,7 +84,9 @@ def _variants(scene: scenes.Said, person: int) -> Iterator[tuple[str, str, scene
 
 
 def _given(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(n for row in rows for n, v in row.items() if v is not None and n not in ("id", "vehicle")))
+    return list(
+        dict.fromkeys(n for row in rows for n, v in row.items() if v is not None and n not in ("id", "vehicle"))
+    )
 
 
 def _instead(name: str, accident: Mapping[str, Any]) -> Sequence[int | None]:

@@ -129,9 +129,12 @@ PERSON: Final = asked(Table.USAGERS)
 Mark = Annotated[str, Field(min_length=1, max_length=20)]
 
 
+_typed_dict: Any = TypedDict  # made of the table of columns: a type checker sees only that it is one
+
+
 def _typed(name: str, about: str, of: Sequence[Column], **more: Any) -> Any:
     fields = {c.name: NotRequired[Annotated[_type_of(c), Field(description=_about(c))]] for c in of}
-    made: Any = TypedDict(name, fields | more, total=False)  # type: ignore[misc, operator]
+    made = _typed_dict(name, fields | more, total=False)
     made.__doc__ = about
     made.__pydantic_config__ = _STRICT
     return made
@@ -174,12 +177,17 @@ EXAMPLE_IN_LABELS: dict[str, Any] = {
     "vehicles": [{"id": "voiture", "catv": "VL seul", "choc": "Avant"}],
     "people": [
         {"vehicle": "voiture", "catu": "Conducteur", "secu1": "Ceinture"},
-        {"vehicle": "voiture", "catu": "Piéton", "an_nais": 1950, "locp": "Sur passage piéton avec signalisation lumineuse"},
+        {
+            "vehicle": "voiture",
+            "catu": "Piéton",
+            "an_nais": 1950,
+            "locp": "Sur passage piéton avec signalisation lumineuse",
+        },
     ],
 }  # fmt: skip
 """A pedestrian hit on a crossing, in French labels."""
 
-Scene: Any = TypedDict(  # type: ignore[misc]
+Scene: Any = _typed_dict(
     "Scene",
     {
         "accident": NotRequired[Accident],
@@ -187,7 +195,9 @@ Scene: Any = TypedDict(  # type: ignore[misc]
         "people": Required[Annotated[list[Person], Field(min_length=1, max_length=MAX_PEOPLE)]],
     },
 )
-Scene.__doc__ = "One accident: its circumstances and place, the vehicles, and the people. What is not known is left out."
+Scene.__doc__ = (
+    "One accident: its circumstances and place, the vehicles, and the people. What is not known is left out."
+)
 Scene.__pydantic_config__ = {**_STRICT, "json_schema_extra": {"examples": [EXAMPLE]}}
 
 _ONE: Final = TypeAdapter(Scene)
@@ -283,8 +293,7 @@ def to_tables(scenes: Sequence[Said]) -> Tables:
     return (
         _columns(accidents, _OF_ACCIDENT),
         _columns(vehicles, _OF_VEHICLE) | {"accident": _positions(accident_of_vehicle)},
-        _columns(people, _OF_PERSON)
-        | {"accident": _positions(accident_of_person), "vehicle": _positions(vehicle_of)},
+        _columns(people, _OF_PERSON) | {"accident": _positions(accident_of_person), "vehicle": _positions(vehicle_of)},
     )
 
 

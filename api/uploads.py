@@ -63,7 +63,9 @@ def answer(model: LoadedModel, table: Upload) -> Iterator[bytes]:
     for start in range(0, len(table.lines), PART):
         part = slice(start, start + PART)
         made = _appended(_predict(model, table.features[part]), table.delimiter.decode())
-        yield b"".join([b"%b%b%b\n" % row for row in zip(table.lines[part], _repeat(table.delimiter), made, strict=False)])
+        yield b"".join(
+            [b"%b%b%b\n" % row for row in zip(table.lines[part], _repeat(table.delimiter), made, strict=False)]
+        )
 
 
 def _predict(model: LoadedModel, x: features.Floats) -> Probabilities:
@@ -78,7 +80,9 @@ def _repeat(value: bytes) -> Iterator[bytes]:
 def _appended(proba: Probabilities, delimiter: str) -> list[bytes]:
     """Return the cells to append to each line."""
     columns = [np.round(p, 6) for p in (*proba.T, proba[:, SEVERE].sum(axis=1))]
-    classes = pa.DictionaryArray.from_arrays(pa.array(proba.argmax(axis=1), pa.int8()), list(CLASSES)).dictionary_decode()
+    classes = pa.DictionaryArray.from_arrays(
+        pa.array(proba.argmax(axis=1), pa.int8()), list(CLASSES)
+    ).dictionary_decode()
     sink = io.BytesIO()
     pa.csv.write_csv(
         pa.table([*columns, classes], names=list(ADDED)),
@@ -168,7 +172,10 @@ def _parse(name: str, text: bytes, delimiter: str, names: list[str]) -> pa.Table
             read_options=pa.csv.ReadOptions(column_names=names, skip_rows=1, block_size=4 << 20),
             parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=b'"' in text),
             convert_options=pa.csv.ConvertOptions(
-                column_types=types, include_columns=list(types), strings_can_be_null=False, null_values=["", "nan", "NaN"]
+                column_types=types,
+                include_columns=list(types),
+                strings_can_be_null=False,
+                null_values=["", "nan", "NaN"],
             ),
         )
     except pa.ArrowInvalid as error:

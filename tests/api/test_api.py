@@ -7,71 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from mlflow import MlflowClient
 from pydantic import SecretStr
 
 from api import scenes
 from api.main import create_app
 from api.scenes import EXAMPLE
 from api.settings import ApiSettings, read_settings
-from include.accidents import catalogue, clean, evaluate, features, pictures, registry, search
+from include.accidents import features, registry
 from include.accidents.errors import ModelError, SettingsError
-from tests.helpers import sample_scenes
-
-KEY, SIGNING = "k" * 32, "s" * 32
-CATALOGUE = {
-    "models": {
-        "Forest": {
-            "pipeline": [["clf", {"class": "sklearn.ensemble.RandomForestClassifier", "params": {"n_estimators": 5}}]]
-        }
-    }
-}
-
-
-class World:
-    """A registry, and a way to add versions to it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.uri = f"sqlite:///{folder}/mlflow.db"
-        mlflow.set_tracking_uri(self.uri)
-        mlflow.create_experiment(registry.EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
-        self.client = MlflowClient(self.uri)
-        self.data, _ = clean.clean(sample_scenes(2023, 800))
-
-    def add(self, name: str = "Forest", *, seed: int = 0, key: str = SIGNING, version: str | None = None) -> Any:
-        checked = catalogue.load(json.dumps(CATALOGUE), "x")
-        defaults = checked.defaults.model_copy(update={"seed": seed})
-        fitted = search.train(checked.model("Forest"), defaults, {}, self.data)
-        proba = evaluate.probabilities(fitted, self.data.x)
-        return registry.log_run(
-            self.client,
-            fitted,
-            lineage_without_run={
-                "model": name, "data_version": "d", "features": version or features.version(), "sample": True
-            },
-            key=key.encode(),
-            dag_run_id=f"run-{seed}-{name}-{key[0]}-{version}",
-            params={},
-            metrics={"selection_score": 0.5},
-            tags={},
-            pictures={"confusion_matrix.png": pictures.confusion(self.data.y, proba.argmax(axis=1), name)},
-            tables={},
-            example=self.data.x[:5],
-        )  # fmt: skip
-
-    def settings(self, **more: Any) -> ApiSettings:
-        return ApiSettings(
-            allowed_hosts="127.0.0.1,localhost,testserver",
-            api_key=SecretStr(KEY),
-            signing_key=SecretStr(SIGNING),
-            MLFLOW_TRACKING_URI=self.uri,
-            registry_poll_seconds=3600,
-            **more,
-        )
+from tests.api.world import KEY, SIGNING, World
 
 
 @pytest.fixture(scope="module")

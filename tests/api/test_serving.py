@@ -1,0 +1,353 @@
+"""The API as callers meet it: served by uvicorn, asked by many at once, by mistaken ones and by strangers."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import FastAPI
+
+from api.main import create_app
+from api.scenes import EXAMPLE
+from include.accidents import evaluate, features, prepare, registry, tables
+from tests.api.world import KEY, SIGNING, World, serve, wait_for
+from tests.helpers import sample_files, sample_scenes
+
+JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    made = World(tmp_path_factory.mktemp("registry"))
+    registry.promote(made.client, made.add(seed=1), SIGNING.encode(), "first")
+    return made
+
+
+@pytest.fixture(scope="module")
+def app(world: World) -> FastAPI:
+    return create_app(world.settings(max_body_bytes=100_000, max_upload_bytes=4 << 20))
+
+
+@pytest.fixture(scope="module")
+def client(app: FastAPI) -> Iterator[httpx.Client]:
+    with serve(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+        wait_for(app, "Forest", "BestModel")
+        yield client
+
+
+def keyed(client: httpx.Client, path: str) -> httpx.Response:
+    return client.post(path, headers={"X-Api-Key": KEY})
+
+
+# --- many at once ------------------------------------------------------------------------------------------
+
+
+def aged(year: int) -> dict[str, Any]:
+    return {"accident": {"an": 2023}, "people": [{"catu": 3, "sexe": 1, "an_nais": year}]}
+
+
+def metric(client: httpx.Client, name: str) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+
+def test_requests_that_wait_together_are_predicted_together_and_answered_apart(client: httpx.Client) -> None:
+    years = range(1930, 2010)
+    alone = [client.post("/api/v1/predict", json=aged(year)).json()["scenes"] for year in years]
+    batches, requests = (metric(client, f"accidents_batch_requests_{x}") for x in ("count", "sum"))
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(lambda y: client.post("/api/v1/predict", json=aged(y)).json()["scenes"], years))
+    assert together == alone
+    assert len({json.dumps(scene) for scene in alone}) > 2, "answers that are all alike would hide a mix-up"
+    assert metric(client, "accidents_batch_requests_sum") - requests == len(years)
+    assert metric(client, "accidents_batch_requests_count") - batches < len(years)
+
+
+def test_reloads_lose_and_mix_no_answer(client: httpx.Client, world: World) -> None:
+    first, second = registry.newest(world.client, "BestModel"), None
+    second = str(registry.promote(world.client, world.add(seed=2), SIGNING.encode(), "second").version)
+    keyed(client, "/api/v1/reload_model/BestModel")
+    stop, seen, failed = threading.Event(), [], []
+
+    def ask() -> None:
+        while not stop.is_set():
+            answer = client.post("/api/v1/predict", json=EXAMPLE)
+            (seen if answer.status_code == 200 else failed).append(answer)
+
+    askers = [threading.Thread(target=ask) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    for version in (first, second, first, second):
+        world.client.set_registered_model_alias("BestModel", "production", version)
+        assert keyed(client, "/api/v1/reload_model/BestModel").json()["version"] == version
+        assert client.post("/api/v1/predict", json=EXAMPLE).json()["model"]["version"] == version
+    stop.set()
+    for asker in askers:
+        asker.join()
+    assert not failed
+    scenes_of: dict[str, set[str]] = {}
+    for answer in seen:
+        told = answer.json()
+        scenes_of.setdefault(told["model"]["version"], set()).add(json.dumps(told["scenes"]))
+    assert set(scenes_of) <= {first, second}
+    assert all(len(scenes) == 1 for scenes in scenes_of.values()), "an answer mixes versions"
+
+
+def test_rolling_back_serves_the_version_before(client: httpx.Client, world: World) -> None:
+    before = registry.newest(world.client, "BestModel")
+    newer = str(registry.promote(world.client, world.add(seed=3), SIGNING.encode(), "third").version)
+    keyed(client, "/api/v1/reload_model/BestModel")
+    assert keyed(client, "/api/v1/rollback").json() == {
+        "model": "BestModel", "previous_version": newer, "version": before
+    }  # fmt: skip
+    assert client.post("/api/v1/predict", json=EXAMPLE).json()["model"]["version"] == before
+    assert registry.newest(world.client, "BestModel") == before
+
+
+def test_rolling_back_to_a_version_that_may_not_be_used_changes_nothing(client: httpx.Client, world: World) -> None:
+    current = registry.newest(world.client, "BestModel")
+    world.client.set_registered_model_alias("BestModel", "production", "1")
+    keyed(client, "/api/v1/reload_model/BestModel")
+    answer = keyed(client, "/api/v1/rollback")
+    assert answer.status_code == 409
+    assert "no version of BestModel before 1" in answer.json()["detail"]
+    assert current is not None
+    world.client.set_registered_model_alias("BestModel", "production", current)
+    world.client.set_model_version_tag("BestModel", str(int(current) - 1), "signature", "forged")
+    keyed(client, "/api/v1/reload_model/BestModel")
+    answer = keyed(client, "/api/v1/rollback")
+    assert answer.status_code == 409
+    assert "signature" in answer.json()["detail"]
+    assert registry.newest(world.client, "BestModel") == current
+    assert client.post("/api/v1/predict", json=EXAMPLE).json()["model"]["version"] == current
+
+
+def test_served_requests_are_counted(client: httpx.Client) -> None:
+    def told() -> dict[str, Any]:
+        return next(m for m in client.get("/api/v1/models").json() if m["name"] == "Forest")
+
+    before = told()["requests"]
+    client.post("/api/v1/predict/Forest", json=EXAMPLE)
+    assert told()["requests"] == before + 1
+    assert told()["data_version"] == "d"
+
+
+def test_the_worst_and_the_expected_follow_from_the_lines(client: httpx.Client) -> None:
+    (scene,) = client.post("/api/v1/predict", json=EXAMPLE).json()["scenes"]
+    worst = max(scene["people"], key=lambda person: person["severe_probability"])
+    assert scene["worst"] == {key: worst[key] for key in ("person", "class", "severe_probability")}
+    for name, expected in scene["expected"].items():
+        assert expected == pytest.approx(sum(p["probabilities"][name] for p in scene["people"]), abs=1e-5)
+    for person in scene["people"]:
+        severe = person["probabilities"]["killed"] + person["probabilities"]["hospitalised"]
+        assert person["severe_probability"] == pytest.approx(severe, abs=1e-5)
+        assert person["severe"] == (person["severe_probability"] >= 0.5)
+
+
+# --- files -------------------------------------------------------------------------------------------------
+
+
+def rows_of(answer: httpx.Response) -> list[dict[str, str]]:
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/csv")
+    return list(csv.DictReader(io.StringIO(answer.text), delimiter=";"))
+
+
+def expected_probabilities(world: World, year: int) -> Any:
+    version = registry.newest(world.client, "Forest")
+    assert version is not None
+    loaded = registry.load(world.client, "Forest", version, SIGNING.encode(), features.version())
+    return evaluate.probabilities(loaded.estimator, features.build(sample_scenes(year)))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_merged_csv_comes_back_with_the_probabilities(client: httpx.Client, world: World, packed: bool) -> None:
+    keyed(client, "/api/v1/reload_model/Forest")
+    merged = tables.to_csv(prepare.merge(sample_scenes(2022)))
+    body = gzip.compress(merged) if packed else merged
+    answer = client.post("/api/v1/predict-csv?model=Forest", content=body, headers={"content-type": "text/csv"})
+    rows = rows_of(answer)
+    made = np.array([[float(row[f"p_{name}"]) for name in evaluate.CLASSES] for row in rows])
+    np.testing.assert_allclose(made, expected_probabilities(world, 2022), atol=1e-5)
+    original = list(csv.DictReader(io.StringIO(merged.decode()), delimiter=";"))
+    assert [{key: row[key] for key in original[0]} for row in rows] == original
+    assert rows[0]["predicted_class"] == evaluate.CLASSES[int(made[0].argmax())]
+
+
+def test_the_four_files_come_back_merged(client: httpx.Client, world: World) -> None:
+    keyed(client, "/api/v1/reload_model/Forest")
+    files = [("files", content) for content in sample_files(2022).values()]
+    rows = rows_of(client.post("/api/v1/predict-csv?model=Forest", files=files))
+    made = np.array([[float(row[f"p_{name}"]) for name in evaluate.CLASSES] for row in rows])
+    np.testing.assert_allclose(made, expected_probabilities(world, 2022), atol=1e-5)
+
+
+MERGED = "num_acc;num_veh;catv;catu;dep;hrmn\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"a;b\n1;2\n", "num_acc"),
+        (b"", "num_acc"),
+        (f"{MERGED}".encode(), "no person"),
+        (f"{MERGED}1;A;7;1;59;\n1;B;777;1;59;\n".encode(), "person 2, column 'catv'"),
+        (f"{MERGED}1;A;7;1;5Z;\n".encode(), "column 'dep'"),
+        (f"{MERGED}1;A;7;1;59;25:00\n".encode(), "column 'hrmn'"),
+        (f"{MERGED}1;A;inf;1;59;\n".encode(), "column 'catv'"),
+        (f"{MERGED}1;A;car;1;59;\n".encode(), "car"),
+        (f"{MERGED}1;A;7\n".encode(), "Expected 6 columns"),
+        (MERGED.encode("utf-16"), "UTF-8"),
+        (gzip.compress(b"0" * (5 << 20)), "more than"),
+        (gzip.compress(b"x" * 100)[:-9], "damaged"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told(client: httpx.Client, content: bytes, told: str) -> None:
+    answer = client.post("/api/v1/predict-csv", content=content, headers={"content-type": "text/csv"})
+    assert answer.status_code == 422
+    assert told in answer.json()["detail"]
+
+
+def test_a_merged_csv_may_be_written_as_people_do(client: httpx.Client) -> None:
+    said = f'{MERGED}1;"A";7;1;2A;07:30\n1;A;7;2;"2A";450\n2;;;3;971;\n'
+    rows = rows_of(client.post("/api/v1/predict-csv", content=said.encode(), headers={"content-type": "text/csv"}))
+    assert [row["hrmn"] for row in rows] == ["07:30", "450", ""]
+    assert all(0.99 < sum(float(row[f"p_{name}"]) for name in evaluate.CLASSES) < 1.01 for row in rows)
+
+
+def test_files_that_are_not_four_or_one_are_refused(client: httpx.Client) -> None:
+    files = [("files", content) for content in sample_files(2022).values()]
+    assert "send one merged CSV" in client.post("/api/v1/predict-csv", files=files[:3]).json()["detail"]
+    name, content = files[0][1]
+    wrong = [("files", (name.replace("2022", "2021"), content)), *files[1:]]
+    assert "one year" in client.post("/api/v1/predict-csv", files=wrong).json()["detail"]
+
+
+# --- explanations ------------------------------------------------------------------------------------------
+
+
+def test_the_fields_that_moved_an_answer_are_told_strongest_first(client: httpx.Client) -> None:
+    began = time.perf_counter()
+    told = client.post("/api/v1/explain?model=Forest&person=1", json=EXAMPLE).json()
+    assert time.perf_counter() - began < 1
+    strengths = [abs(each["severe_change"]) for each in told["fields"]]
+    assert strengths == sorted(strengths, reverse=True)
+    assert strengths[0] > 0
+    paths = {each["field"] for each in told["fields"]}
+    assert {"accident.agg", "vehicles[1].catv", "vehicles[others].catv", "people[1].secu1"} <= paths
+    without = json.loads(json.dumps(EXAMPLE))
+    del without["accident"]["agg"]
+    moved = next(each for each in told["fields"] if each["field"] == "accident.agg")
+    asked = [client.post("/api/v1/predict/Forest", json=s).json()["scenes"][0]["people"][1] for s in (EXAMPLE, without)]
+    assert moved["severe_change"] == pytest.approx(
+        asked[0]["severe_probability"] - asked[1]["severe_probability"], abs=1e-5
+    )
+
+
+def test_who_is_not_there_cannot_be_explained(client: httpx.Client) -> None:
+    answer = client.post("/api/v1/explain?person=2", json=EXAMPLE)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "person"
+
+
+# --- bad input and strangers -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"", "body"),
+        (b"{", "body"),
+        (b"null", "body"),
+        (b'"\xff"', "body"),
+        ('{"people": [{}]}'.encode("utf-16"), "body"),
+        (b"[" * 50_000, "body"),
+        (b'{"people":' + b"[" * 40_000 + b"]" * 40_000 + b"}", "body"),
+        (b'{"people": [{"an_nais": ' + b"9" * 5000 + b"}]}", "body"),
+        (b'{"people": [{"an_nais": 1e400}]}', "an_nais"),
+        (b'{"people": [{"catu": -1e308}]}', "catu"),
+        (b'{"people": [{}], "accident": {"lat": NaN}}', "accident.lat"),
+        (b'{"people": [{}], "accident": {"lat": -Infinity}}', "accident.lat"),
+        (b'{"people": [{"vehicle": "\\ud800"}]}', "body"),
+        (b'[{"people": [{}]}, {"people": [{"sexe": 3}]}]', "[1].people[0].sexe"),
+        (b"[]", "body"),
+        (json.dumps([{"people": [{}] * 300}] * 34).encode(), "body"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_field(client: httpx.Client, body: bytes, field: str) -> None:
+    answer = client.post("/api/v1/predict", content=body, headers=JSON)
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert field in answer.json()["errors"][0]["field"]
+
+
+def test_a_body_over_the_limit_is_refused_whether_it_tells_its_length_or_not(client: httpx.Client) -> None:
+    body = b" " * 100_001
+    told = client.post("/api/v1/predict", content=body, headers=JSON)
+    streamed = client.post("/api/v1/predict", content=iter([body[:60_000], body[60_000:]]), headers=JSON)
+    for answer in (told, streamed):
+        assert answer.status_code == 413
+        assert "100,000 bytes" in answer.json()["detail"]
+
+
+def test_another_type_of_body_is_refused(client: httpx.Client) -> None:
+    for path in ("/api/v1/predict", "/api/v1/predict-csv", "/api/v1/explain"):
+        answer = client.post(path, content=b"<a/>", headers={"content-type": "application/xml"})
+        assert answer.status_code == 415
+
+
+def test_a_stranger_host_is_refused(client: httpx.Client) -> None:
+    for host in ("evil.example", "127.0.0.1.evil.example", ""):
+        answer = client.get("/api/v1/models", headers={"host": host})
+        assert answer.status_code == 400
+    assert client.get("/health", headers={"host": "localhost:1234"}).status_code == 200
+
+
+def test_every_answer_bears_its_id_and_protects_the_browser(client: httpx.Client) -> None:
+    for path, status in (("/", 200), ("/docs", 200), ("/health", 200), ("/nowhere", 404), ("/static/../main.py", 404)):
+        answer = client.get(path, headers={"x-request-id": "caller-7"})
+        assert answer.status_code == status
+        assert answer.headers["x-request-id"] == "caller-7"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "unsafe" not in client.get("/").headers["content-security-policy"]
+    assert client.get("/health", headers={"x-request-id": "a b\tc"}).headers["x-request-id"] != "a b\tc"
+
+
+def test_wrong_keys_are_counted_and_limited(world: World) -> None:
+    with serve(create_app(world.settings(wrong_keys_per_minute=3))) as url, httpx.Client(base_url=url) as client:
+        before = metric(client, "accidents_refused_keys_total")
+        statuses = [client.post("/api/v1/rollback", headers={"X-Api-Key": f"guess{i}"}).status_code for i in range(4)]
+        assert statuses == [401, 401, 401, 429]
+        assert keyed(client, "/api/v1/reload_model/Forest").status_code == 429, "a guess among many is not looked at"
+        assert client.post("/api/v1/rollback").headers["retry-after"] == "60"
+        assert metric(client, "accidents_refused_keys_total") - before == 6
+
+
+def test_metrics_tell_requests_predictions_models_and_reloads(client: httpx.Client) -> None:
+    client.post("/api/v1/predict/Forest", json=EXAMPLE)
+    text = client.get("/metrics").text
+    for line in (
+        'accidents_requests_total{method="POST",route="/api/v1/predict/{model}",status="200"}',
+        'accidents_request_seconds_count{route="/api/v1/predict"}',
+        'accidents_predictions_total{class="',
+        'accidents_model_info{model="Forest",run_id="',
+        'accidents_reloads_total{model="BestModel",outcome="loaded"}',
+    ):
+        assert line in text, line
+
+
+def test_the_documentation_needs_no_other_host(client: httpx.Client) -> None:
+    page = client.get("/docs").text
+    assert "https://" not in page
+    assert client.get("/static-offline-docs/swagger-ui-bundle.js").status_code == 200

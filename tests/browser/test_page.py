@@ -1,0 +1,227 @@
+"""The page in headless Chromium, on the real API: what people see, with a mouse, a keyboard, on a phone.
+
+ACCIDENTS_SCREENSHOTS=docs pytest tests/browser/test_page.py also writes the pictures of the README.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from fastapi import FastAPI
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from api.main import create_app
+from include.accidents import prepare, registry, tables
+from tests.api.world import SIGNING, World, serve, wait_for
+from tests.helpers import sample_scenes
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run",
+]  # fmt: skip
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH (apt-get install chromium)")
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    world = World(tmp_path_factory.mktemp("registry"))
+    registry.promote(world.client, world.add(seed=1), SIGNING.encode(), "first")
+    world.add("Second", seed=2)
+    return create_app(world.settings())
+
+
+@pytest.fixture(scope="module")
+def url(app: FastAPI) -> Iterator[str]:
+    with serve(app) as url:
+        wait_for(app, "Forest", "Second", "BestModel")
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser: Browser, url: str, language: str = "en-GB", **more: Any) -> Iterator[Page]:
+    """Open the page; afterwards nothing may stand in the console, and no other host may have been asked."""
+    context = browser.new_context(locale=language, **more)
+    page = context.new_page()
+    said: list[str] = []
+    foreign: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda r: None if r.url.startswith((url, "blob:", "data:")) else foreign.append(r.url))
+    page.goto(url)
+    expect(page.locator(".effects li").first).to_be_visible()
+    try:
+        yield page
+    finally:
+        context.close()
+    assert not said
+    assert not foreign
+
+
+def bars(page: Page) -> list[str]:
+    return page.locator(".bars .share").all_inner_texts()
+
+
+def test_a_scene_is_filled_and_predicted(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        expect(page.locator("article.person")).to_have_count(2)
+        page.get_by_role("button", name="New scene").click()
+        expect(page.locator("article.person")).to_have_count(1)
+        page.get_by_role("button", name="Add a vehicle").click()
+        page.get_by_role("button", name="Add a person").click()
+        page.locator("#people-0-catu").select_option(label="Pedestrian")
+        page.locator("#people-1-an_nais").fill("1990")
+        page.locator("#accident-vma").fill("50")
+        with page.expect_response("**/api/v1/predict") as answered:
+            page.get_by_role("button", name="Predict").first.click()
+        said = answered.value.request.post_data_json
+        assert said["people"] == [{"catu": 3}, {"vehicle": "A", "catu": 1, "an_nais": 1990}]
+        assert said["vehicles"] == [{"id": "A", "catv": 7}]
+        expect(page.locator("article.person")).to_have_count(2)
+        told = answered.value.json()["scenes"][0]["people"]
+        assert bars(page)[:4] == [
+            f"{told[0]['probabilities'][name]:.0%}" for name in ("unharmed", "light", "hospitalised", "killed")
+        ]
+
+
+def test_the_place_is_chosen_on_the_map_overseas_too(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        page.locator("path[data-department='33']").click()
+        expect(page.locator("#accident-dep")).to_have_value("33")
+        with page.expect_request("**/api/v1/predict") as asked:
+            page.get_by_role("button", name="La Réunion").click()
+        assert asked.value.post_data_json["accident"]["dep"] == "974"
+        assert page.locator("path.chosen").count() == 0
+
+
+def test_what_moved_the_answer_is_told_for_each_person(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        with page.expect_request(re.compile(r"/explain\?person=\d")):
+            page.get_by_role("button", name="Why?").click()
+        expect(page.locator(".effects h4")).to_be_focused()
+        assert re.search(r"[+−]\d", page.locator(".effects .share").first.inner_text())
+
+
+def test_models_are_compared_and_ranked(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        page.get_by_text("Compare the models").click()
+        expect(page.locator("#compare tbody th")).to_have_text(
+            [re.compile(n) for n in ("BestModel", "Forest", "Second")]
+        )
+        page.get_by_role("tab", name="Models").click()
+        expect(page.locator(".board tbody tr.best")).to_contain_text("in production")
+
+
+def test_a_defect_is_told_at_its_field(browser: Browser, url: str) -> None:
+    with opened_with_errors(browser, url) as page:
+        page.locator("#accident-vma").fill("900")
+        expect(page.get_by_role("alert").first).to_contain_text("Speed limit")
+        expect(page.locator("#accident-vma")).to_have_attribute("aria-invalid", "true")
+        page.locator("#accident-vma").fill("90")
+        expect(page.locator("#error")).to_be_hidden()
+
+
+@contextmanager
+def opened_with_errors(browser: Browser, url: str) -> Iterator[Page]:
+    """Open the page where the API will refuse something, which Chromium notes in its console."""
+    context = browser.new_context(locale="en-GB")
+    page = context.new_page()
+    page.goto(url)
+    expect(page.locator(".effects li").first).to_be_visible()
+    yield page
+    context.close()
+
+
+def test_a_file_is_uploaded_and_its_answer_downloaded(browser: Browser, url: str, tmp_path: Path) -> None:
+    merged = tables.to_csv(prepare.merge(sample_scenes(2022)))
+    (tmp_path / "df_accidents.csv").write_bytes(merged)
+    with opened(browser, url) as page:
+        page.get_by_role("tab", name="CSV file").click()
+        page.set_input_files("#files", tmp_path / "df_accidents.csv")
+        page.locator("#upload").get_by_role("button", name="Predict").click()
+        expect(page.locator("#csv-status")).to_have_text(re.compile(r"^[\d,]+ people predicted\.$"))
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download the CSV").click()
+        lines = download.value.path().read_text().splitlines()
+        assert len(lines) == len(merged.splitlines())
+        assert lines[0].endswith("p_severe;predicted_class")
+
+
+def test_the_browsers_language_comes_first_and_the_chosen_one_is_remembered(browser: Browser, url: str) -> None:
+    with opened(browser, url, "fr-FR") as page:
+        expect(page.get_by_role("tab", name="Modèles")).to_be_visible()
+        expect(page.locator("html")).to_have_attribute("lang", "fr")
+        assert page.locator("#vehicles-1-catv option:checked").inner_text() == "Motocyclette > 125 cm³"
+        page.get_by_role("button", name="English").click()
+        expect(page.get_by_role("tab", name="Models")).to_be_visible()
+        assert page.locator("#vehicles-1-catv option:checked").inner_text() == "Motorcycle > 125 cm³"
+        page.reload()
+        expect(page.get_by_role("tab", name="Models")).to_be_visible()
+
+
+def test_the_page_is_used_by_keyboard_alone(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        page.keyboard.press("Tab")
+        expect(page.locator(".skip")).to_be_focused()
+        for _ in range(3):
+            page.keyboard.press("Tab")
+        expect(page.locator("#tab-scene")).to_be_focused()
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#panel-models")).to_be_visible()
+        page.keyboard.press("End")
+        expect(page.locator("#panel-csv")).to_be_visible()
+        page.keyboard.press("Home")
+        for _ in range(12):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.id") == "accident-dep":
+                break
+        page.keyboard.type("75")
+        with page.expect_request("**/api/v1/predict") as asked:
+            page.keyboard.press("Tab")
+        assert asked.value.post_data_json["accident"]["dep"] == "75"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_nothing_hinders_people(browser: Browser, url: str, scheme: Any, width: int) -> None:
+    with opened(browser, url, color_scheme=scheme, viewport={"width": width, "height": 800}) as page:
+        for tab in ("Scene", "Models", "CSV file"):
+            page.get_by_role("tab", name=tab).click()
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{tab} is wider than the screen"
+            found = Axe().run(page).response["violations"]
+            grave = [
+                f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found if v["impact"] in ("serious", "critical")
+            ]
+            assert not grave
+
+
+@pytest.mark.skipif("ACCIDENTS_SCREENSHOTS" not in os.environ, reason="ACCIDENTS_SCREENSHOTS names no folder")
+@pytest.mark.parametrize(
+    ("name", "language", "width"),
+    [("page-fr", "fr-FR", 1280), ("page-en", "en-GB", 1280), ("page-phone", "fr-FR", 390)],
+)
+def test_screenshots(browser: Browser, url: str, name: str, language: str, width: int) -> None:
+    # ACCIDENTS_PAGE_URL: a running API with models of real data makes better pictures.
+    address = os.environ.get("ACCIDENTS_PAGE_URL", url)
+    with opened(browser, address, language, viewport={"width": width, "height": 1000}) as page:
+        if name == "page-phone":
+            page.locator("article.person.worst").scroll_into_view_if_needed()
+        page.wait_for_timeout(400)
+        page.screenshot(path=Path(os.environ["ACCIDENTS_SCREENSHOTS"]) / f"{name}.png")
