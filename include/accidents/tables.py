@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO
 
 import numpy as np
@@ -19,26 +21,38 @@ from include.accidents.raw import Scenes
 
 Write = Callable[[IO[bytes]], None]
 TARGET = ("num_acc", "grav_class")
-ROWS = 16384  # of a row group: what is in memory while it is written or turned into CSV
+FORMATTERS = 2
+ROWS = 8192  # of a row group: what is in memory while it is written or turned into CSV
 
 
 def csv_writer(batches: Iterable[pa.Table]) -> Write:
     """Return what writes tables of the same columns to a file as one CSV: a header, empty cells for what is missing."""
 
     def write(file: IO[bytes]) -> None:
-        for i, batch in enumerate(batches):
-            texts = any(pa.types.is_string(t) or pa.types.is_large_string(t) for t in batch.schema.types)
-            options = pa.csv.WriteOptions(
-                include_header=i == 0,
-                delimiter=";",
-                quoting_style="needed" if texts else "none",  # not looking for what needs quotes takes half of the time
-                batch_size=ROWS,
-            )
-            sink = pa.BufferOutputStream()  # memory of Arrow's own: writing to a Python file needs Python's lock
-            pa.csv.write_csv(batch, sink, options)
-            file.write(sink.getvalue())
+        # While some pieces are formatted (by Arrow, without Python's lock), the next one is made.
+        with ThreadPoolExecutor(FORMATTERS) as pool:
+            waiting: deque[Future[pa.Buffer]] = deque()
+            for i, batch in enumerate(batches):
+                waiting.append(pool.submit(_formatted, batch, header=i == 0))
+                if len(waiting) > FORMATTERS:
+                    file.write(waiting.popleft().result())
+            for piece in waiting:
+                file.write(piece.result())
 
     return write
+
+
+def _formatted(batch: pa.Table, *, header: bool) -> pa.Buffer:
+    texts = any(pa.types.is_string(t) or pa.types.is_large_string(t) for t in batch.schema.types)
+    options = pa.csv.WriteOptions(
+        include_header=header,
+        delimiter=";",
+        quoting_style="needed" if texts else "none",  # not looking for what needs quotes takes half of the time
+        batch_size=ROWS,
+    )
+    sink = pa.BufferOutputStream()  # memory of Arrow's own: writing to a Python file needs Python's lock
+    pa.csv.write_csv(batch, sink, options)
+    return sink.getvalue()
 
 
 def to_arrow(table: pd.DataFrame) -> pa.Table:
