@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -69,6 +70,7 @@ def tell(name: str, value: float, unit: str, bar: float | None = None) -> bool:
 
 def main() -> int:
     """Print every figure."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a timeout stops the stack too
     with TemporaryDirectory(prefix="acc") as folder:
         models, raw = Path(folder) / "models.json", Path(folder) / "raw"
         raw.mkdir()
