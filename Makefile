@@ -7,7 +7,10 @@ PYTHON ?=
 RAW ?=
 SERVICE ?=
 CONF ?=
+MODELS ?=
+YEARS ?=
 TESTS ?= tests
+BENCH ?= data pipeline catalogue quality serving
 
 BIN := $(VENV)/bin
 STACK := $(BIN)/python -m embedded
@@ -44,8 +47,8 @@ logs: runtime ## Show the ends of the services' logs (SERVICE=name for one of th
 	@$(STACK) logs $(SERVICE)
 
 .PHONY: trigger
-trigger: runtime ## Run the pipeline and follow it (CONF='{"models": ["MLP"]}')
-	@$(STACK) trigger $(if $(CONF),--conf '$(CONF)')
+trigger: runtime ## Run the pipeline and follow it (MODELS=MLP,SVC YEARS=2022 CONF='{"evaluation": "full"}')
+	@$(STACK) trigger $(if $(MODELS),--models '$(MODELS)') $(if $(YEARS),--years '$(YEARS)') $(if $(CONF),--conf '$(CONF)')
 
 # --- checks ---
 
@@ -59,6 +62,10 @@ check: dev ## Lint, check types, run the fast tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest tests/unit tests/dags tests/api
+
+.PHONY: bench
+bench: dev ## Run the benchmarks, a line a figure (BENCH=data RAW=folder)
+	@failed=0; for name in $(BENCH); do $(if $(RAW),RAW='$(RAW)') $(BIN)/python benchmarks/$$name.py || failed=1; done; exit $$failed
 
 # --- the environment ---
 

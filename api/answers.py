@@ -42,7 +42,9 @@ class SceneAnswer(BaseModel):
 
     people: list[PersonAnswer]
     worst: Worst
-    expected: Probabilities = Field(description="Expected number of people in each class: the sum of their probabilities.")
+    expected: Probabilities = Field(
+        description="Expected number of people in each class: the sum of their probabilities."
+    )
 
 
 class Origin(BaseModel):

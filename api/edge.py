@@ -130,5 +130,3 @@ def _tell(scope: Scope, status: int, seconds: float) -> None:
             "request", request_id=scope["request_id"], method=scope["method"], route=route, status=status,
             ms=round(seconds * 1000, 2),
         )  # fmt: skip
-
-

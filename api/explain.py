@@ -41,12 +41,12 @@ def explain(model: LoadedModel, scene: scenes.Said, person: int | None) -> dict[
     value brought, with the answer without it.
     """
     if person is None:
-        proba = probabilities(model.estimator, features.build(scenes.to_tables([scene])))
+        proba = probabilities(model.estimator, features.from_columns(*scenes.to_tables([scene])))
         person = int(proba[:, SEVERE].sum(axis=1).argmax())
     variants = list(_variants(scene, person))
     asked = [scene, *(changed for _, _, changed in variants)]
     rows = np.arange(len(asked)) * len(scene["people"]) + person
-    proba = probabilities(model.estimator, features.build(scenes.to_tables(asked))[rows])
+    proba = probabilities(model.estimator, features.from_columns(*scenes.to_tables(asked))[rows])
     effects: dict[str, dict[str, Any]] = {}
     for path in dict.fromkeys(path for path, _, _ in variants):
         those = [i for i, variant in enumerate(variants, start=1) if variant[0] == path]
@@ -85,7 +85,9 @@ def _variants(scene: scenes.Said, person: int) -> Iterator[tuple[str, str, scene
 
 
 def _given(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(n for row in rows for n, v in row.items() if v is not None and n not in ("id", "vehicle")))
+    return list(
+        dict.fromkeys(n for row in rows for n, v in row.items() if v is not None and n not in ("id", "vehicle"))
+    )
 
 
 def _instead(name: str, accident: Mapping[str, Any]) -> Sequence[int | None]:

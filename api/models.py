@@ -18,7 +18,7 @@ from api.observe import MODEL, RELOADS
 from api.settings import ApiSettings
 from include.accidents import features, registry
 from include.accidents.errors import ModelError
-from include.accidents.registry import ALIAS, BEST, LoadedModel
+from include.accidents.registry import BEST, LoadedModel
 
 log = logging.getLogger(__name__)
 
@@ -101,13 +101,10 @@ class Models:
 
     def _roll_back(self) -> tuple[str, str]:
         with self._loading:
-            previous, version = registry.rollback(self._client)
-            try:
-                self._load(BEST, version)
-            except ModelError:
-                self._client.set_registered_model_alias(BEST, ALIAS, previous)
-                raise
-            return previous, version
+            # It loads the version before anything is changed; so what it allows can be served.
+            gone = registry.rollback(self._client, self._key, features.version(), reason="asked of the API")
+            self._load(BEST, gone.version)
+            return gone.left, gone.version
 
     def _load(self, name: str, version: str) -> tuple[str | None, str]:
         before = self._served.get(name)

@@ -11,7 +11,6 @@ from typing import Annotated, Any, BinaryIO, Final
 import numpy as np
 import orjson
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
-from fastapi.responses import JSONResponse
 from mlflow.exceptions import MlflowException
 from starlette.datastructures import UploadFile
 from starlette.responses import Response, StreamingResponse
@@ -70,9 +69,7 @@ _SCENES = {"anyOf": [_SCENE, {"type": "array", "items": _SCENE, "minItems": 1, "
 
 def _body(schema: dict[str, Any], *examples: str) -> dict[str, Any]:
     shown = {name: _EXAMPLES[name] for name in examples}
-    return {
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema, "examples": shown}}}
-    }
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "examples": shown}}}}
 
 
 # --- predictions -------------------------------------------------------------------------------------------
@@ -136,7 +133,12 @@ async def explain_scene(
     summary="The same for files: the four BAAC files of a year, or a merged CSV",
     response_class=StreamingResponse,
     responses=_ASKING
-    | {200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "The lines, probabilities appended."}},
+    | {
+        200: {
+            "content": {"text/csv": {"schema": {"type": "string"}}},
+            "description": "The lines, probabilities appended.",
+        }
+    },
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -375,9 +377,7 @@ async def health() -> answers.Health:
     return answers.Health(status="ok")
 
 
-@probes.get(
-    "/ready", summary="A model is in production and loaded", responses=_COMMON | _problems(s503="Not yet.")
-)
+@probes.get("/ready", summary="A model is in production and loaded", responses=_COMMON | _problems(s503="Not yet."))
 async def ready(request: Request) -> answers.Ready:
     """Answer 503 until the model in production is loaded."""
     return answers.Ready(status="ready", version=_served(request, BEST).model.version)
@@ -387,7 +387,8 @@ async def ready(request: Request) -> answers.Ready:
     "/metrics",
     summary="Metrics for Prometheus",
     response_class=Response,
-    responses=_COMMON | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The metrics."}},
+    responses=_COMMON
+    | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The metrics."}},
 )
 def show_metrics() -> Response:
     """Answer in Prometheus' text format."""

@@ -7,16 +7,14 @@ thousands of requests a second this is most of what an answer costs.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Final, cast
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, NotRequired, Required
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema
-from typing_extensions import NotRequired, Required, TypedDict
+from typing_extensions import TypedDict
 
-from include.accidents.features import Floats
-from include.accidents.raw import Scenes
 from include.accidents.schema import DEPARTMENTS, Column, Kind, Table, columns, department_number
 
 MAX_VEHICLES, MAX_PEOPLE, MAX_SCENES = 100, 300, 1000
@@ -188,7 +186,9 @@ Scene: Any = TypedDict(  # type: ignore[misc]
         "people": Required[Annotated[list[Person], Field(min_length=1, max_length=MAX_PEOPLE)]],
     },
 )
-Scene.__doc__ = "One accident: its circumstances and place, the vehicles, and the people. What is not known is left out."
+Scene.__doc__ = (
+    "One accident: its circumstances and place, the vehicles, and the people. What is not known is left out."
+)
 Scene.__pydantic_config__ = {**_STRICT, "json_schema_extra": {"examples": [EXAMPLE]}}
 
 _ONE: Final = TypeAdapter(Scene)
@@ -244,32 +244,12 @@ def schemas() -> dict[str, Any]:
 # --- scenes to tables --------------------------------------------------------------------------------------
 
 
-class Rows:
-    """Columns of one table as arrays; reads as the frames do that features are otherwise made from."""
-
-    def __init__(self, rows: int, names: Sequence[str]) -> None:
-        self.values = np.full((len(names), rows), np.nan, dtype=np.float32)
-        self._at = {name: i for i, name in enumerate(names)}
-        self._positions: dict[str, npt.NDArray[np.int64]] = {}
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return self._rows
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._at
-
-    def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        return self._positions[name] if name in self._positions else self.values[self._at[name]]
-
-    def link(self, **positions: Sequence[int]) -> Rows:
-        """Add columns of positions."""
-        self._positions |= {name: np.asarray(at, dtype=np.int64) for name, at in positions.items()}
-        return self
+Columns = dict[str, npt.NDArray[Any]]
+"""The columns of one table by name: float32 with NaN for what is missing, links as positions (int64)."""
 
 
-def to_tables(scenes: Sequence[Said]) -> Scenes:
-    """Turn requests into the canonical tables that features are made from."""
+def to_tables(scenes: Sequence[Said]) -> tuple[Columns, Columns, Columns]:
+    """Turn requests into the columns of accidents, vehicles and people that features are made from."""
     accidents: list[Said] = []
     vehicles: list[Said] = []
     people: list[Said] = []
@@ -288,10 +268,10 @@ def to_tables(scenes: Sequence[Said]) -> Scenes:
         people += those
         accident_of_person += [i] * len(those)
         vehicle_of += [at[person.get("vehicle")] for person in those]
-    return Scenes(
-        accidents=cast(Any, _rows(accidents, _OF_ACCIDENT)),
-        vehicles=cast(Any, _rows(vehicles, _OF_VEHICLE).link(accident=accident_of_vehicle)),
-        people=cast(Any, _rows(people, _OF_PERSON).link(accident=accident_of_person, vehicle=vehicle_of)),
+    return (
+        _columns(accidents, _OF_ACCIDENT),
+        _columns(vehicles, _OF_VEHICLE) | {"accident": _positions(accident_of_vehicle)},
+        _columns(people, _OF_PERSON) | {"accident": _positions(accident_of_person), "vehicle": _positions(vehicle_of)},
     )
 
 
@@ -300,10 +280,10 @@ _OF_ACCIDENT, _OF_VEHICLE, _OF_PERSON = (
 )
 
 
-def _rows(said: Sequence[Said], names: Mapping[str, int]) -> Rows:
+def _columns(said: Sequence[Said], names: Mapping[str, int]) -> Columns:
     """Fill one table, a value a field that was given; all else stays missing."""
-    made = Rows(len(said), tuple(names))
     n = len(said)
+    made = np.full((len(names), n), np.nan, dtype=np.float32)
     at: list[int] = []
     values: list[float] = []
     for row, fields in enumerate(said):
@@ -311,5 +291,9 @@ def _rows(said: Sequence[Said], names: Mapping[str, int]) -> Rows:
             if value is not None and name in names:
                 at.append(names[name] * n + row)
                 values.append(value)
-    made.values.reshape(-1)[at] = values
-    return made
+    made.reshape(-1)[at] = values
+    return dict(zip(names, made, strict=True))
+
+
+def _positions(values: Sequence[int]) -> npt.NDArray[np.int64]:
+    return np.asarray(values, dtype=np.int64)

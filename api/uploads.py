@@ -16,14 +16,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 
-from api.scenes import ACCIDENT, PERSON, VEHICLE, Rows
+from api.scenes import ACCIDENT, PERSON, VEHICLE, Columns
 from include.accidents import features, files, prepare, raw, tables
 from include.accidents.errors import InputError
 from include.accidents.evaluate import SEVERE, Probabilities, probabilities
-from include.accidents.raw import Scenes
 from include.accidents.registry import LoadedModel
 from include.accidents.schema import CLASSES, DEPARTMENTS, Column, Kind, Table, department_number
 
@@ -65,7 +63,9 @@ def answer(model: LoadedModel, table: Upload) -> Iterator[bytes]:
     for start in range(0, len(table.lines), PART):
         part = slice(start, start + PART)
         made = _appended(_predict(model, table.features[part]), table.delimiter.decode())
-        yield b"".join([b"%b%b%b\n" % row for row in zip(table.lines[part], _repeat(table.delimiter), made, strict=False)])
+        yield b"".join(
+            [b"%b%b%b\n" % row for row in zip(table.lines[part], _repeat(table.delimiter), made, strict=False)]
+        )
 
 
 def _predict(model: LoadedModel, x: features.Floats) -> Probabilities:
@@ -80,7 +80,9 @@ def _repeat(value: bytes) -> Iterator[bytes]:
 def _appended(proba: Probabilities, delimiter: str) -> list[bytes]:
     """Return the cells to append to each line."""
     columns = [np.round(p, 6) for p in (*proba.T, proba[:, SEVERE].sum(axis=1))]
-    classes = pa.DictionaryArray.from_arrays(pa.array(proba.argmax(axis=1), pa.int8()), list(CLASSES)).dictionary_decode()
+    classes = pa.DictionaryArray.from_arrays(
+        pa.array(proba.argmax(axis=1), pa.int8()), list(CLASSES)
+    ).dictionary_decode()
     sink = io.BytesIO()
     pa.csv.write_csv(
         pa.table([*columns, classes], names=list(ADDED)),
@@ -154,7 +156,7 @@ def _read_merged(name: str, content: bytes) -> Upload:
     if read.num_rows == 0:
         raise InputError(f"{name} holds no person.", "send one line a person.")
     header, lines = _split(name, text, delimiter, read.num_rows)
-    return Upload(header, lines, delimiter.encode(), features.build(_scenes(name, read)))
+    return Upload(header, lines, delimiter.encode(), features.from_columns(*_scenes(name, read)))
 
 
 def _parse(name: str, text: bytes, delimiter: str, names: list[str]) -> pa.Table:
@@ -168,7 +170,10 @@ def _parse(name: str, text: bytes, delimiter: str, names: list[str]) -> pa.Table
             read_options=pa.csv.ReadOptions(column_names=names, skip_rows=1, block_size=4 << 20),
             parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=b'"' in text),
             convert_options=pa.csv.ConvertOptions(
-                column_types=types, include_columns=list(types), strings_can_be_null=False, null_values=["", "nan", "NaN"]
+                column_types=types,
+                include_columns=list(types),
+                strings_can_be_null=False,
+                null_values=["", "nan", "NaN"],
             ),
         )
     except pa.ArrowInvalid as error:
@@ -177,29 +182,28 @@ def _parse(name: str, text: bytes, delimiter: str, names: list[str]) -> pa.Table
         ) from error
 
 
-def _scenes(name: str, read: pa.Table) -> Scenes:
+def _scenes(name: str, read: pa.Table) -> tuple[Columns, Columns, Columns]:
     """Find the accidents and vehicles among the lines of people."""
     _, first, accident = np.unique(_codes(read, "num_acc"), return_index=True, return_inverse=True)
     everyone = np.arange(read.num_rows)
     own = _fill(name, read, VEHICLE, everyone)
-    marks = [_codes(read, mark) for mark in ("id_vehicule", "num_veh") if mark in read.column_names]
     joint = accident.astype(np.int64)
-    for mark in marks:
-        joint = joint * (int(mark.max()) + 1) + mark
+    for column in ("id_vehicule", "num_veh"):
+        if column in read.column_names:
+            mark = _codes(read, column)
+            joint = joint * (int(mark.max()) + 1) + mark
     # A person of no vehicle has nothing in the vehicle's columns.
-    known = ~np.isnan(own.values).all(axis=0)
+    known = ~np.all([np.isnan(values) for values in own.values()], axis=0)
     _, first_of, vehicle_known = np.unique(joint[known], return_index=True, return_inverse=True)
     rows = everyone[known][first_of]
     vehicle = np.full(read.num_rows, -1, dtype=np.int64)
     vehicle[known] = vehicle_known
-    vehicles = Rows(len(rows), [c.name for c in VEHICLE])
-    vehicles.values[:] = own.values[:, rows]
-    made: Any = (
+    people = _fill(name, read, PERSON, everyone)
+    return (
         _fill(name, read, ACCIDENT, first),
-        vehicles.link(accident=accident[rows]),
-        _fill(name, read, PERSON, everyone).link(accident=accident, vehicle=vehicle),
+        {column: values[rows] for column, values in own.items()} | {"accident": accident[rows]},
+        people | {"accident": accident, "vehicle": vehicle},
     )
-    return Scenes(*made)
 
 
 def _codes(read: pa.Table, name: str) -> npt.NDArray[np.int64]:
@@ -209,12 +213,12 @@ def _codes(read: pa.Table, name: str) -> npt.NDArray[np.int64]:
     return np.asarray(chunk.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
-def _fill(name: str, read: pa.Table, wanted: Sequence[Column], rows: npt.NDArray[Any]) -> Rows:
-    made = Rows(len(rows), [column.name for column in wanted])
-    for i, column in enumerate(wanted):
-        if column.name in read.column_names:
-            made.values[i] = _values(name, read, column)[rows]
-    return made
+def _fill(name: str, read: pa.Table, wanted: Sequence[Column], rows: npt.NDArray[Any]) -> Columns:
+    missing = np.full(len(rows), np.nan, dtype=np.float32)
+    return {
+        column.name: _values(name, read, column)[rows] if column.name in read.column_names else missing
+        for column in wanted
+    }
 
 
 def _values(name: str, read: pa.Table, column: Column) -> npt.NDArray[np.float32]:

@@ -6,51 +6,83 @@ cheap. The wiring at the end reads like the README's picture.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import (
-    BaseHook,
-    ExceptionRetryPolicy,
-    Param,
-    RetryAction,
-    RetryRule,
-    TriggerRule,
-    dag,
-    get_current_context,
-    task,
-    task_group,
-)
+from airflow.sdk import BaseHook, Param, TriggerRule, dag, get_current_context, task, task_group
+from airflow.sdk.exceptions import AirflowSkipException
 
-from include.accidents.errors import AccidentsError
+from dags.common import CLEAN_DATA, DEFAULTS, PROMOTED_MODEL, PROMOTION, mlflow_client, url
+from include.accidents.settings import Settings
 
 DAG_ID = "ml_accidents_pipeline_dag"
 HEAVY = "models"  # the pool of work that fills a core
 Json = dict[str, Any]
 
+
+def _suggested_models() -> list[str]:
+    """Return the catalogue's names for the form; which of them run is decided when the task reads it."""
+    try:
+        return list(json.loads(Path(Settings().models_file).read_text("utf-8"))["models"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return []  # `load_model_names` says what is wrong with it
+
+
 PARAMS = {
+    "models": Param(
+        None,
+        type=["null", "array"],
+        items={"type": "string"},
+        examples=_suggested_models(),
+        title="Models",
+        description="Names from the catalogue of models; empty: all that it holds when the run starts.",
+    ),
+    "years": Param(
+        None,
+        type=["null", "array"],
+        # The form's list gives texts, callers of the REST API may also send numbers.
+        items={"type": ["integer", "string"], "pattern": "^20[0-9][0-9]$", "minimum": 2005, "maximum": 2099},
+        examples=[str(year) for year in range(datetime.now(UTC).year, 2004, -1)],
+        title="Years",
+        description="Empty: every year whose files are found.",
+    ),
     "raw_dir": Param(
         None,
         type=["null", "string"],
         title="Folder of CSVs",
         description="Where the raw files lie on the machine that runs the tasks; empty: the installation's folder.",
     ),
-    "years": Param(
+    "folds": Param(
         None,
-        type=["null", "array"],
-        items={"type": "integer"},
-        title="Years",
-        description="Empty: every year found.",
+        type=["null", "integer"],
+        minimum=2,
+        maximum=10,
+        title="Folds",
+        description="Of the search and of the cross-validation; empty: as the catalogue says.",
     ),
-    "models": Param(
+    "max_rows": Param(
         None,
-        type=["null", "array"],
-        items={"type": "string"},
-        title="Models",
-        description="Names from the catalogue (include/models.json); empty: all of them.",
+        type=["null", "integer"],
+        minimum=1000,
+        title="Cap of rows",
+        description="People that each model trains on at most (whole accidents); empty: as the catalogue says.",
+    ),
+    "promote": Param(
+        True,
+        type="boolean",
+        title="Promote when better",
+        description="Off: the models are only compared; production stays as it is.",
+    ),
+    "evaluation": Param(
+        "basic",
+        type="string",
+        enum=["basic", "full"],
+        title="Evaluation",
+        description="basic: metrics and confusion matrix; full: also the check over time and every picture.",
     ),
     "force": Param(
         False,
@@ -60,65 +92,68 @@ PARAMS = {
     ),
 }
 
-# Bad input stays bad: only what may pass (network, services) is tried again.
-RETRIES = ExceptionRetryPolicy(
-    rules=[RetryRule(exception=[AccidentsError, ValueError, TypeError, ArithmeticError], action=RetryAction.FAIL)]
-)
-
 
 def _params() -> Json:
     return dict(get_current_context()["params"])
 
 
-def _url(connection_id: str) -> str:
-    connection = BaseHook.get_connection(connection_id)
-    return f"{connection.schema or 'http'}://{connection.host}:{connection.port}"
-
-
-def _mlflow() -> Any:
-    import mlflow
-
-    mlflow.set_tracking_uri(_url("mlflow"))
-    return mlflow.MlflowClient()
+def _api_key() -> str:
+    return BaseHook.get_connection("api").password or ""
 
 
 @contextmanager
-def _instance_of(model: str) -> Iterator[None]:
-    """Show the instance under its model's name, and leave the reason behind when it fails."""
-    context = get_current_context()
-    context["model_name"] = model  # type: ignore[literal-required]
+def _reason_kept(model: str) -> Iterator[None]:
+    """Leave the reason behind, for the selection and the note, when the model's task fails."""
     try:
         yield
     except Exception as error:
-        context["ti"].xcom_push("failure", {"model": model, "reason": f"{type(error).__name__}: {error}"[:500]})
+        reason = {"model": model, "reason": f"{type(error).__name__}: {error}"[:500]}
+        get_current_context()["ti"].xcom_push("failure", reason)
         raise
 
 
 @task(execution_timeout=timedelta(minutes=30))
 def load_csv_to_s3() -> list[Json]:
-    """Upload the CSVs that changed to `accidents-raw-csv`; return the files of each year."""
+    """Upload the CSVs that changed; return the files of each year.
+
+    - **Reads** the folder of CSVs (`data/raw`, or the form's), and what the raw bucket holds already.
+    - **Writes** `accidents-raw-csv`: a file is uploaded when its SHA-256 is new.
+    - **When it fails**, a file is missing, doubled or oddly named: the message says which. Mend the folder, clear
+      this task.
+    """
     from include import steps
-    from include.accidents.settings import Settings
     from include.storage import Store
 
     params = _params()
     folder = Path(params["raw_dir"] or Settings().raw_dir)
-    return steps.load_raw(Store(), folder, params["years"])
+    return steps.load_raw(Store(), folder, [int(year) for year in params["years"] or ()])
 
 
-@task(map_index_template="{{ year }}", execution_timeout=timedelta(minutes=30))
+@task(map_index_template="{{ task.op_kwargs['entry']['year'] }}", execution_timeout=timedelta(minutes=30))
 def prepare_data(entry: Json) -> Json:
-    """Read, check, link and merge the four files of one year."""
-    get_current_context()["year"] = entry["year"]  # type: ignore[literal-required]
+    """Read, check, link and merge the four files of one year.
+
+    - **Reads** the year's files in `accidents-raw-csv`.
+    - **Writes** `accidents-preprocessed-csv`: the year's tables as a version, `df_accidents_{year}.csv` for people.
+      A year whose files did not change keeps its version.
+    - **When it fails**, a file cannot be read: the message names file, line and column. Correct the file, trigger
+      anew.
+    """
     from include import steps
     from include.storage import Store
 
     return steps.prepare_year(Store(), entry, force=_params()["force"])
 
 
-@task(execution_timeout=timedelta(minutes=60))
+@task(execution_timeout=timedelta(minutes=60), outlets=[CLEAN_DATA])
 def clean_data(prepared: list[Json]) -> Json:
-    """Make the features of all years and split them into train_test and global_test."""
+    """Make the features of all years, and split them into train_test and global_test by accident.
+
+    - **Reads** the versions that `prepare_data` announced.
+    - **Writes** `accidents-train-csv`: the splits as a version, `X_*.csv` and `y_*.csv` for people; and the merged
+      and the clean CSV in `accidents-preprocessed-csv`.
+    - **When it fails**, a severity has nobody to learn from or to be judged by: add years.
+    """
     from include import steps
     from include.storage import Store
 
@@ -127,89 +162,145 @@ def clean_data(prepared: list[Json]) -> Json:
 
 @task(execution_timeout=timedelta(minutes=5))
 def load_model_names() -> list[str]:
-    """Read the catalogue, now; keep it for the tasks that follow; return the models' names."""
+    """Read the catalogue of models, now; keep it for the tasks that follow; return the models' names.
+
+    - **Reads** `include/models.json` (or `ACCIDENTS_MODELS_FILE`) and the form's folds and cap of rows.
+    - **Writes** the catalogue as this run uses it to `accidents-models`.
+    - **When it fails**, the file has defects: the message lists each with its place. Correct the file, clear this
+      task.
+    """
     from include import steps
-    from include.accidents.settings import Settings
     from include.storage import Store
 
-    store = Store()
+    store, params = Store(), _params()
     store.create_buckets()
-    names, version = steps.load_catalogue(store, Settings().models_file, _params()["models"])
+    names, version = steps.load_catalogue(
+        store, Settings().models_file, params["models"], folds=params["folds"], max_rows=params["max_rows"]
+    )
     get_current_context()["ti"].xcom_push("catalogue", version)
     return names
 
 
-@task(map_index_template="{{ model_name }}", pool=HEAVY, execution_timeout=timedelta(hours=6))
+@task(map_index_template="{{ task.op_kwargs['model_name'] }}", pool=HEAVY, execution_timeout=timedelta(hours=6))
 def search_params(model_name: str, data: Json, catalogue: str) -> Json:
-    """Search the model's grid by cross-validation on whole accidents."""
-    with _instance_of(model_name):
+    """Search the model's grid by cross-validation on whole accidents.
+
+    - **Reads** `train_test` of this run's data version, and the catalogue that this run keeps.
+    - **Writes** the candidates with their scores to `accidents-models`.
+    - **When it fails**, the model cannot be fitted as the catalogue says; the other models go on.
+    """
+    with _reason_kept(model_name):
         from include import steps
         from include.storage import Store
 
         return steps.search_params(Store(), model_name, data, catalogue, force=_params()["force"])
 
 
-@task(map_index_template="{{ model_name }}", pool=HEAVY, execution_timeout=timedelta(hours=6))
+@task(map_index_template="{{ task.op_kwargs['found']['model'] }}", pool=HEAVY, execution_timeout=timedelta(hours=6))
 def train_model(found: Json) -> Json:
-    """Fit the model with its best parameters."""
-    with _instance_of(found["model"]):
+    """Fit the model with its best parameters on train_test.
+
+    - **Reads** `train_test` and the parameters that `search_params` found.
+    - **Writes** `{model}_model.skops` for services as a version, `{model}_model.pkl` for people.
+    - **When it fails**, see the log for the library's reason; the other models go on.
+    """
+    with _reason_kept(found["model"]):
         from include import steps
         from include.storage import Store
 
         return steps.train_model(Store(), found, force=_params()["force"])
 
 
-@task(map_index_template="{{ model_name }}", pool=HEAVY, execution_timeout=timedelta(hours=6))
+@task(map_index_template="{{ task.op_kwargs['trained']['model'] }}", pool=HEAVY, execution_timeout=timedelta(hours=6))
 def log_model(trained: Json) -> Json:
-    """Judge the model, log it to MLflow and register it."""
-    with _instance_of(trained["model"]):
+    """Judge the model, log it to MLflow and register it, signed.
+
+    - **Reads** the trained model, `train_test` for the cross-validation, `global_test` for the test.
+    - **Writes** an MLflow run of experiment `Gravite_Accidents` and a version of the registered model.
+    - **When it fails**, MLflow or its store of artifacts was away (clear the task), or the model predicts NaN.
+    """
+    with _reason_kept(trained["model"]):
         from include import steps
-        from include.accidents.settings import Settings
         from include.storage import Store
 
-        context = get_current_context()
-        key, run_id = Settings().signing_secret(), context["dag_run"].run_id
-        return steps.log_model(Store(), _mlflow(), trained, run_id, key, force=_params()["force"])
+        params, key = _params(), Settings().signing_secret()
+        return steps.log_model(
+            Store(),
+            mlflow_client(),
+            trained,
+            get_current_context()["dag_run"].run_id,
+            key,
+            force=params["force"],
+            evaluation=params["evaluation"],
+        )
 
 
-@task(map_index_template="{{ model_name }}", execution_timeout=timedelta(minutes=10))
+@task(map_index_template="{{ task.op_kwargs['logged']['model'] }}", execution_timeout=timedelta(minutes=10))
 def reload_model(logged: Json) -> Json:
-    """Let the API serve the version that was just registered."""
-    with _instance_of(logged["model"]):
+    """Let the API serve the version that was just registered.
+
+    - **Calls** the API with the key of connection `api`, and checks that it serves this very version.
+    - **When it fails**, the API is down or refuses the model, and goes on serving the version before. The selection
+      does not wait for it.
+    """
+    with _reason_kept(logged["model"]):
         from include import services
 
-        key = BaseHook.get_connection("api").password or ""
-        return services.reload_model(_url("api"), key, logged["model"], logged["registered_version"])
+        return services.reload_model(url("api"), _api_key(), logged["model"], logged["registered_version"])
 
 
-@task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, execution_timeout=timedelta(minutes=30))
+@task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, execution_timeout=timedelta(minutes=30), outlets=[PROMOTION])
 def select_best_model(names: list[str], data: Json, catalogue: str) -> Json:
-    """Choose the best model by its weighted score, and promote it when it beats the reigning one."""
-    from include import steps
-    from include.accidents.settings import Settings
+    """Choose the best model by its weighted score, and promote it when it beats the reigning one.
+
+    - **Reads** what this run registered, whatever became of the other models, and `global_test`.
+    - **Writes** a version of `BestModel` with the alias `production` when the gain is more than noise; the run's note.
+    - **When it fails**, no model was registered: the message gives each model's reason.
+    """
+    from include import selection
     from include.storage import Store
 
     context = get_current_context()
     run_id, key = context["dag_run"].run_id, Settings().signing_secret()
     failures = _failures(context["ti"], len(names))
-    selected = steps.select_best(Store(), _mlflow(), names, catalogue, data, run_id, failures, key)
+    selected = selection.select_best(
+        Store(), mlflow_client(), names, catalogue, data, run_id, failures, key, promote=_params()["promote"]
+    )
     _write_note(run_id, selected["note"])
+    if selected["promoted"]:
+        context["outlet_events"][PROMOTION].add(PROMOTED_MODEL, extra={"version": selected["production_version"]})
     return selected
 
 
 @task(execution_timeout=timedelta(minutes=10))
 def reload_best_model(selected: Json) -> Json:
-    """Let the API serve the model in production."""
+    """Let the API serve the model in production.
+
+    - **Calls** the API as `reload_model` does.
+    - **When it is skipped**, nothing was ever promoted, or the API could not be reached: it follows the registry by
+      itself as soon as it is back. **When it fails**, the API refuses the model: see its log.
+    """
+    import httpx
+
     from include import services
 
-    key = BaseHook.get_connection("api").password or ""
-    return services.reload_model(_url("api"), key, "BestModel", selected["production_version"])
+    if selected["production_version"] is None:
+        raise AirflowSkipException("No model is in production: this run only compared.")
+    try:
+        return services.reload_model(url("api"), _api_key(), "BestModel", selected["production_version"])
+    except httpx.TransportError as error:
+        context = get_current_context()
+        if context["ti"].try_number <= context["ti"].max_tries:
+            raise
+        told = f"The API could not be reached ({type(error).__name__}): it will serve the model when it is back."
+        _write_note(context["dag_run"].run_id, f"{selected['note']}\n\n{told}")
+        raise AirflowSkipException(told) from error
 
 
 def _failures(instance: Any, n_models: int) -> dict[str, str]:
     """Return the reason that each failed instance left behind, by model."""
     found = {}
-    for task_id in ("search_params", "train_model", "log_model"):
+    for task_id in ("search_params", "train_model", "log_model", "reload_model"):
         for index in range(n_models):
             failure = instance.xcom_pull(task_ids=task_id, key="failure", map_indexes=index)
             if failure:
@@ -227,7 +318,7 @@ def _write_note(run_id: str, note: str) -> None:
 
     login = BaseHook.get_connection("airflow_api")
     try:
-        services.write_note(_url("airflow_api"), login.login or "", login.password or "", DAG_ID, run_id, note)
+        services.write_note(url("airflow_api"), login.login or "", login.password or "", DAG_ID, run_id, note)
     except httpx.HTTPError as error:
         logging.getLogger(__name__).warning("The run's note could not be written: %s", error)
 
@@ -238,13 +329,7 @@ def _write_note(run_id: str, note: str) -> None:
     max_active_runs=1,
     is_paused_upon_creation=False,
     params=PARAMS,
-    default_args={
-        "retries": 3,
-        "retry_delay": timedelta(seconds=5),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=2),
-        "retry_policy": RETRIES,
-    },
+    default_args=DEFAULTS,
     doc_md=__doc__,
     tags=["accidents", "mlops"],
 )
@@ -253,11 +338,12 @@ def ml_accidents_pipeline() -> None:
 
     @task_group(prefix_group_id=False)
     def model(model_name: str, data: Json, catalogue: str) -> None:
-        found = search_params(model_name, data, catalogue)
-        reload_model(log_model(train_model(found)))
+        found = search_params(model_name=model_name, data=data, catalogue=catalogue)
+        reload_model(logged=log_model(trained=train_model(found=found)))
 
     years = load_csv_to_s3()
-    data = clean_data(prepare_data.expand(entry=years))
+    # A docstring becomes the page of a plain task by itself, that of an expanded one does not.
+    data = clean_data(prepare_data.override(doc_md=prepare_data.function.__doc__).expand(entry=years))
     names = load_model_names()
     models = model.partial(data=data, catalogue=names["catalogue"]).expand(model_name=names)
     selected = select_best_model(names, data, names["catalogue"])

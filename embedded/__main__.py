@@ -107,13 +107,15 @@ def logs(
 
 @app.command()
 def trigger(
-    conf: Annotated[str, typer.Option(help="Values of the trigger form, as a JSON object.")] = "{}",
+    models: Annotated[str, typer.Option(help="Names of models, with commas between them; otherwise all.")] = "",
+    years: Annotated[str, typer.Option(help="Years, with commas between them; otherwise all.")] = "",
+    conf: Annotated[str, typer.Option(help="Other values of the trigger form, as a JSON object.")] = "{}",
 ) -> None:
     """Start a run of the DAG, as the button on Airflow's page does, and follow it."""
     with _console() as console:
         running = _stack()
         _require_running(running.supervisor)
-        run_id = running.airflow.trigger(_object(conf))
+        run_id = running.airflow.trigger(_object(conf) | _chosen(models, years))
         console.print(f"Run {run_id}", highlight=False)
         if not follow(running.airflow, run_id, console):
             raise typer.Exit(1)
@@ -150,6 +152,18 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise SettingsError(f"--conf is {text}, not a JSON object.", 'write it as in \'{"raw_dir": "/data"}\'.')
     return value
+
+
+def _chosen(models: str, years: str) -> dict[str, Any]:
+    chosen: dict[str, Any] = {}
+    if models:
+        chosen["models"] = [name.strip() for name in models.split(",")]
+    if years:
+        try:
+            chosen["years"] = [int(year) for year in years.split(",")]
+        except ValueError as error:
+            raise SettingsError(f"--years is {years}.", "write it as in 2022,2023.") from error
+    return chosen
 
 
 def _clock(seconds: float) -> str:

@@ -79,9 +79,10 @@ class Airflow:
             if entities:
                 self._create(kind, entities)
 
-    def import_error(self) -> str | None:
-        """Say which file of the dags folder does not load, and why."""
-        errors = self._get("/api/v2/importErrors")["import_errors"]
+    def import_error(self, since: float) -> str | None:
+        """Say which file of the dags folder did not load, and why, when it was read after `since` (epoch seconds)."""
+        found = self._get("/api/v2/importErrors")["import_errors"]
+        errors = [each for each in found if datetime.fromisoformat(each["timestamp"]).timestamp() >= since]
         if not errors:
             return None
         return f"{errors[0]['filename']}: {errors[0]['stack_trace'].strip().splitlines()[-1]}"

@@ -47,8 +47,12 @@ def addresses(settings: Settings, saved: Mapping[str, str]) -> dict[str, str]:
         "ACCIDENTS_API_KEY": saved.get("ACCIDENTS_API_KEY") or envfile.token(),
         "ACCIDENTS_SIGNING_KEY": saved.get("ACCIDENTS_SIGNING_KEY") or envfile.token(),
         "ACCIDENTS_RAW_DIR": str(ROOT / settings.raw_dir),
-        "ACCIDENTS_MODELS_FILE": str(ROOT / settings.models_file),
+        "ACCIDENTS_MODELS_FILE": _models_file(settings.models_file),
     }
+
+
+def _models_file(address: str) -> str:
+    return address if address.startswith("s3://") else str(ROOT / address)
 
 
 def airflow_secrets(saved: Mapping[str, str]) -> dict[str, str]:

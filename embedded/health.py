@@ -72,22 +72,24 @@ def airflow_part(airflow: Airflow, part: str, since: Callable[[], int]) -> Check
     return check
 
 
-def dag(airflow: Airflow) -> Check:
-    """Check that Airflow has read the DAG.
+def dag(airflow: Airflow, since: Callable[[], int]) -> Check:
+    """Check that Airflow has read the DAG since the start of its dag-processor (seconds since the epoch).
 
-    The check raises AirflowError if a file of the dags folder does not load.
+    The check raises AirflowError if a file of the dags folder does not load. What was found before the start does
+    not count: the file may have been mended, or broken, while the stack was down.
     """
 
     def check() -> str | None:
         try:
-            if error := airflow.import_error():
+            if error := airflow.import_error(since()):
                 raise AirflowError(
                     f"A DAG does not load: {error}.", "mend that file; Airflow reads it again by itself."
                 )
             found = airflow.dag()
         except httpx.HTTPError:
             return "waits for the api-server"
-        return None if found and not found["is_stale"] else f"{DAG_ID} not read yet"
+        parsed = found and not found["is_stale"] and datetime.fromisoformat(found["last_parsed_time"]).timestamp()
+        return None if parsed and parsed >= since() else f"{DAG_ID} not read yet"
 
     return check
 

@@ -42,7 +42,7 @@ class Settings(BaseSettings):
 
     local_dir: Path = Path(".local")
     raw_dir: Path = Path("data/raw")
-    models_file: Path = Path("include/models.json")
+    models_file: str = "include/models.json"
     airflow_port: Port | None = None
     mlflow_port: Port | None = None
     s3_port: Port | None = None

@@ -120,7 +120,9 @@ class Stack:
             "api": health.http(f"{self.env['ACCIDENTS_API_URL']}/health"),
             "airflow-api-server": health.http(f"{self.env['AIRFLOW_URL']}/api/v2/monitor/health"),
             "airflow-scheduler": self._airflow_check("scheduler"),
-            "airflow-dag-processor": health.both(self._airflow_check("dag_processor"), health.dag(self.airflow)),
+            "airflow-dag-processor": health.both(
+                self._airflow_check("dag_processor"), health.dag(self.airflow, self._start_of("airflow-dag-processor"))
+            ),
         }
         after = {"api": ("mlflow",)} | dict.fromkeys(AIRFLOW, ("airflow-database",))
         steps = [self._service_step(each.name, checks[each.name], after.get(each.name, ())) for each in self.services]
@@ -139,8 +141,10 @@ class Stack:
         return Step(name, lambda: self.supervisor.start_services([name]), check, after)
 
     def _airflow_check(self, part: str) -> health.Check:
-        name = f"airflow-{part.replace('_', '-')}"
-        return health.airflow_part(self.airflow, part, lambda: self.supervisor.processes()[name].started)
+        return health.airflow_part(self.airflow, part, self._start_of(f"airflow-{part.replace('_', '-')}"))
+
+    def _start_of(self, name: str) -> Callable[[], int]:
+        return lambda: self.supervisor.processes()[name].started
 
     def _check_alive(self) -> None:
         for process in self.supervisor.processes().values():

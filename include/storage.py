@@ -1,19 +1,17 @@
-"""Where things are stored: buckets, immutable versions with manifests, and objects for people.
+"""Where things are stored: S3 buckets under the versions of `include.accidents.versions`, and the raw files.
 
-The only module of `include` that imports Airflow. A version's files are written first and its manifest last, and
-a reader trusts only what a manifest names, by SHA-256: what was half written does not exist for anybody.
+The only module of `include` that imports Airflow.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import ClientError
@@ -21,17 +19,36 @@ from botocore.exceptions import ClientError
 from include.accidents import files
 from include.accidents.errors import InputError, StorageError
 from include.accidents.schema import Table
+from include.accidents.versions import (
+    MANIFEST,
+    MODELS,
+    PREPROCESSED,
+    RAW,
+    TRAIN,
+    Manifest,
+    Versions,
+    sha256,
+    sha256_of_file,
+)
+
+__all__ = [
+    "BUCKETS",
+    "INCOMING",
+    "MODELS",
+    "PREDICTIONS",
+    "PREPROCESSED",
+    "RAW",
+    "TRAIN",
+    "Manifest",
+    "RawFile",
+    "Store",
+]
 
 log = logging.getLogger(__name__)
 
-RAW = "accidents-raw-csv"
-PREPROCESSED = "accidents-preprocessed-csv"
-TRAIN = "accidents-train-csv"
-MODELS = "accidents-models"
-BUCKETS = (RAW, PREPROCESSED, TRAIN, MODELS)
-MANIFEST = "manifest.json"
-
-Manifest = dict[str, Any]
+INCOMING = "accidents-incoming"
+PREDICTIONS = "accidents-predictions"
+BUCKETS = (RAW, PREPROCESSED, TRAIN, MODELS, INCOMING, PREDICTIONS)
 
 
 @dataclass(frozen=True)
@@ -43,7 +60,7 @@ class RawFile:
     sample: bool
 
 
-class Store:
+class Store(Versions):
     """Reads and writes the pipeline's objects through an `S3Hook`."""
 
     def __init__(self, aws_conn_id: str = "minio") -> None:
@@ -75,63 +92,39 @@ class Store:
         """Write an object at once, replacing what is there."""
         self.hook.load_bytes(content, key, bucket, replace=True)
 
-    def _read_json(self, bucket: str, key: str) -> dict[str, Any] | None:
-        try:
-            found = json.loads(self.read(bucket, key))
-        except StorageError:
-            return None
-        except ValueError as error:
-            raise StorageError(
-                f"s3://{bucket}/{key} is not JSON.", "delete the object and run the DAG again."
-            ) from error
-        return found if isinstance(found, dict) else None
+    def write_file(self, bucket: str, key: str, file: IO[bytes]) -> None:
+        """Write an object from an open file, in parts where it is large."""
+        self.hook.load_file_obj(file, key, bucket, replace=True)
 
-    # --- versions
+    def temporary(self) -> IO[bytes]:
+        """Return an empty file, gone once it is closed."""
+        return tempfile.TemporaryFile()
 
-    def manifest(self, bucket: str, version: str) -> Manifest | None:
-        """Return the manifest of a version, or None when the version was never completed."""
-        return self._read_json(bucket, f"versions/{version}/{MANIFEST}")
+    def exists(self, bucket: str, key: str) -> bool:
+        """Tell whether an object is there."""
+        return bool(self.hook.check_for_key(key, bucket))
 
-    def read_version(self, bucket: str, version: str, name: str) -> bytes:
-        """Return a file of a version, once its SHA-256 was seen to be the manifest's."""
-        manifest = self.manifest(bucket, version)
-        key = f"versions/{version}/{name}"
-        if manifest is None or name not in manifest["files"]:
-            raise StorageError(f"s3://{bucket}/{key} was never completed.", "clear the task that writes it.")
-        content = self.read(bucket, key)
-        if _sha256(content) != manifest["files"][name]["sha256"]:
-            raise StorageError(
-                f"s3://{bucket}/{key} is not what its manifest says (SHA-256 differs).",
-                f"delete versions/{version}/{MANIFEST} from {bucket} and run the DAG again: it is then made anew.",
-            )
-        return content
+    def keys(self, bucket: str, prefix: str = "") -> dict[str, str]:
+        """Return when each object under a prefix was last written (ISO 8601), by key."""
+        pages = self.hook.get_conn().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return {e["Key"]: e["LastModified"].isoformat() for page in pages for e in page.get("Contents", [])}
 
-    def write_version(
-        self, bucket: str, version: str, contents: Mapping[str, bytes], facts: Mapping[str, Any]
-    ) -> Manifest:
-        """Write the files of a version, then its manifest: facts, and name, SHA-256 and size of each file."""
-        for name, content in contents.items():
-            self.write(bucket, f"versions/{version}/{name}", content)
-        manifest = {
-            "version": version,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            **facts,
-            "files": {n: {"sha256": _sha256(c), "size": len(c)} for n, c in contents.items()},
-        }
-        self.write(bucket, f"versions/{version}/{MANIFEST}", json.dumps(manifest, indent=1).encode())
-        return manifest
+    def versions(self, bucket: str) -> dict[str, str]:
+        """Return when each version was last written to, completed or not, by name."""
+        found: dict[str, str] = {}
+        for key, written in self.keys(bucket, "versions/").items():
+            name = key.split("/")[1]
+            if name != "published":
+                found[name] = max(written, found.get(name, ""))
+        return found
 
-    def publish(self, bucket: str, version: str, contents: Mapping[str, Callable[[], bytes]]) -> None:
-        """Write objects for people, unless they already show this version.
-
-        `contents` makes each object's content when it is needed. The mark of what is shown is written last.
-        """
-        for name, make in contents.items():
-            mark = f"versions/published/{name}.json"
-            if self._read_json(bucket, mark) == {"version": version} and self.hook.check_for_key(name, bucket):
-                continue
-            self.write(bucket, name, make())
-            self.write(bucket, mark, json.dumps({"version": version}).encode())
+    def remove_version(self, bucket: str, version: str) -> None:
+        """Remove a version: its manifests first, so that no reader sees a part of it."""
+        found = list(self.keys(bucket, f"versions/{version}/"))
+        manifests = [key for key in found if key.endswith(f"/{MANIFEST}")]
+        for keys in (manifests, [key for key in found if key not in manifests]):
+            if keys:
+                self.hook.delete_objects(bucket, keys)
 
     # --- raw files
 
@@ -151,7 +144,7 @@ class Store:
             return []
         uploaded = []
         for path in sorted(path for tables in by_year.values() for path in tables.values()):
-            digest = _sha256_of_file(path)
+            digest = sha256_of_file(path)
             if known.get(path.name, {}).get("sha256") == digest:
                 continue
             log.info("Uploading %s (%.1f MB).", path.name, path.stat().st_size / 1e6)
@@ -198,18 +191,18 @@ class Store:
     def read_raw(self, file: RawFile) -> bytes:
         """Return a raw file, once its SHA-256 was seen to be the one that the run started from."""
         content = self.read(RAW, file.key)
-        if _sha256(content) != file.sha256:
+        if sha256(content) != file.sha256:
             raise StorageError(f"s3://{RAW}/{file.key} changed since the run started.", "trigger the DAG again.")
         return content
 
     def _raw_index(self) -> dict[str, dict[str, Any]]:
         """Return size, ETag, SHA-256 and origin of each raw file; what came another way is read and hashed."""
-        stored = (self._read_json(RAW, MANIFEST) or {}).get("files", {})
+        stored = (self.read_json(RAW, MANIFEST) or {}).get("files", {})
         index: dict[str, dict[str, Any]] = {}
         for name, stat in self._raw_objects():
             facts = stored.get(name, {})
             if {key: facts.get(key) for key in stat} != stat:
-                facts = {**stat, "sha256": _sha256(self.read(RAW, name)), "sample": False}
+                facts = {**stat, "sha256": sha256(self.read(RAW, name)), "sample": False}
             index[name] = facts
         if index != stored:
             self._write_raw_index(index)
@@ -228,12 +221,3 @@ class Store:
 
     def _write_raw_index(self, index: Mapping[str, Any]) -> None:
         self.write(RAW, MANIFEST, json.dumps({"files": dict(index)}, indent=1).encode())
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _sha256_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

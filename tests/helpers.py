@@ -9,7 +9,25 @@ from tempfile import TemporaryDirectory
 from include.accidents import files, raw, sample
 from include.accidents.schema import Table
 
+DAG = "ml_accidents_pipeline_dag"
+TREE = {
+    "pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 5}}]],
+    "param_grid": {"clf__min_samples_leaf": [5, 20]},
+}
+BAYES = {
+    "pipeline": [
+        ["impute", {"class": "sklearn.impute.SimpleImputer", "params": {"keep_empty_features": True}}],
+        ["clf", {"class": "sklearn.naive_bayes.GaussianNB"}],
+    ]
+}
+# It passes every check of the file, and fails when it meets a missing value.
+BROKEN = {
+    "pipeline": [["clf", {"class": "sklearn.naive_bayes.GaussianNB"}]],
+    "param_grid": {"clf__var_smoothing": [1e-9, 1e-8]},
+}
+
 REAL_2021 = Path(__file__).resolve().parents[2] / "shared" / "data" / "baac-2021"
+REAL_FORMATS = REAL_2021.parent / "formats"
 
 
 @cache

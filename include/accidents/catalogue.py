@@ -14,9 +14,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from include.accidents.errors import CatalogueError
 from include.accidents.features import SELECTIONS
@@ -26,20 +27,25 @@ LIBRARIES = ("sklearn", "lightgbm", "xgboost")
 NOT_THE_MODELS_BUSINESS = frozenset({"n_jobs", "memory", "verbose", "device", "nthread", "num_threads", "verbosity"})
 # A name becomes part of object keys, MLflow names and URLs.
 MODEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-RESERVED_NAMES = frozenset({"BestModel"})
+# The promoted model, and the baseline that stands in every leaderboard.
+RESERVED_NAMES = frozenset({"BestModel", "Dummy"})
+
+Scoring = Literal["f1_weighted", "f1_macro", "accuracy", "balanced_accuracy", "neg_log_loss"]
+Injury = Literal["unharmed", "killed", "hospitalised", "light"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Defaults(_Strict):
     """What holds for every model that does not say otherwise."""
 
-    seed: int = Field(42, ge=0, description="Seed of every random_state that a model leaves open.")
+    seed: int = Field(42, ge=0, lt=2**31, description="Seed of every random_state that a model leaves open.")
     search_folds: int = Field(3, ge=2, le=20, description="Folds of the hyper-parameter search.")
-    scoring: Literal["f1_weighted", "f1_macro", "accuracy", "balanced_accuracy", "neg_log_loss"] = "f1_weighted"
+    scoring: Scoring = Field("f1_weighted", description="What a search maximises.")
     evaluation_folds: int = Field(5, ge=2, le=20, description="Folds of the cross-validation that is logged.")
+    minutes: float = Field(30, gt=0, description="What one search, training or evaluation may take; then it is killed.")
 
 
 class Weights(_Strict):
@@ -63,21 +69,77 @@ class Selection(_Strict):
     )
 
 
+class Step(_Strict):
+    """An estimator: its class and the parameters that it is made with; a parameter may be such an object too."""
+
+    class_: str = Field(alias="class", description="Module and name, for instance sklearn.svm.SVC.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Parameters of the class.")
+
+
+class Distribution(_Strict):
+    """Numbers to draw from: between `low` and `high`; of integers, both included."""
+
+    distribution: Literal["uniform", "loguniform", "integers"]
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Distribution:
+        if self.low >= self.high or (self.distribution == "loguniform" and self.low <= 0):
+            raise ValueError("low must be below high, and above 0 for loguniform")
+        return self
+
+
+Positive = Annotated[float, Field(gt=0)]
+Values = Annotated[list[Any], Field(min_length=1)]
+ValuesOrDistribution = Annotated[
+    Annotated[Values, Tag("values")] | Annotated[Distribution, Tag("range")],
+    Discriminator(lambda said: "values" if isinstance(said, list) else "range"),
+]
+
+
+class SearchSpec(_Strict):
+    """How the hyper-parameters are searched; what is left out stands in `defaults`."""
+
+    kind: Literal["grid", "random", "halving"] = Field(
+        "grid",
+        description="All combinations; some drawn at random; or all on few accidents, and the best third on more.",
+    )
+    folds: int | None = Field(None, ge=2, le=20)
+    scoring: Scoring | None = None
+    candidates: int | None = Field(None, ge=1, description="At most so many, drawn at random where there are more.")
+    minutes: float | None = Field(None, gt=0, description="Then the best that was found so far is taken.")
+
+
 class ModelSpec(_Strict):
-    """One model: the steps of its pipeline and the grid that is searched."""
+    """One model: the steps of its pipeline and what is searched."""
 
     pipeline: Annotated[
-        list[tuple[str, dict[str, Any]]],
+        list[tuple[str, Step]],
         Field(min_length=1, description="Steps as [name, {class, params}]; the last one is a classifier."),
     ]
-    param_grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
-        default_factory=dict, description="Values to try, by step__parameter."
+    param_grid: dict[str, Values] = Field(default_factory=dict, description="Values to try, by step__parameter.")
+    param_distributions: dict[str, ValuesOrDistribution] = Field(
+        default_factory=dict, description="Values or ranges to draw from, by step__parameter; not with a grid search."
     )
+    search: SearchSpec = SearchSpec()
+    minutes: float | None = Field(None, gt=0, description="Instead of the default.")
     max_rows: int | None = Field(None, ge=100, description="People it is trained on at most (whole accidents).")
+    class_weight: Literal["balanced"] | Annotated[float, Field(gt=0, le=1)] | dict[Injury, Positive] | None = Field(
+        None,
+        description="Weight of each class in training: its rarity ('balanced'), a power of it (0 to 1), or as given.",
+    )
+    hidden_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the training accidents added once more, without what a caller cannot know.",
+    )
+    tags: dict[str, str] = Field(default_factory=dict, description="Tags of its runs in MLflow.")
 
 
 class Catalogue(_Strict):
-    """The whole file."""
+    """Models of injury severity: how each is made, searched and chosen."""
 
     schema_: str | None = Field(None, alias="$schema")
     defaults: Defaults = Defaults()
@@ -119,58 +181,144 @@ def load(text: str, source: str) -> Catalogue:
     CatalogueError
         Naming every defect with its JSON pointer.
     """
-    try:
-        document = json.loads(text, object_pairs_hook=_no_doubles)
-    except (json.JSONDecodeError, RecursionError) as error:
-        place = (
-            f"line {error.lineno}, column {error.colno}: {error.msg}"
-            if isinstance(error, json.JSONDecodeError)
-            else "it is nested too deeply"
-        )
-        raise CatalogueError(f"{source} is not JSON ({place}).", "correct the file at that place.") from error
-    except _DoubledNameError as error:
-        raise CatalogueError(f"{source} has the name {error} twice in one object.", "keep one of the two.") from error
+    document = _parse(text, source)
+    defects = _Defects()
+    catalogue: Catalogue | None
     try:
         catalogue = Catalogue.model_validate(document)
     except ValidationError as error:
-        raise _refuse(source, [f"{_pointer(e['loc'])}: {e['msg']}" for e in error.errors()]) from error
-    defects = _Defects()
-    _check_weights(catalogue.selection.weights, defects)
-    for name, spec in catalogue.models.items():
-        _check_model(name, spec, defects)
-    if defects.found:
+        _tell(error, document, defects)
+        catalogue = _without(document, error)  # what is left is checked too: all defects are told at once
+    if catalogue is not None:
+        _check_weights(catalogue.selection.weights, defects)
+        for name, spec in catalogue.models.items():
+            _check_model(name, spec, defects)
+    if defects.found or catalogue is None:
         raise _refuse(source, defects.found)
     return catalogue
 
 
-def build(spec: ModelSpec, *, seed: int, threads: int = 1) -> Any:
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Catalogue.model_json_schema(by_alias=True)}
+
+
+def build(spec: ModelSpec, params: Mapping[str, Any] | None = None, *, seed: int, threads: int = 1) -> Any:
     """Make the unfitted scikit-learn Pipeline of a checked specification.
 
     Parameters
     ----------
+    params
+        The chosen values of the search, as JSON writes them, by `step__parameter`.
     seed
         Given to every `random_state` that the specification leaves open.
     threads
         Given to LightGBM and XGBoost, which otherwise take every core; scikit-learn's classes take one.
     """
     pipeline = _pipeline(spec, _Defects())
+    pipeline.set_params(**{key: _value(value, "", _Defects()) for key, value in (params or {}).items()})
     for key, value in pipeline.get_params(deep=True).items():
         if key.rpartition("__")[2] == "random_state" and value is None:
             pipeline.set_params(**{key: seed})
-        elif type(value).__module__.partition(".")[0] in ("lightgbm", "xgboost"):
+        elif type(value).__module__.partition(".")[0] == "lightgbm":
+            value.set_params(n_jobs=threads, verbose=-1)
+        elif type(value).__module__.partition(".")[0] == "xgboost":
             value.set_params(n_jobs=threads)
     return pipeline
 
 
-def grid(spec: ModelSpec) -> dict[str, list[Any]]:
-    """Return the parameter grid with its values turned into Python objects."""
-    return {key: [_value(v, "", _Defects()) for v in values] for key, values in spec.param_grid.items()}
-
-
 def fingerprint(spec: ModelSpec, defaults: Defaults) -> str:
     """Return a hash of all that the file says of how a model is made and judged."""
-    said = json.dumps([spec.model_dump(), defaults.model_dump()], sort_keys=True)
+    said = json.dumps([as_json(spec), defaults.model_dump(exclude={"minutes"})], sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()
+
+
+def as_json(spec: ModelSpec) -> dict[str, Any]:
+    """Return what decides how a model is made, as the file writes it."""
+    return spec.model_dump(by_alias=True, exclude={"tags", "minutes"})
+
+
+# --- the document ------------------------------------------------------------------------------------------
+
+
+def _parse(text: str, source: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_no_doubles)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}: {error.msg}"
+        raise CatalogueError(f"{source} is not JSON ({place}).", "correct the file at that place.") from error
+    except RecursionError as error:
+        raise CatalogueError(f"{source} is nested too deeply.", "write it flatter.") from error
+    except _DoubledNameError as error:
+        raise CatalogueError(f"{source} has the name {error} twice in one object.", "keep one of the two.") from error
+
+
+def _tell(error: ValidationError, document: Any, defects: _Defects) -> None:
+    """Say of each misshapen place what was found there and what is allowed."""
+    for each in error.errors():
+        path = _path(document, each["loc"])
+        if each["type"] == "extra_forbidden":
+            allowed = _fields_at(path[:-1])
+            message = f"{path[-1]!r} is not known here{_closest(str(path[-1]), allowed)}{_allowed(allowed)}"
+        elif each["type"] == "missing":
+            message = f"{path[-1]!r} is missing"
+        else:
+            message = f"{each['msg']}; found {json.dumps(each['input'], default=str)[:80]}"
+        defects.add(_pointer(path), message)
+
+
+def _path(document: Any, location: Sequence[int | str]) -> list[int | str]:
+    """Return where a defect lies: pydantic's location also names the branch of a choice between types."""
+    path: list[int | str] = []
+    for i, part in enumerate(location):
+        inside = (
+            part in document
+            if isinstance(document, dict)
+            else isinstance(document, list) and isinstance(part, int) and part < len(document)
+        )
+        if inside:
+            document = document[part]
+            path.append(part)
+        elif i == len(location) - 1 and isinstance(document, dict):
+            path.append(part)  # what is missing
+    return path
+
+
+def _fields_at(path: Sequence[int | str]) -> list[str]:
+    """Return the names that are known at a place of the document."""
+    known: dict[int, type[_Strict]] = {0: Catalogue, 2: ModelSpec, 3: SearchSpec, 5: Step}
+    model: type[_Strict] = known.get(len(path), Distribution)
+    match list(path):
+        case ["defaults"]:
+            model = Defaults
+        case ["selection"]:
+            model = Selection
+        case ["selection", "weights"]:
+            model = Weights
+        case ["models", _, "param_distributions", _]:
+            model = Distribution
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _without(document: Any, error: ValidationError) -> Catalogue | None:
+    """Return the catalogue without its misshapen parts, None when too little is left."""
+    if not isinstance(document, dict):
+        return None
+    left = json.loads(json.dumps(document))
+    for each in error.errors():
+        match _path(document, each["loc"]):
+            case ["models", name, key, *_] if isinstance(left.get("models", {}).get(name), dict):
+                left["models"][name].pop(key, None)
+            case ["models", name]:
+                left["models"].pop(name, None)
+            case [key, *_]:
+                left.pop(key, None)
+    models = left.get("models") or {}
+    left["models"] = {name: said for name, said in models.items() if isinstance(said, dict) and "pipeline" in said}
+    try:
+        return Catalogue.model_validate(left)
+    except ValidationError:
+        return None
 
 
 # --- checks ------------------------------------------------------------------------------------------------
@@ -200,6 +348,7 @@ def _check_model(name: str, spec: ModelSpec, defects: _Defects) -> None:
             "gives no probabilities; wrap it in sklearn.calibration.CalibratedClassifierCV",
         )
     _check_grid(pointer, spec, pipeline, defects)
+    _check_weighting(pointer, spec, pipeline, defects)
 
 
 def _is_classifier(pipeline: Any) -> bool:
@@ -209,16 +358,50 @@ def _is_classifier(pipeline: Any) -> bool:
 
 
 def _check_grid(pointer: str, spec: ModelSpec, pipeline: Any, defects: _Defects) -> None:
+    if spec.param_grid and spec.param_distributions:
+        defects.add(f"{pointer}/param_distributions", "stands beside param_grid; keep one of the two")
+    if spec.param_distributions and spec.search.kind == "grid":
+        defects.add(f"{pointer}/search/kind", "'grid' takes no param_distributions; allowed: random, halving")
+    _check_values(f"{pointer}/param_grid", spec.param_grid, pipeline, defects)
+    _check_values(f"{pointer}/param_distributions", spec.param_distributions, pipeline, defects)
+
+
+def _check_values(pointer: str, searched: Mapping[str, Any], pipeline: Any, defects: _Defects) -> None:
     known = pipeline.get_params(deep=True)
-    for key, values in spec.param_grid.items():
-        place = f"{pointer}/param_grid/{_escape(key)}"
-        if key.rpartition("__")[2] in NOT_THE_MODELS_BUSINESS:
+    for key, values in searched.items():
+        place = f"{pointer}/{_escape(key)}"
+        owner, _, parameter = key.rpartition("__")
+        if parameter in NOT_THE_MODELS_BUSINESS:
             defects.add(place, f"{key} is set by the machine's settings, not by a model; remove it")
         elif key not in known:
+            allowed = [name for name in known if name.rpartition("__")[0] == owner] or list(known)
             near = _closest(key, known)
-            defects.add(place, f"the pipeline has no parameter {key!r}{near}; write step__parameter")
-        for i, value in enumerate(values):
-            _value(value, f"{place}/{i}", defects)
+            defects.add(place, f"the pipeline has no parameter {key!r}{near}; write step__parameter{_allowed(allowed)}")
+        else:
+            tried = [values.low, values.high] if isinstance(values, Distribution) else values
+            if isinstance(values, Distribution) and values.distribution == "integers":
+                tried = [int(value) for value in tried]
+            for i, value in enumerate(tried):
+                at = place if isinstance(values, Distribution) else f"{place}/{i}"
+                _check_value(known.get(owner, pipeline), parameter, _value(value, at, defects), at, defects)
+
+
+def _check_value(owner: Any, parameter: str, value: Any, pointer: str, defects: _Defects) -> None:
+    from sklearn.base import clone
+
+    if hasattr(owner, "_parameter_constraints"):
+        try:
+            clone(owner).set_params(**{parameter: value})._validate_params()
+        except ValueError as error:
+            defects.add(pointer, str(error))
+
+
+def _check_weighting(pointer: str, spec: ModelSpec, pipeline: Any, defects: _Defects) -> None:
+    from sklearn.utils.validation import has_fit_parameter
+
+    last = pipeline.steps[-1][1]
+    if spec.class_weight is not None and not has_fit_parameter(last, "sample_weight"):
+        defects.add(f"{pointer}/class_weight", f"{type(last).__name__} takes no weights; remove it")
 
 
 def _pipeline(spec: ModelSpec, defects: _Defects, pointer: str = "") -> Any:
@@ -232,10 +415,7 @@ def _pipeline(spec: ModelSpec, defects: _Defects, pointer: str = "") -> Any:
         if name in names or "__" in name or not name:
             defects.add(f"{place}/0", f"the step's name {name!r} is empty, doubled, or holds '__'")
         names.add(name)
-        if "class" not in described:
-            defects.add(f"{place}/1", "a step needs a class, for instance sklearn.svm.SVC")
-            continue
-        steps.append((name, _estimator(described, f"{place}/1", defects)))
+        steps.append((name, _estimator(described.model_dump(by_alias=True), f"{place}/1", defects)))
     return None if len(defects.found) > before else Pipeline(steps)
 
 
@@ -243,7 +423,7 @@ def _estimator(described: Mapping[str, Any], pointer: str, defects: _Defects) ->
     before = len(defects.found)
     unknown = described.keys() - {"class", "params"}
     for key in sorted(unknown):
-        defects.add(f"{pointer}/{_escape(key)}", "is not known here; a step has class and params")
+        defects.add(f"{pointer}/{_escape(key)}", "is not known here; allowed: class, params")
     cls = _class(described["class"], f"{pointer}/class", defects)
     params = described.get("params", {})
     if not isinstance(params, dict):
@@ -258,7 +438,8 @@ def _estimator(described: Mapping[str, Any], pointer: str, defects: _Defects) ->
         if key in NOT_THE_MODELS_BUSINESS:
             defects.add(place, f"{key} is set by the machine's settings, not by a model; remove it")
         elif key not in allowed:
-            defects.add(place, f"{cls.__name__} has no parameter {key!r}{_closest(key, allowed)}")
+            near = _closest(key, allowed)
+            defects.add(place, f"{cls.__name__} has no parameter {key!r}{near}{_allowed(allowed)}")
         else:
             values[key] = _value(value, place, defects)
     if len(defects.found) > before:
@@ -279,7 +460,7 @@ def _instance(cls: type, values: dict[str, Any], pointer: str, defects: _Defects
     try:
         made = cls(**values)
     except TypeError as error:  # a parameter without default is not given
-        defects.add(pointer, f"{cls.__name__} cannot be made: {error}")
+        defects.add(pointer, f"{cls.__name__} cannot be made: {error}{_allowed(_parameters(cls))}")
         return None
     if hasattr(made, "_parameter_constraints"):  # scikit-learn's own check of values: private, but stable
         try:
@@ -302,14 +483,16 @@ def _class(path: Any, pointer: str, defects: _Defects) -> type | None:
     try:
         module = importlib.import_module(".".join(parts[:-1]))
     except ImportError:
-        defects.add(pointer, f"there is no module {'.'.join(parts[:-1])!r} (for class {path!r})")
+        near = _closest(parts[-1], _estimators(), show=_estimators())
+        defects.add(pointer, f"there is no module {'.'.join(parts[:-1])!r} (for class {path!r}){near}")
         return None
     from sklearn.base import BaseEstimator
 
     cls = getattr(module, parts[-1], None)
     if not (inspect.isclass(cls) and issubclass(cls, BaseEstimator)):
         names = [n for n in dir(module) if inspect.isclass(getattr(module, n, None))]
-        defects.add(pointer, f"{path!r} is no estimator{_closest(parts[-1], names)}")
+        near = _closest(parts[-1], [*names, *_estimators()], show=_estimators())
+        defects.add(pointer, f"{path!r} is no estimator{near}")
         return None
     return cls
 
@@ -364,22 +547,39 @@ def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(source: str, defects: Sequence[str]) -> CatalogueError:
-    listed = "; ".join(defects)
-    count = "1 defect" if len(defects) == 1 else f"{len(defects)} defects"
+    if len(defects) == 1:
+        cause = f"{source} has 1 defect: {defects[0]}."
+    else:
+        cause = f"{source} has {len(defects)} defects:" + "".join(f"\n- {defect}" for defect in defects) + "\n"
     return CatalogueError(
-        f"{source} has {count}: {listed}.",
-        "correct the file; the README's table shows how Python is written in JSON.",
+        cause,
+        "correct the file; docs/models.md shows how Python is written in JSON.",
     )
 
 
 def _pointer(location: Sequence[int | str]) -> str:
-    return "".join(f"/{_escape(str(part))}" for part in location) or "/"
+    return "".join(f"/{_escape(str(part))}" for part in location)
 
 
 def _escape(part: str) -> str:
     return part.replace("~", "~0").replace("/", "~1")
 
 
-def _closest(name: str, allowed: Sequence[str] | Mapping[str, Any]) -> str:
+def _allowed(names: Sequence[str] | Mapping[str, Any]) -> str:
+    offered = sorted(name for name in names if name.rpartition("__")[2] not in NOT_THE_MODELS_BUSINESS)
+    return f"; allowed: {', '.join(offered)}" if offered else ""
+
+
+def _closest(name: str, allowed: Sequence[str] | Mapping[str, Any], *, show: Mapping[str, str] | None = None) -> str:
     near = difflib.get_close_matches(name, list(allowed), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    return f" (did you mean {(show or {}).get(near[0], near[0])!r}?)" if near else ""
+
+
+@cache
+def _estimators() -> dict[str, str]:
+    """Return the path of each estimator by its class name, for messages."""
+    from sklearn.utils import all_estimators
+
+    found = {name: f"{cls.__module__}.{name}" for name, cls in all_estimators()}
+    public = {name: re.sub(r"\._\w+", "", path) for name, path in found.items()}
+    return public | {"LGBMClassifier": "lightgbm.LGBMClassifier", "XGBClassifier": "xgboost.XGBClassifier"}

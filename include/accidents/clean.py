@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,10 @@ class Dataset:
 
     def take(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Dataset:
         """Return the chosen rows."""
-        return Dataset(self.x[rows], self.y[rows], self.accident[rows])
+        at = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        # Each column by itself where it lies in one piece: indexing would turn the matrix round.
+        x = self.x.T.take(at, axis=1).T if self.x.flags.f_contiguous else self.x[at]
+        return Dataset(x, self.y[at], self.accident[at])
 
     def target(self) -> pd.DataFrame:
         """Return accident number and class, the content of the y files."""
@@ -46,13 +49,50 @@ def clean(scenes: Scenes) -> tuple[Dataset, dict[str, int]]:
 
     Returns the data and the number of people dropped, by reason. Dropped people still count in their scene.
     """
-    made = features.build(scenes)
+    whole, known = _whole(scenes)
+    return (whole if known.all() else whole.take(known)), _dropped(known)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a dataset, copied only as they are used."""
+
+    whole: Dataset
+    rows: npt.NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def classes(self) -> npt.NDArray[np.int64]:
+        """Return the number of people of each class."""
+        return np.bincount(self.whole.y[self.rows], minlength=4)
+
+    def slices(self, rows: int) -> Iterator[Dataset]:
+        """Return the rows in pieces of at most `rows`."""
+        for start in range(0, len(self.rows), rows):
+            yield self.whole.take(self.rows[start : start + rows])
+
+
+def clean_and_divide(scenes: Scenes) -> tuple[Part, Part, dict[str, int]]:
+    """Return the train_test and the global_test of one year, and the number of people dropped, by reason."""
+    whole, known = _whole(scenes)
+    held = split.is_held_out(whole.accident)
+    train_test, global_test = (Part(whole, np.flatnonzero(rows)) for rows in (known & ~held, known & held))
+    return train_test, global_test, _dropped(known)
+
+
+def _whole(scenes: Scenes) -> tuple[Dataset, npt.NDArray[np.bool_]]:
+    """Return all people of a year, class -1 where the severity is not known, and where it is."""
     grav = scenes.people["grav"].to_numpy()
     known = ~np.isnan(grav)
     number = scenes.accidents["num_acc"].to_numpy()[scenes.people["accident"].to_numpy()]
-    data = Dataset(made[known], grav[known].astype(np.int64) - 1, number[known].astype(np.int64))
+    y = np.where(known, grav - 1, -1).astype(np.int64)
+    return Dataset(features.build(scenes), y, number.astype(np.int64)), known
+
+
+def _dropped(known: npt.NDArray[np.bool_]) -> dict[str, int]:
     lost = int((~known).sum())
-    return data, {"severity not given": lost} if lost else {}
+    return {"severity not given": lost} if lost else {}
 
 
 def join(years: Sequence[Dataset]) -> Dataset:
@@ -65,20 +105,25 @@ def join(years: Sequence[Dataset]) -> Dataset:
 
 
 def hold_out(data: Dataset) -> tuple[Dataset, Dataset]:
-    """Return (train_test, global_test): whole accidents, by the keyed hash.
+    """Return (train_test, global_test): whole accidents, by the keyed hash; InputError as `check_classes`."""
+    held = split.is_held_out(data.accident)
+    parts = data.take(~held), data.take(held)
+    check_classes(*(np.bincount(part.y, minlength=4) for part in parts))
+    return parts
+
+
+def check_classes(train_test: npt.NDArray[np.int64], global_test: npt.NDArray[np.int64]) -> None:
+    """See that there are people of every class in both parts, given their numbers by class.
 
     Raises
     ------
     InputError
-        When a class is absent from either part: then nothing can be learned or judged.
+        When a class is absent from either: then nothing can be learned or judged.
     """
-    held = split.is_held_out(data.accident)
-    parts = data.take(~held), data.take(held)
-    for name, part in zip(("train_test", "global_test"), parts, strict=True):
-        absent = sorted(set(range(4)) - set(np.unique(part.y).tolist()))
+    for name, people in (("train_test", train_test), ("global_test", global_test)):
+        absent = [str(grav) for grav, count in enumerate(people, start=1) if not count]
         if absent:
             raise InputError(
-                f"{name} has {len(part.y)} people and none of severity grav {', '.join(str(c + 1) for c in absent)}.",
+                f"{name} has {people.sum()} people and none of severity grav {', '.join(absent)}.",
                 "add years or complete files: some thousand accidents are needed.",
             )
-    return parts

@@ -1,10 +1,9 @@
-"""How good a model is: scores, cross-validation by accident, and the paired comparison of two models."""
+"""How good a model is: its scores on held-out people, by folds of whole accidents, over time, at the time of a call."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +12,8 @@ from include.accidents import split
 from include.accidents.catalogue import Weights
 from include.accidents.clean import Dataset
 from include.accidents.errors import ModelError
+from include.accidents.features import NAMES, UNKNOWN_AT_CALL, hide
 from include.accidents.schema import CLASSES
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Probabilities = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -68,6 +65,7 @@ def scores(y_true: Labels, proba: Probabilities) -> dict[str, float]:
         "recall_weighted": recall,
         "f1_macro": metrics.f1_score(y_true, y_pred, average="macro", labels=range(N_CLASSES), zero_division=0),
         "log_loss": metrics.log_loss(y_true, proba, labels=range(N_CLASSES)),
+        "calibration_error": calibration_error(y_true, proba),
     }
     each = metrics.recall_score(y_true, y_pred, average=None, labels=range(N_CLASSES), zero_division=0)
     found |= {f"recall_{name}": value for name, value in zip(CLASSES, each, strict=True)}
@@ -77,122 +75,115 @@ def scores(y_true: Labels, proba: Probabilities) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
-def cross_validate(
-    estimator: Any, data: Dataset, *, n_splits: int, seed: int, max_rows: int | None
-) -> dict[str, float]:
+def calibration_error(y_true: Labels, proba: Probabilities, n_bins: int = 10) -> float:
+    """Return how far predicted probabilities lie from what happened, mean over classes (0 is perfect).
+
+    Of each class, people are sorted by its probability into bins of equal size; the error is the mean distance
+    between a bin's mean probability and its share of the class.
+    """
+    errors = []
+    for k in range(N_CLASSES):
+        bins = np.array_split(np.argsort(proba[:, k], kind="stable"), n_bins)
+        gaps = [abs(proba[b, k].mean() - (y_true[b] == k).mean()) * len(b) for b in bins if len(b)]
+        errors.append(sum(gaps) / len(y_true))
+    return float(np.mean(errors))
+
+
+Fit = Callable[[Dataset], Any]
+
+
+def cross_validate(fit: Fit, data: Dataset, *, n_splits: int, seed: int, max_rows: int | None) -> dict[str, float]:
     """Return the mean and the standard deviation over folds of whole accidents, as `cv_*` and `cv_*_std`.
 
-    `max_rows` caps what each fold trains on; every fold is judged on all of its held-out rows.
+    Parameters
+    ----------
+    fit
+        Trains a model on the data that it is given.
+    max_rows
+        Caps what each fold trains on; every fold is judged on all of its held-out rows.
     """
-    from sklearn.base import clone
-
     found: list[dict[str, float]] = []
     for train, test in split.folds(data.y, data.accident, n_splits=n_splits, seed=seed):
         rows = split.sample_accidents(train, data.accident, data.y, max_rows, seed)
-        fitted = clone(estimator).fit(data.x[rows], data.y[rows])
-        found.append(scores(data.y[test], probabilities(fitted, data.x[test])))
+        found.append(scores(data.y[test], probabilities(fit(data.take(rows)), data.x[test])))
     names = [name for name in found[0] if all(name in fold for fold in found)]
     means = {f"cv_{name}": float(np.mean([fold[name] for fold in found])) for name in names}
     spread = {f"cv_{name}_std": float(np.std([fold[name] for fold in found])) for name in SELECTION_METRICS}
     return means | spread
 
 
+def temporal(fit: Fit, data: Dataset, *, seed: int, max_rows: int | None) -> dict[str, float]:
+    """Train on the earlier years and test on the latest, as `temporal_*`; nothing when there is one year alone."""
+    year = years_of(data)
+    latest = year.max()
+    earlier = np.flatnonzero(year < latest)
+    if len(earlier) == 0:
+        return {}
+    rows = split.sample_accidents(earlier, data.accident, data.y, max_rows, seed)
+    test = data.take(year == latest)
+    found = scores(test.y, probabilities(fit(data.take(rows)), test.x))
+    return {f"temporal_{name}": value for name, value in found.items()}
+
+
+def years_of(data: Dataset) -> npt.NDArray[np.int64]:
+    """Return the year of each person's accident: the first four of the twelve digits of its number."""
+    return np.asarray(data.accident // 10**8)
+
+
+def at_call(estimator: Any, data: Dataset) -> dict[str, float]:
+    """Score the model with what a caller cannot know hidden, as `call_*`."""
+    found = scores(data.y, probabilities(estimator, hide(data.x, UNKNOWN_AT_CALL)))
+    return {f"call_{name}": value for name, value in found.items()}
+
+
+def baseline(train_test: Dataset, global_test: Dataset, *, n_splits: int, seed: int) -> dict[str, float]:
+    """Score the prediction that everybody has the shares of the classes: what any model must beat."""
+    from sklearn.dummy import DummyClassifier
+
+    def fit(data: Dataset) -> Any:
+        return DummyClassifier(strategy="prior").fit(data.x, data.y)
+
+    found = cross_validate(fit, train_test, n_splits=n_splits, seed=seed, max_rows=None)
+    tested = scores(global_test.y, probabilities(fit(train_test), global_test.x))
+    return found | {f"test_{name}": value for name, value in tested.items()}
+
+
+AGE_GROUPS = ((0, 15), (15, 25), (25, 45), (45, 65), (65, 111))
+
+
+def recall_by_group(data: Dataset, y_pred: Labels) -> list[dict[str, Any]]:
+    """Return, by sex and by age group, the number of people and the recall of each class (None: nobody)."""
+    sex, age = data.x[:, NAMES.index("sexe")], data.x[:, NAMES.index("age")]
+    groups = {"men": sex == 1, "women": sex == 2, "sex not given": np.isnan(sex)}
+    groups |= {f"{low} to {high - 1} years": (age >= low) & (age < high) for low, high in AGE_GROUPS}
+    groups["age not given"] = np.isnan(age)
+    rows = []
+    for name, chosen in groups.items():
+        row: dict[str, Any] = {"group": name, "people": int(chosen.sum())}
+        for k, label in enumerate(CLASSES):
+            members = chosen & (data.y == k)
+            row[label] = round(float((y_pred[members] == k).mean()), 4) if members.any() else None
+        rows.append(row)
+    return rows
+
+
+def importance(estimator: Any, data: Dataset, *, people: int = 1000, seed: int = 0) -> dict[str, float]:
+    """Return by how much the log loss grows when a feature is shuffled, most important first."""
+    drawn = np.random.default_rng(seed).permutation(len(data.y))[:people]
+    x, y = data.x[drawn], data.y[drawn]
+    order = np.random.default_rng(seed).permutation(len(x))
+
+    def loss(matrix: Any) -> float:
+        return float(-np.log(np.maximum(probabilities(estimator, matrix)[np.arange(len(y)), y], 1e-15)).mean())
+
+    whole, found = loss(x), {}
+    for i, name in enumerate(NAMES):
+        shuffled = x.copy()
+        shuffled[:, i] = x[order, i]
+        found[name] = loss(shuffled) - whole
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
 def selection_score(metrics: Mapping[str, float], weights: Weights, prefix: str = "cv_") -> float:
     """Return the weighted sum of metrics by which models are ranked."""
     return float(sum(weight * metrics[f"{prefix}{name}"] for name, weight in weights.model_dump().items()))
-
-
-@dataclass(frozen=True)
-class Gain:
-    """Selection score of a challenger minus that of the reigning model on the same rows, with a 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-def paired_gain(
-    y_true: Labels,
-    challenger: Labels,
-    reigning: Labels,
-    accident: npt.NDArray[np.int64],
-    weights: Weights,
-    *,
-    rounds: int = 1000,
-    seed: int = 0,
-) -> Gain:
-    """Compare two models on the same people by a paired bootstrap over accidents.
-
-    Every metric of the selection score follows from the confusion matrix, so a round draws how often each
-    accident counts and adds up the accidents' matrices.
-    """
-    _, group = np.unique(accident, return_inverse=True)
-    n = int(group.max()) + 1
-    matrices = [_matrices_by_accident(y_true, predicted, group, n) for predicted in (challenger, reigning)]
-    random = np.random.default_rng(seed)
-    drawn = random.multinomial(n, np.full(n, 1 / n), size=rounds).astype(np.float64)
-    a, b = (_scores_of_matrices((drawn @ m).reshape(-1, N_CLASSES, N_CLASSES), weights) for m in matrices)
-    whole = [_scores_of_matrices(m.sum(axis=0).reshape(1, N_CLASSES, N_CLASSES), weights)[0] for m in matrices]
-    low, high = np.percentile(a - b, [2.5, 97.5])
-    return Gain(float(whole[0] - whole[1]), float(low), float(high))
-
-
-def _matrices_by_accident(
-    y_true: Labels, y_pred: Labels, group: npt.NDArray[np.intp], n: int
-) -> npt.NDArray[np.float64]:
-    cells = N_CLASSES * N_CLASSES
-    return np.bincount(group * cells + y_true * N_CLASSES + y_pred, minlength=n * cells).reshape(n, cells).astype(float)
-
-
-def _scores_of_matrices(matrices: npt.NDArray[np.float64], weights: Weights) -> npt.NDArray[np.float64]:
-    """Return the selection score of each confusion matrix (rows true, columns predicted), shape (rounds,)."""
-    hits = np.diagonal(matrices, axis1=1, axis2=2)
-    true, predicted = matrices.sum(axis=2), matrices.sum(axis=1)
-    total = true.sum(axis=1)
-    precision = np.divide(hits, predicted, out=np.zeros_like(hits), where=predicted > 0)
-    f1 = np.divide(2 * hits, true + predicted, out=np.zeros_like(hits), where=true + predicted > 0)
-    accuracy = hits.sum(axis=1) / total
-    return np.asarray(
-        weights.accuracy * accuracy
-        + weights.recall_weighted * accuracy  # weighted recall is accuracy
-        + weights.f1_weighted * (true * f1).sum(axis=1) / total
-        + weights.precision_weighted * (true * precision).sum(axis=1) / total
-    )
-
-
-def confusion_picture(y_true: Labels, y_pred: Labels, title: str) -> Figure:
-    """Draw the confusion matrix: counts, coloured by share of the true class."""
-    from matplotlib.figure import Figure
-
-    cells = np.bincount(y_true * N_CLASSES + y_pred, minlength=N_CLASSES**2).reshape(N_CLASSES, N_CLASSES)
-    share = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(6, 5), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.set(
-        xticks=range(N_CLASSES), yticks=range(N_CLASSES), xticklabels=CLASSES, yticklabels=CLASSES,
-        xlabel="predicted", ylabel="true", title=title,
-    )  # fmt: skip
-    for i in range(N_CLASSES):
-        for j in range(N_CLASSES):
-            colour = "white" if share[i, j] > 0.5 else "black"
-            axes.text(j, i, f"{cells[i, j]:,}\n{share[i, j]:.0%}", ha="center", va="center", color=colour)
-    figure.colorbar(image, label="share of the true class")
-    return figure
-
-
-def leaderboard(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Lay out models and their metrics as a table of text, best first."""
-    columns = (
-        "model",
-        "selection_score",
-        "cv_f1_weighted",
-        "cv_accuracy",
-        "test_f1_weighted",
-        "test_f1_macro",
-    )
-    lines = [[f"{row[c]:.4f}" if isinstance(row[c], float) else str(row[c]) for c in columns] for row in rows]
-    widths = [max(len(line[i]) for line in [list(columns), *lines]) for i in range(len(columns))]
-    return "\n".join(
-        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) for line in [columns, *lines]
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import util as importlib_util
@@ -21,9 +21,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from include.accidents.raw import Scenes
-from include.accidents.schema import VEHICLE_CLASSES, Label, VehicleClass
+from include.accidents.schema import COLUMNS, VEHICLE_CLASSES, Label, VehicleClass
 
 Floats = npt.NDArray[np.float32]
+Columns = pd.DataFrame | Mapping[str, npt.NDArray[Any]]
 
 PEDESTRIAN_MASS = 75  # kg, an adult
 PERSON_MASS = 75  # kg, added for each person on board: it decides for light vehicles
@@ -71,16 +72,22 @@ class Feature:
     categorical: bool = False
     unit: str = ""
 
+    @property
+    def known_at_call(self) -> bool:
+        """Tell whether a caller can know it; what the police or the hospital find out later, they cannot."""
+        return self.name not in UNKNOWN_AT_CALL
+
 
 def _f(name: str, fr: str, en: str, source: str, *, categorical: bool = False, unit: str = "") -> Feature:
     return Feature(name, Label(fr, en), source, categorical, unit)
 
 
-def _codes(*names: str) -> tuple[Feature, ...]:
-    from include.accidents.schema import COLUMNS
+def _label(name: str) -> Label:
+    return next(column.label for column in COLUMNS if column.name == name)
 
-    labels = {column.name: column.label for column in COLUMNS}
-    return tuple(Feature(name, labels[name], name, categorical=True) for name in names)
+
+def _codes(*names: str) -> tuple[Feature, ...]:
+    return tuple(Feature(name, _label(name), name, categorical=True) for name in names)
 
 
 ACCIDENT_CODES = (
@@ -99,7 +106,23 @@ ACCIDENT_CODES = (
     "situ",
 )
 VEHICLE_CODES = ("catv", "obs", "obsm", "choc", "manv", "motor", "senc")
-PERSON_CODES = ("place", "catu", "sexe", "trajet", "locp", "actp", "etatp", "secu1")
+PERSON_CODES = ("place", "catu", "sexe", "trajet", "locp", "actp", "etatp", "secu1", "secu2", "secu3")
+OTHER_CODES = ("catv", "choc", "manv", "obs", "obsm", "motor", "senc")  # of the heaviest other vehicle
+DRIVER_CODES = ("sexe", "trajet", "secu1")
+
+# What is found out after the call: how the road is built, how the vehicles moved and where they were hit, what
+# protected whom, where people were going. The place and the time of the call give the road's class and limit.
+_FOUND_OUT_LATER = ("choc", "manv", "motor", "senc", "trajet", "secu1")
+UNKNOWN_AT_CALL: frozenset[str] = frozenset(
+    {
+        *("vosp", "prof", "plan", "infra", "situ", "larrout"),
+        *("locp", "actp", "etatp", "secu2", "secu3", *EQUIPMENT, *(f"others_{name}" for name in EQUIPMENT)),
+        *(f"{whose}{name}" for name in _FOUND_OUT_LATER for whose in ("", "other_", "driver_", "other_driver_")),
+    }
+)
+
+SEXES = frozenset({"sexe", "driver_sexe", "other_driver_sexe"})
+AGES = frozenset({"age", "driver_age", "other_driver_age"})
 
 FEATURES: tuple[Feature, ...] = (
     *_codes(*ACCIDENT_CODES, *VEHICLE_CODES, *PERSON_CODES),
@@ -149,6 +172,50 @@ FEATURES: tuple[Feature, ...] = (
         unit="years",
     ),
     _f("other_driver_age", "Âge de l'autre conducteur", "Age of the other driver", "an_nais", unit="years"),
+    *(
+        _f(
+            f"other_{name}",
+            f"{_label(name).fr} (autre véhicule)",
+            f"{_label(name).en} (other vehicle)",
+            name,
+            categorical=True,
+        )
+        for name in ("obs", "obsm", "motor", "senc")
+    ),
+    _f("other_on_board", "Occupants de l'autre véhicule", "People on board the other vehicle", "id_vehicule, catu"),
+    *(
+        _f(f"driver_{name}", f"{_label(name).fr} (conducteur)", f"{_label(name).en} (driver)", name, categorical=True)
+        for name in DRIVER_CODES
+    ),
+    *(
+        _f(
+            f"other_driver_{name}",
+            f"{_label(name).fr} (autre conducteur)",
+            f"{_label(name).en} (other driver)",
+            name,
+            categorical=True,
+        )
+        for name in DRIVER_CODES
+    ),
+    _f("exposed", "Sans carrosserie autour", "No bodywork around: on foot or on two wheels", "catu, catv"),
+    _f("exposed_others", "Autres personnes sans carrosserie", "Other people without bodywork", "catu, catv"),
+    _f("lighter_people", "Personnes plus légères", "People in or on something lighter", "catv, catu"),
+    _f(
+        "lightest_other",
+        "Masse la plus faible d'autrui",
+        "Smallest mass of any other person's vehicle",
+        "catv, catu",
+        unit="kg",
+    ),
+    _f("in_other_vehicles", "Personnes hors du véhicule", "People not in the person's vehicle", "id_vehicule, catu"),
+    *(
+        _f(f"others_{name}", f"{fr} (autres personnes)", f"{en} (other people)", "secu1..3")
+        for name, fr, en in (
+            ("belt", "Ceinture", "Seat belt used"),
+            ("helmet", "Casque", "Helmet worn"),
+            ("no_equipment", "Aucun équipement", "No safety equipment"),
+        )
+    ),
 )
 """Every feature in the order of the matrix's columns: name, labels, source, unit."""
 
@@ -162,13 +229,28 @@ SELECTIONS: dict[str, list[int]] = {
 """What a catalogue may write for columns of the matrix: their positions."""
 
 
+def hide(x: Floats, names: Collection[str], rows: npt.NDArray[np.bool_] | None = None) -> Floats:
+    """Return a copy of the matrix in which the named features are missing, in all rows or in the chosen ones."""
+    hidden = x.copy()
+    columns = np.array([name in names for name in NAMES])
+    chosen = np.ones(len(x), dtype=np.bool_) if rows is None else rows
+    hidden[chosen[:, None] & columns[None, :]] = np.nan
+    return hidden
+
+
 def build(scenes: Scenes) -> Floats:
+    """Make the features of every person; see `from_columns`."""
+    return from_columns(scenes.accidents, scenes.vehicles, scenes.people)
+
+
+def from_columns(accidents: Columns, vehicles: Columns, people: Columns) -> Floats:
     """Make the features of every person.
 
     Parameters
     ----------
-    scenes
-        Canonical tables; `accident` and `vehicle` are positions.
+    accidents, vehicles, people
+        The canonical tables, as in `Scenes`: frames, or mappings of column names to arrays, which are read five
+        times faster. `accident` and `vehicle` are positions. A column that is absent is missing everywhere.
 
     Returns
     -------
@@ -176,45 +258,50 @@ def build(scenes: Scenes) -> Floats:
     An array and no frame: pandas 3 hands out read-only views, which scikit-learn's trees refuse when a value
     is missing, and a frame costs the API time.
     """
-    accidents, vehicles, people = (_Table(t) for t in (scenes.accidents, scenes.vehicles, scenes.people))
+    return _build(_Table(accidents), _Table(vehicles), _Table(people))
+
+
+def _build(accidents: _Table, vehicles: _Table, people: _Table) -> Floats:
     accident, own = people.positions("accident"), people.positions("vehicle")
     catu = people["catu"]
     on_foot = catu == PEDESTRIAN
 
-    values: dict[str, Floats] = {}
+    # Column by column is how it is filled, and how it is written to files: five times faster than by row.
+    matrix = np.empty((people.rows, len(NAMES)), dtype=np.float32, order="F")
+    values = _Columns(matrix)
     for name in (*ACCIDENT_CODES, "dep", "lat", "long", "nbv", "vma", "larrout"):
         values[name] = accidents[name][accident]
     for name, of_accident in _dates(accidents).items():
         values[name] = of_accident[accident]
     for name in PERSON_CODES:
         values[name] = people[name]
-    values |= _equipment(people)
+    values.update(_equipment(people))
     values["age"] = _age(accidents["an"][accident], people["an_nais"])
 
     # A pedestrian is attached to the vehicle that hit them: it is the other, and they have none of their own.
     riding = np.where(on_foot, -1, own)
     for name in VEHICLE_CODES:
         values[name] = _take(vehicles[name], riding)
-    values |= _counts(vehicles, accident, people, len(scenes.accidents))
+    values.update(_counts(vehicles, accident, people, accidents.rows))
 
     aboard = np.bincount(riding[riding >= 0], minlength=vehicles.rows).astype(np.float32)
     values["on_board"] = _take(aboard, riding)
     mass = _lookup(vehicles["catv"], _MASSES) + PERSON_MASS * aboard
-    other = np.where(on_foot & (own >= 0), own, _heaviest_other(mass, vehicles.positions("accident"), accident, riding))
+    heaviest_other = _first_other(-mass, vehicles.positions("accident"), accident, riding)
+    other = np.where(on_foot & (own >= 0), own, heaviest_other)
     values["own_mass"] = np.where(on_foot, np.float32(PEDESTRIAN_MASS), _take(mass, riding))
     values["other_mass"] = _take(mass, other)
     values["mass_ratio"] = np.log(values["own_mass"] / values["other_mass"])
-    for name in ("catv", "choc", "manv"):
+    for name in OTHER_CODES:
         values[f"other_{name}"] = _take(vehicles[name], other)
-    drivers = np.full(vehicles.rows, np.nan, dtype=np.float32)
+    values["other_on_board"] = _take(aboard, other)
     driving = (catu == DRIVER) & (own >= 0)
-    drivers[own[driving]] = values["age"][driving]
-    values["driver_age"] = _take(drivers, riding)
-    values["other_driver_age"] = _take(drivers, other)
-
-    matrix = np.empty((people.rows, len(NAMES)), dtype=np.float32)
-    for i, name in enumerate(NAMES):
-        matrix[:, i] = values[name]
+    for name in ("age", *DRIVER_CODES):
+        of_driver = np.full(vehicles.rows, np.nan, dtype=np.float32)
+        of_driver[own[driving]] = values[name][driving]
+        values[f"driver_{name}"] = _take(of_driver, riding)
+        values[f"other_driver_{name}"] = _take(of_driver, other)
+    values.update(_among_others(values, vehicles["catv"], riding, on_foot, accident, accidents.rows))
     return matrix
 
 
@@ -223,20 +310,38 @@ def frame(matrix: Floats) -> pd.DataFrame:
     return pd.DataFrame(matrix, columns=list(NAMES), copy=False)
 
 
-class _Table:
-    """Columns of a frame as arrays; a column that is absent is missing everywhere."""
+class _Columns(dict[str, Floats]):
+    """The matrix's columns by name: what is set is written into the matrix at once."""
 
-    def __init__(self, frame: pd.DataFrame) -> None:
-        self._frame = frame
-        self.rows = len(frame)
+    def __init__(self, matrix: Floats) -> None:
+        super().__init__({name: matrix[:, i] for i, name in enumerate(NAMES)})
+
+    def __setitem__(self, name: str, values: Floats) -> None:
+        self[name][:] = values
+
+    def update(self, made: dict[str, Floats]) -> None:  # type: ignore[override]
+        """Set several columns."""
+        for name, values in made.items():
+            self[name] = values
+
+
+class _Table:
+    """Columns of a table as arrays; a column that is absent is missing everywhere."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        if isinstance(columns, pd.DataFrame):
+            self.rows = len(columns)
+        else:
+            self.rows = max(map(len, columns.values()), default=0)
 
     def __getitem__(self, name: str) -> Floats:
-        if name not in self._frame:
+        if name not in self._columns:
             return np.full(self.rows, np.nan, dtype=np.float32)
-        return np.asarray(self._frame[name], dtype=np.float32)
+        return np.asarray(self._columns[name], dtype=np.float32)
 
     def positions(self, name: str) -> npt.NDArray[np.int64]:
-        return np.asarray(self._frame[name], dtype=np.int64)
+        return np.asarray(self._columns[name], dtype=np.int64)
 
 
 def _take(values: Floats, at: npt.NDArray[np.int64]) -> Floats:
@@ -255,6 +360,9 @@ def _table_of(value: Callable[[int], float | None]) -> Floats:
 
 
 _MASSES = _table_of(lambda catv: VEHICLE_CLASSES[catv].mass)
+_EXPOSED = _table_of(
+    lambda catv: float(VEHICLE_CLASSES[catv].kind in CLASS_GROUPS["bicycles"] | CLASS_GROUPS["motorcycles"])
+)
 _MEMBERSHIP = {
     name: _table_of(lambda catv, group=group: float(VEHICLE_CLASSES[catv].kind in group))  # type: ignore[misc]
     for name, group in CLASS_GROUPS.items()
@@ -326,15 +434,57 @@ def _counts(vehicles: _Table, accident: npt.NDArray[np.int64], people: _Table, n
     return counts
 
 
-def _heaviest_other(
-    mass: Floats,
-    of_vehicle: npt.NDArray[np.int64],
-    accident: npt.NDArray[np.int64],
+def _among_others(
+    values: Mapping[str, Floats],
+    catv: Floats,
     riding: npt.NDArray[np.int64],
+    on_foot: npt.NDArray[np.bool_],
+    accident: npt.NDArray[np.int64],
+    n_accidents: int,
+) -> dict[str, Floats]:
+    """Set each person against the other people of the accident: somebody is hurt in each, and mostly the lightest."""
+
+    def total(value: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        return np.asarray(np.bincount(accident, value, minlength=n_accidents)[accident] - value)
+
+    def others(value: Floats) -> Floats:
+        known = ~np.isnan(value)
+        nothing_known = (total(known) == 0) & (values["n_people"] > 1)
+        return np.where(nothing_known, np.nan, total(np.where(known, value, 0))).astype(np.float32)
+
+    exposed = np.where(on_foot, np.float32(1), _take(_lookup(catv, _EXPOSED), riding))
+    mass = values["own_mass"]
+    order = np.lexsort((mass, accident))
+    sorted_mass, sorted_accident = mass[order], accident[order]
+    place = np.arange(len(order))
+    changes = np.diff(sorted_accident, prepend=-1) != 0
+    start = np.maximum.accumulate(np.where(changes, place, 0))
+    first_of_equals = np.maximum.accumulate(np.where(changes | (np.diff(sorted_mass, prepend=-1) != 0), place, 0))
+    lighter = np.empty(len(order), dtype=np.float32)
+    lighter[order] = np.where(np.isnan(sorted_mass), np.nan, first_of_equals - start)
+    alone = values["n_people"] - np.where(np.isnan(values["on_board"]), 1, values["on_board"])
+    return {
+        "exposed": exposed,
+        "exposed_others": others(exposed),
+        "lighter_people": lighter,
+        "lightest_other": _take(mass, _first_other(mass, accident, accident, place)),
+        "in_other_vehicles": alone,
+        **{f"others_{name}": others(values[name]) for name in ("belt", "helmet", "no_equipment")},
+    }
+
+
+def _first_other(
+    key: Floats,
+    of_accident: npt.NDArray[np.int64],
+    accident: npt.NDArray[np.int64],
+    self_at: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.int64]:
-    """Return the position of the heaviest vehicle of the accident but one's own; -1 when there is none."""
-    order = np.lexsort((-np.nan_to_num(mass, nan=0.0), of_vehicle))
-    grouped = of_vehicle[order]
+    """Return where in each person's accident the smallest key lies, but at `self_at`; -1 when there is none.
+
+    `key` and `of_accident` describe vehicles or people; a missing key comes last.
+    """
+    order = np.lexsort((key, of_accident))
+    grouped = of_accident[order]
     first = np.searchsorted(grouped, accident)
     last = np.searchsorted(grouped, accident, side="right")
 
@@ -344,8 +494,8 @@ def _heaviest_other(
             return np.full(len(accident), -1, dtype=np.int64)
         return np.where(inside, order[np.minimum(rank, len(order) - 1)], -1).astype(np.int64)
 
-    heaviest, second = at(first), at(first + 1)
-    return np.where(heaviest == riding, second, heaviest)
+    smallest, second = at(first), at(first + 1)
+    return np.where(smallest == self_at, second, smallest)
 
 
 # --- versions ----------------------------------------------------------------------------------------------
@@ -357,7 +507,7 @@ def version() -> str:
 
     Comments, docstrings and layout do not count.
     """
-    return code_version(("schema", "raw", "prepare", "features", "clean", "split"))
+    return code_version(("schema", "raw", "checks", "prepare", "features", "clean", "split"))
 
 
 def code_version(modules: Sequence[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -14,7 +16,16 @@ def merge(scenes: Scenes) -> pd.DataFrame:
     People without a vehicle keep their row; the vehicle's columns are then missing. A vehicle that nobody is
     recorded in has no row here, which is why features are made from `Scenes`.
     """
-    people = scenes.people
+    return _merge(scenes, scenes.people)
+
+
+def merge_in_slices(scenes: Scenes, people: int = 16384) -> Iterator[pd.DataFrame]:
+    """Return the same rows, some thousand people at a time: a year has 55 columns, and memory is for other things."""
+    for start in range(0, len(scenes.people), people):
+        yield _merge(scenes, scenes.people.iloc[start : start + people].reset_index(drop=True))
+
+
+def _merge(scenes: Scenes, people: pd.DataFrame) -> pd.DataFrame:
     accident = scenes.accidents.take(people["accident"].to_numpy()).reset_index(drop=True)
     at = people["vehicle"].to_numpy()
     own = scenes.vehicles.drop(columns=["accident", "id_vehicule", "num_veh"], errors="ignore")

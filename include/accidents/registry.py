@@ -11,7 +11,8 @@ import hmac
 import json
 import logging
 import tempfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ BEST = "BestModel"
 ALIAS = "production"
 MODEL_FILE = "model.skops"
 MAX_MODEL_BYTES = 2 << 30
+ROLLED_BACK = "rolled_back"  # tag of a version that production was taken away from
 
 # Beyond what skops trusts by itself. Each was reviewed: it holds numbers or calls nothing at load time.
 TRUSTED_TYPES = (
@@ -79,24 +81,30 @@ class LoadedModel:
 
 def dump(fitted: Any) -> bytes:
     """Return the model as a skops file."""
-    import skops.io
-
-    return bytes(skops.io.dumps(fitted))
+    return bytes(_skops().dumps(fitted))
 
 
 def undump(content: bytes) -> Any:
     """Load a skops file whose origin was checked; ModelError when it needs types that are not on our list."""
-    import skops.io
+    skops_io = _skops()
     from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
-        return skops.io.loads(content, trusted=list(TRUSTED_TYPES))
+        return skops_io.loads(content, trusted=list(TRUSTED_TYPES))
     except UntrustedTypesFoundException as error:
-        refused = sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED_TYPES))
+        refused = sorted(set(skops_io.get_untrusted_types(data=content)) - set(TRUSTED_TYPES))
         raise ModelError(
             f"The model holds types that are not on the list: {', '.join(refused)}.",
             "review them and add them to TRUSTED_TYPES in include/accidents/registry.py, or change the model.",
         ) from error
+
+
+def _skops() -> Any:
+    """Import skops, which looks hundreds of names up in every loaded module; Airflow's old ones warn at each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import skops.io
+    return skops.io
 
 
 def log_run(
@@ -112,8 +120,11 @@ def log_run(
     pictures: Mapping[str, Any],
     tables: Mapping[str, Any],
     example: Floats,
+    results: Sequence[Mapping[str, Any]] = (),
 ) -> ModelVersion:
     """Log one model as a run of the experiment and register it, signed, under its name.
+
+    `pictures`, `tables` and `results` (the candidates of the search, a row each) become artifacts.
 
     A run that an earlier try of the same task left behind is replaced.
     """
@@ -133,6 +144,8 @@ def log_run(
             mlflow.log_figure(figure, file)
         for file, table in tables.items():
             mlflow.log_dict(table, file)
+        if results:
+            mlflow.log_table(_columns(results), "cv_results.json")
         info = mlflow.sklearn.log_model(
             fitted,
             name="model",
@@ -158,6 +171,38 @@ def runs_of(client: MlflowClient, dag_run_id: str, model: str | None = None) -> 
     if model is not None:
         wanted += f" and tags.model = '{_quoted(model)}'"
     return list(client.search_runs([experiment.experiment_id], wanted, max_results=1000))
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [json.dumps(v) if isinstance(v := row.get(name), dict) else v for row in rows] for name in names}
+
+
+def run_before(client: MlflowClient, run: Any) -> Any | None:
+    """Return the newest registered run of the same model by an earlier run of the DAG; None when there is none."""
+    earlier = client.search_runs(
+        [run.info.experiment_id],
+        f"tags.model = '{_quoted(run.data.tags['model'])}' and attributes.start_time < {run.info.start_time}",
+        order_by=["attributes.start_time DESC"],
+        max_results=50,
+    )
+    ours = run.data.tags["airflow.dag_run_id"]
+    return next(
+        (r for r in earlier if "registered_version" in r.data.tags and r.data.tags["airflow.dag_run_id"] != ours), None
+    )
+
+
+def artifact(client: MlflowClient, run_id: str, path: str) -> bytes | None:
+    """Return an artifact of a run; None when it has none of that name."""
+    from mlflow.artifacts import download_artifacts
+
+    if path not in {found.path for found in client.list_artifacts(run_id)}:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        content = download_artifacts(
+            run_id=run_id, artifact_path=path, dst_path=folder, tracking_uri=client.tracking_uri
+        )
+        return Path(content).read_bytes()
 
 
 def load(client: MlflowClient, name: str, version: str, key: bytes, features: str) -> LoadedModel:
@@ -211,24 +256,46 @@ def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str)
     return copied
 
 
-def rollback(client: MlflowClient) -> tuple[str, str]:
-    """Let `production` point to the version of BestModel before; return the version left, and the one now.
+@dataclass(frozen=True)
+class RolledBack:
+    """What a rollback changed: `production` left version `left` of BestModel for version `version`."""
+
+    left: str
+    version: str
+    model: str
+
+
+def rollback(client: MlflowClient, key: bytes, features: str, *, reason: str = "by hand") -> RolledBack:
+    """Let `production` point to the version of BestModel before the present one.
+
+    A version that was left by a rollback is marked, and no later rollback returns to it. The version that
+    `production` will point to is loaded first, so that it is seen to bear the signature and to fit today's features;
+    its signature, made when it was promoted, stays.
 
     Raises
     ------
     ModelError
-        When nothing is in production, or nothing was before.
+        When nothing is in production, there is no earlier version, or it may not be used; nothing is changed then.
     """
-    current = newest(client, BEST)
-    if current is None:
-        raise ModelError("No model is in production.", "run the pipeline first.")
-    earlier = [int(v.version) for v in client.search_model_versions(f"name = '{BEST}'") if int(v.version) < int(current)]
+    present = newest(client, BEST)
+    if present is None:
+        raise ModelError("No model is in production.", "run the pipeline; its best model is promoted.")
+    earlier = [
+        found
+        for found in client.search_model_versions(f"name = '{BEST}'")
+        if int(found.version) < int(present) and ROLLED_BACK not in found.tags
+    ]
     if not earlier:
         raise ModelError(
-            f"There is no version of {BEST} before {current}.", "run the pipeline; a better model is promoted."
+            f"There is no version of {BEST} before version {present}, which is in production.",
+            "run the pipeline with another catalogue or other data to promote another model.",
         )
-    client.set_registered_model_alias(BEST, ALIAS, str(max(earlier)))
-    return current, str(max(earlier))
+    target = str(max(earlier, key=lambda found: int(found.version)).version)
+    loaded = load(client, BEST, target, key, features)
+    client.set_registered_model_alias(BEST, ALIAS, target)
+    client.set_model_version_tag(BEST, present, ROLLED_BACK, reason)
+    log.info("%s: production went back from version %s to version %s (%s).", BEST, present, target, reason)
+    return RolledBack(present, target, loaded.lineage.model)
 
 
 # --- signatures --------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from include.accidents.errors import SettingsError
@@ -16,8 +16,13 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ACCIDENTS_")
 
     raw_dir: Path = Path("data/raw")
-    models_file: Path = Path("include/models.json")
+    models_file: str = "include/models.json"
+    """A path, or s3://bucket/key."""
     signing_key: SecretStr = SecretStr("")
+    # Where a person's browser reaches the services, when that differs from where the tasks do.
+    public_mlflow_url: str = ""
+    public_api_url: str = ""
+    public_s3_url: str = ""
 
     def signing_secret(self) -> bytes:
         """Return the key that signs models; SettingsError when none is set."""
@@ -28,3 +33,19 @@ class Settings(BaseSettings):
                 "set the same random value for Airflow and the API (make up and make env do it).",
             )
         return secret
+
+
+class Thresholds(BaseSettings):
+    """Shares of a file's rows above which a check warns, or refuses the year.
+
+    Repaired: cells that were set to missing in one column because they cannot be true (columns that no feature is
+    made from only warn), or people whose vehicle is not in the files. Dropped: rows that belong to nothing or stand
+    there twice; the further places of an accident are none of them.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ACCIDENTS_CHECK_")
+
+    repaired_warning: float = Field(default=0.01, ge=0, le=1)
+    repaired_failure: float = Field(default=0.25, ge=0, le=1)
+    dropped_warning: float = Field(default=0.001, ge=0, le=1)
+    dropped_failure: float = Field(default=0.05, ge=0, le=1)

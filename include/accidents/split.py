@@ -17,10 +17,11 @@ Indices = npt.NDArray[np.intp]
 def is_held_out(num_acc: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """Tell for each row whether its accident belongs to `global_test` (a tenth, by a keyed hash)."""
     distinct, inverse = np.unique(num_acc, return_inverse=True)
-    limit = int(HELD_OUT_SHARE * 2**64)
+    limit = int(HELD_OUT_SHARE * 2**64).to_bytes(8, "big")
+    numbers = distinct.astype(">i8").tobytes()
     drawn = [
-        int.from_bytes(hashlib.blake2b(int(n).to_bytes(8, "big"), digest_size=8, key=KEY).digest(), "big") < limit
-        for n in distinct
+        hashlib.blake2b(numbers[at : at + 8], digest_size=8, key=KEY).digest() < limit
+        for at in range(0, len(numbers), 8)
     ]
     return np.asarray(drawn, dtype=np.bool_)[inverse]
 

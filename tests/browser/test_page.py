@@ -122,7 +122,9 @@ def test_what_moved_the_answer_is_told_for_each_person(browser: Browser, url: st
 def test_models_are_compared_and_ranked(browser: Browser, url: str) -> None:
     with opened(browser, url) as page:
         page.get_by_text("Compare the models").click()
-        expect(page.locator("#compare tbody th")).to_have_text([re.compile(n) for n in ("BestModel", "Forest", "Second")])
+        expect(page.locator("#compare tbody th")).to_have_text(
+            [re.compile(n) for n in ("BestModel", "Forest", "Second")]
+        )
         page.get_by_role("tab", name="Models").click()
         expect(page.locator(".board tbody tr.best")).to_contain_text("in production")
 
@@ -204,13 +206,16 @@ def test_nothing_hinders_people(browser: Browser, url: str, scheme: Any, width: 
             page.get_by_role("tab", name=tab).click()
             assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{tab} is wider than the screen"
             found = Axe().run(page).response["violations"]
-            grave = [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found if v["impact"] in ("serious", "critical")]
+            grave = [
+                f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found if v["impact"] in ("serious", "critical")
+            ]
             assert not grave
 
 
 @pytest.mark.skipif("ACCIDENTS_SCREENSHOTS" not in os.environ, reason="ACCIDENTS_SCREENSHOTS names no folder")
 @pytest.mark.parametrize(
-    ("name", "language", "width"), [("page-fr", "fr-FR", 1280), ("page-en", "en-GB", 1280), ("page-phone", "fr-FR", 390)]
+    ("name", "language", "width"),
+    [("page-fr", "fr-FR", 1280), ("page-en", "en-GB", 1280), ("page-phone", "fr-FR", 390)],
 )
 def test_screenshots(browser: Browser, url: str, name: str, language: str, width: int) -> None:
     # ACCIDENTS_PAGE_URL: a running API with models of real data makes better pictures.

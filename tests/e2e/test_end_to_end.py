@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import time
 from pathlib import Path
 from typing import Any
+from xmlrpc.client import ServerProxy
 
 import boto3
 import httpx
 import pytest
 from mlflow import MlflowClient
+from supervisor.xmlrpc import SupervisorTransport
 
 from api.scenes import EXAMPLE
 from include.accidents.sample import write_sample
-
-DAG = "ml_accidents_pipeline_dag"
-TREE = {
-    "pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 5}}]],
-    "param_grid": {"clf__min_samples_leaf": [5, 20]},
-}
-BAYES = {
-    "pipeline": [
-        ["impute", {"class": "sklearn.impute.SimpleImputer", "params": {"keep_empty_features": True}}],
-        ["clf", {"class": "sklearn.naive_bayes.GaussianNB"}],
-    ]
-}
-# It passes every check of the file, and fails when it meets a missing value.
-BROKEN = {
-    "pipeline": [["clf", {"class": "sklearn.naive_bayes.GaussianNB"}]],
-    "param_grid": {"clf__var_smoothing": [1e-9, 1e-8]},
-}
+from include.accidents.schema import CLASSES
+from tests.helpers import BAYES, BROKEN, DAG, TREE
 
 
 class Airflow:
@@ -43,13 +31,13 @@ class Airflow:
         headers = {"Authorization": f"Bearer {token}"}
         self.http = httpx.Client(base_url=f"{env['AIRFLOW_URL']}/api/v2", headers=headers, timeout=30)
 
-    def run(self, **conf: Any) -> dict[str, Any]:
+    def run(self, dag: str = DAG, **conf: Any) -> dict[str, Any]:
         """Trigger a run and wait for its end."""
         said = {"logical_date": None, "conf": conf}
-        run = self.http.post(f"/dags/{DAG}/dagRuns", json=said).raise_for_status().json()
+        run = self.http.post(f"/dags/{dag}/dagRuns", json=said).raise_for_status().json()
         deadline = time.monotonic() + 420
         while time.monotonic() < deadline:
-            run = self.http.get(f"/dags/{DAG}/dagRuns/{run['dag_run_id']}").raise_for_status().json()
+            run = self.http.get(f"/dags/{dag}/dagRuns/{run['dag_run_id']}").raise_for_status().json()
             if run["state"] in ("success", "failed"):
                 return dict(run)
             time.sleep(2)
@@ -57,7 +45,7 @@ class Airflow:
 
     def states(self, run: dict[str, Any]) -> dict[tuple[str, str | None], str]:
         """State of each task instance, by task and the name that the grid shows."""
-        path = f"/dags/{DAG}/dagRuns/{run['dag_run_id']}/taskInstances"
+        path = f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances"
         found = self.http.get(path, params={"limit": 200}).raise_for_status().json()["task_instances"]
         return {(ti["task_id"], ti["rendered_map_index"]): ti["state"] for ti in found}
 
@@ -107,6 +95,15 @@ def first(stack: dict[str, str], airflow: Airflow, sample: Path) -> dict[str, An
     return airflow.run(raw_dir=str(sample))
 
 
+def supervise(stack: dict[str, str], method: str, service: str) -> None:
+    """Tell the stack's process manager to start or to stop a service."""
+    configuration = Path(stack["ACCIDENTS_MODELS_FILE"]).parent / "local" / "run" / "supervisord.conf"
+    lines = configuration.read_text().splitlines()
+    path = next(line.split(" = ")[1] for line in lines if line.startswith("file = "))
+    transport = SupervisorTransport(serverurl=f"unix://{path}")
+    getattr(ServerProxy("http://supervisor", transport=transport).supervisor, method)(f"stack:{service}")
+
+
 def keys(s3: Any, bucket: str) -> set[str]:
     return {entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket).get("Contents", [])}
 
@@ -120,7 +117,7 @@ def test_a_failing_model_stops_neither_the_others_nor_the_run(airflow: Airflow, 
         )
     assert states["search_params", "Broken"] == "failed"
     assert {name for task, name in states if task == "prepare_data"} == {"2022", "2023"}
-    assert "Broken failed: search_params: ValueError" in first["note"]
+    assert "Broken failed: search_params: ModelError" in first["note"]
     assert "NaN" in first["note"]
 
 
@@ -176,7 +173,8 @@ def test_mlflow_holds_a_complete_run_a_model(mlflow_client: MlflowClient, first:
             "cv_recall_weighted",
             "selection_score",
         }
-        assert wanted | {"test_f1_weighted", "test_f1_macro"} <= run.data.metrics.keys()
+        tested = {"test_f1_weighted", "test_f1_macro", "test_f1_macro_low", "test_auc_severe_high", "call_f1_weighted"}
+        assert wanted | tested <= run.data.metrics.keys()
         assert run.data.tags["airflow.dag_run_id"] == first["dag_run_id"]
         assert {"data_version", "code_version", "features"} <= run.data.tags.keys()
         assert "confusion_matrix.png" in {a.path for a in mlflow_client.list_artifacts(run.info.run_id)}
@@ -185,6 +183,9 @@ def test_mlflow_holds_a_complete_run_a_model(mlflow_client: MlflowClient, first:
     best = max(runs.values(), key=lambda run: run.data.metrics["selection_score"])
     reigning = mlflow_client.get_model_version_by_alias("BestModel", "production")
     assert reigning.tags["model"] == best.info.run_name
+    assert {"report.html", "model_card.html"} <= {a.path for a in mlflow_client.list_artifacts(best.info.run_id)}
+    assert best.data.tags["selection_reason"] in first["note"]
+    assert "- Dummy: 0." in first["note"]
 
 
 def test_the_api_serves_what_was_promoted(
@@ -237,3 +238,83 @@ def test_a_missing_file_fails_in_its_task_and_nothing_stored_is_lost(
     assert run["state"] == "failed"
     assert airflow.states(run)["load_csv_to_s3", None] == "failed"
     assert keys(s3, "accidents-raw-csv") == before
+
+
+def test_an_api_that_is_down_stops_no_promotion_and_is_reported(
+    stack: dict[str, str], airflow: Airflow, sample: Path, mlflow_client: MlflowClient, first: dict[str, Any]
+) -> None:
+    catalogue(stack, {"Stump": {"pipeline": TREE["pipeline"]}})
+    supervise(stack, "stopProcess", "api")
+    try:
+        run = airflow.run(raw_dir=str(sample))
+    finally:
+        supervise(stack, "startProcess", "api")
+    assert run["state"] == "success", airflow.states(run)
+    states = airflow.states(run)
+    assert states["log_model", "Stump"] == states["select_best_model", None] == "success"
+    assert states["reload_model", "Stump"] == "failed"
+    assert states["reload_best_model", None] == "skipped"
+    assert "Stump is registered, but reload_model: ConnectError" in run["note"]
+    assert "The API could not be reached" in run["note"]
+
+
+def test_the_buttons_of_a_task_lead_to_its_run_its_object_and_its_model(
+    stack: dict[str, str], airflow: Airflow, mlflow_client: MlflowClient, first: dict[str, Any]
+) -> None:
+    def links(task: str, index: int = -1) -> dict[str, str]:
+        path = f"/dags/{DAG}/dagRuns/{first['dag_run_id']}/taskInstances/{task}/links"
+        found = airflow.http.get(path, params={"map_index": index}).raise_for_status().json()["extra_links"]
+        return {name: url for name, url in found.items() if url}
+
+    (link,) = links("log_model", 0).values()
+    run = mlflow_client.get_run(link.rpartition("/")[2])
+    assert link.startswith(stack["MLFLOW_TRACKING_URI"])
+    assert run.data.tags["airflow.dag_run_id"] == first["dag_run_id"]
+    for task, index in {"prepare_data": 0, "clean_data": -1, "search_params": 0, "train_model": 1}.items():
+        (link,) = links(task, index).values()
+        assert httpx.get(link).raise_for_status().json()
+        assert httpx.get(link.replace("X-Amz-Signature=", "X-Amz-Signature=0")).status_code == 403
+    assert links("reload_model", 0)["Model in the API"].startswith(stack["ACCIDENTS_API_URL"])
+    assert links("load_model_names") == {}
+
+
+def test_arriving_files_are_predicted_once_by_the_promoted_model(
+    airflow: Airflow, sample: Path, s3: Any, mlflow_client: MlflowClient, first: dict[str, Any]
+) -> None:
+    for file in sample.glob("*-2023.csv"):
+        s3.upload_file(str(file), "accidents-incoming", f"lot 1/{file.name}")
+    s3.put_object(Bucket="accidents-incoming", Key="lot 2/usagers-2022.csv", Body=b"not complete")
+    run = airflow.run("accidents_batch_predict_dag")
+    assert run["state"] == "success"
+    assert airflow.states(run) == {("find_batches", None): "success", ("predict_batch", "lot 1/2023"): "success"}
+    written = s3.get_object(Bucket="accidents-predictions", Key="lot 1/predictions_2023.csv")
+    rows = list(csv.DictReader(written["Body"].read().decode().splitlines(), delimiter=";"))
+    assert len(rows) == len((sample / "usagers-2023.csv").read_text("utf-8").splitlines()) - 1
+    for row in rows:
+        assert sum(float(row[f"p_{name}"]) for name in CLASSES) == pytest.approx(1, abs=1e-5)
+    assert airflow.run("accidents_batch_predict_dag")["state"] == "success"
+    again = s3.head_object(Bucket="accidents-predictions", Key="lot 1/predictions_2023.csv")
+    assert again["LastModified"] == written["LastModified"]
+
+
+def test_old_versions_go_by_the_rule_and_never_what_production_needs(
+    airflow: Airflow, s3: Any, mlflow_client: MlflowClient, first: dict[str, Any]
+) -> None:
+    before = keys(s3, "accidents-models")
+    told = airflow.run("accidents_prune_dag", keep_last=1)
+    assert airflow.states(told)["remove_planned", None] == "skipped"
+    assert keys(s3, "accidents-models") == before
+    done = airflow.run("accidents_prune_dag", keep_last=1, dry_run=False)
+    assert done["state"] == "success", airflow.states(done)
+    assert keys(s3, "accidents-models") < before
+    reigning = mlflow_client.get_model_version_by_alias("BestModel", "production")
+    run = mlflow_client.get_run(reigning.tags["run_id"])
+    assert run.info.lifecycle_stage == "active"
+    assert f"versions/{run.data.tags['model_version']}/manifest.json" in keys(s3, "accidents-models")
+    data = json.loads(
+        s3.get_object(Bucket="accidents-train-csv", Key=f"versions/{reigning.tags['data_version']}/manifest.json")[
+            "Body"
+        ].read()
+    )
+    for version in data["inputs"]:
+        assert f"versions/{version}/manifest.json" in keys(s3, "accidents-preprocessed-csv")

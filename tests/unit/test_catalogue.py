@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from include.accidents import catalogue
+from include.accidents import catalogue, search
 from include.accidents.errors import CatalogueError
 
-SHIPPED = Path(__file__).resolve().parents[2] / "include" / "models.json"
+INCLUDE = Path(__file__).resolve().parents[2] / "include"
+SHIPPED = INCLUDE / "models.json"
 FOREST = {"pipeline": [["clf", {"class": "sklearn.ensemble.RandomForestClassifier", "params": {"n_estimators": 5}}]]}
 
 
@@ -33,10 +34,27 @@ def refusal(said: Any) -> str:
 def test_the_shipped_catalogue_holds_the_seeds_models_and_the_annexs() -> None:
     shipped = catalogue.load(SHIPPED.read_text(), str(SHIPPED))
     assert {
-        "RandomForest", "MLP", "SVC", "LogisticRegression", "GradientBoosting", "HistGradientBoosting"
+        "RandomForest", "MLP", "SVC", "LogisticRegression", "GradientBoosting", "HistGradientBoosting",
+        "KNN", "LightGBM", "XGBoost",
     } <= shipped.models.keys()  # fmt: skip
     for spec in shipped.models.values():
         catalogue.build(spec, seed=1)
+
+
+@pytest.mark.parametrize("name", ["models.json", "models-night.json"])
+def test_every_candidate_of_a_shipped_catalogue_can_be_made(name: str) -> None:
+    shipped = catalogue.load((INCLUDE / name).read_text(), name)
+    assert shipped.schema_ == "models.schema.json"
+    for spec in shipped.models.values():
+        for params in search.candidates(spec, shipped.defaults):
+            catalogue.build(spec, params, seed=1)
+
+
+def test_the_published_schema_is_the_codes() -> None:
+    published = json.loads((INCLUDE / "models.schema.json").read_text())
+    assert published == catalogue.json_schema(), (
+        "write it anew: python -m include.accidents models schema > include/models.schema.json"
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,7 +84,17 @@ def test_the_shipped_catalogue_holds_the_seeds_models_and_the_annexs() -> None:
         ({"models": {"a/b": FOREST}}, ["/models/a~1b", "name"]),
         ({"models": {"BestModel": FOREST}}, ["BestModel"]),
         (document() | {"selection": {"weights": {"accuracy": 0.9}}}, ["/selection/weights", "sum to 1"]),
-        (document(pipeline=[["clf", {"class": 3}]]), ["not allowed"]),
+        (document(pipeline=[["clf", {"class": 3}]]), ["/models/Forest/pipeline/0/1/class", "found 3"]),
+        (document(pipeline=[["clf", {"params": {}}]]), ["/models/Forest/pipeline/0/1/class", "missing"]),
+        (document(pipeline=[["clf", {"class": "sklearn.svm.SVC", "parms": {}}]]), ["/1/parms", "'params'", "allowed: class, params"]),
+        (document() | {"defaults": {"sed": 1}}, ["/defaults/sed", "'seed'", "allowed: evaluation_folds"]),
+        (document(param_grid={"clf__max_depth": [3, -3]}), ["/param_grid/clf__max_depth/1", "Got -3"]),
+        (document(search={"kind": "bayes"}), ["/models/Forest/search/kind", "'grid', 'random' or 'halving'", 'found "bayes"']),
+        (document(param_distributions={"clf__max_depth": [3]}), ["/search/kind", "random, halving"]),
+        (document(param_distributions={"clf__max_depth": {"distribution": "integers", "low": 3, "high": 1}}), ["/param_distributions/clf__max_depth", "low must be below high"]),
+        (document(class_weight={"dead": 2}), ["/models/Forest/class_weight/dead", "killed"]),
+        (step("sklearn.ensembel.RandomForestClassifier"), ["did you mean 'sklearn.ensemble.RandomForestClassifier'"]),
+        (document(pipeline=[["clf", {"class": "sklearn.neighbors.KNeighborsClassifier"}]], class_weight="balanced"), ["/class_weight", "takes no weights"]),
     ],
 )  # fmt: skip
 def test_a_defect_is_refused_with_its_place(said: Any, told: list[str]) -> None:
@@ -106,7 +134,9 @@ def test_python_values_are_made_of_json() -> None:
     made = catalogue.build(spec, seed=7, threads=1)
     assert made.get_params()["clf__estimator__random_state"] == 7
     assert len(made.named_steps["t"].transformers[0][2]) == 2
-    assert catalogue.grid(spec)["clf__cv"] == [None, 3]
+    chosen = catalogue.build(spec, {"clf__cv": {"tuple": [1]}, "clf__estimator__C": 2}, seed=7)
+    assert chosen.get_params()["clf__cv"] == (1,)
+    assert chosen.get_params()["clf__estimator__C"] == 2
 
 
 def test_lightgbm_and_xgboost_do_not_take_every_core() -> None:

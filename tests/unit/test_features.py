@@ -6,7 +6,7 @@ import pytest
 
 from include.accidents import clean, features, raw, split
 from include.accidents.errors import InputError
-from tests.helpers import sample_scenes
+from tests.helpers import sample_files, sample_scenes
 
 
 def one_accident(scenes: raw.Scenes, at: int) -> raw.Scenes:
@@ -23,7 +23,7 @@ def one_accident(scenes: raw.Scenes, at: int) -> raw.Scenes:
 def scene(accident: dict, vehicles: list[dict], people: list[dict]) -> raw.Scenes:
     return raw.Scenes(
         pd.DataFrame([accident or {"an": np.nan}]),
-        pd.DataFrame([{"accident": 0, **v} for v in vehicles], columns=["accident", "catv", "choc", "manv"]),
+        pd.DataFrame([{"accident": 0, **v} for v in vehicles], columns=["accident", "catv", "choc", "manv", "obs"]),
         pd.DataFrame([{"accident": 0, "vehicle": -1, **p} for p in people]),
     )
 
@@ -35,6 +35,33 @@ def test_a_scene_served_alone_has_the_features_of_the_training_frame(year: int) 
     for at in range(0, 400, 7):
         alone = features.build(one_accident(scenes, at))
         np.testing.assert_array_equal(alone, whole[(scenes.people["accident"] == at).to_numpy()])
+
+
+@pytest.mark.parametrize("year", [2005, 2009, 2018, 2021, 2024])
+def test_files_of_one_accident_alone_give_its_rows_of_the_training_frame(year: int) -> None:
+    scenes = sample_scenes(year)
+    whole = features.build(scenes)
+    for at in (0, 123, 399):
+        number = str(scenes.accidents["num_acc"][at]).encode()
+        alone, _ = raw.read_year({t: (n, lines_with(c, number)) for t, (n, c) in sample_files(year).items()}, year)
+        np.testing.assert_array_equal(features.build(alone), whole[(scenes.people["accident"] == at).to_numpy()])
+
+
+def lines_with(content: bytes, number: bytes) -> bytes:
+    header, *rows = content.splitlines(keepends=True)
+    return header + b"".join(row for row in rows if number in row)
+
+
+@pytest.mark.parametrize("year", [2018, 2023])
+def test_a_field_that_is_taken_away_is_missing_where_it_was_and_nowhere_zero(year: int) -> None:
+    scenes = sample_scenes(year)
+    before = features.frame(features.build(scenes))
+    for name in ("vma", "lum", "hrmn", "lat"):
+        less = raw.Scenes(scenes.accidents.assign(**{name: np.float32(np.nan)}), scenes.vehicles, scenes.people)
+        after = features.frame(features.build(less))
+        feature = {"hrmn": "hour"}.get(name, name)
+        assert after[feature].isna().all()
+        assert after.drop(columns=feature).equals(before.drop(columns=feature))
 
 
 def test_no_feature_depends_on_the_severity() -> None:
@@ -56,8 +83,50 @@ def test_what_is_not_given_is_missing_and_not_zero() -> None:
         "n_motorcycles",
         "n_cars",
         "n_heavy",
+        # Of the others all is known: there are none.
+        "exposed_others",
+        "in_other_vehicles",
+        "others_belt",
+        "others_helmet",
+        "others_no_equipment",
     }
     assert set(made.columns[made.notna().all()]) == given
+
+
+def test_a_person_is_set_against_the_others() -> None:
+    people = [
+        {"catu": 1, "vehicle": 0, "secu1": 1, "sexe": 1, "an_nais": 1980},
+        {"catu": 2, "vehicle": 0, "secu1": 0},
+        {"catu": 1, "vehicle": 1, "secu1": 2, "sexe": 2},
+        {"catu": 3, "vehicle": 0},
+    ]
+    vehicles = [{"catv": 7, "obs": 2}, {"catv": 33}]
+    made = features.frame(features.build(scene({"an": 2020, "mois": 1, "jour": 1}, vehicles, people)))
+    assert made["exposed"].tolist() == [0, 0, 1, 1]
+    assert made["exposed_others"].tolist() == [2, 2, 1, 1]
+    assert made["lighter_people"].tolist() == [2, 2, 1, 0]
+    assert made["lightest_other"].tolist() == [75, 75, 75, made["own_mass"][2]]
+    assert made["in_other_vehicles"].tolist() == [2, 2, 3, 3]
+    assert made["others_belt"].tolist() == [0, 1, 1, 1]
+    assert made["others_no_equipment"].tolist() == [1, 0, 1, 1]
+    assert made["driver_sexe"].fillna(-1).tolist() == [1, 1, 2, -1]
+    assert made["other_driver_sexe"].fillna(-1).tolist() == [2, 2, 1, 1]
+    assert made["other_driver_age"].fillna(-1).tolist() == [-1, -1, 40, 40]
+    assert made["other_obs"].fillna(-1).tolist() == [-1, -1, 2, 2]
+    assert made["other_on_board"].tolist() == [1, 1, 2, 2]
+
+
+def test_what_nobody_said_of_the_others_is_missing() -> None:
+    people = [{"catu": 1, "vehicle": 0, "secu1": 1}, {"catu": 1, "vehicle": 1}]
+    made = features.frame(features.build(scene({}, [{"catv": 7}, {}], people)))
+    assert made["others_belt"].fillna(-1).tolist() == [-1, 1]
+    assert made["exposed_others"].fillna(-1).tolist() == [-1, 0]
+
+
+def test_columns_in_a_mapping_give_what_frames_give() -> None:
+    scenes = sample_scenes(2023)
+    columns = ({n: t[n].to_numpy() for n in t} for t in (scenes.accidents, scenes.vehicles, scenes.people))
+    np.testing.assert_array_equal(features.from_columns(*columns), features.build(scenes))
 
 
 def test_the_heaviest_other_vehicle_is_the_one_met() -> None:

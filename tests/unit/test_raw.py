@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from include.accidents import prepare, raw
+from include.accidents.checks import Action
 from include.accidents.errors import InputError
+from include.accidents.files import recognise
 from include.accidents.schema import Table
-from tests.helpers import REAL_2021, read_folder, sample_files
+from tests.helpers import REAL_2021, REAL_FORMATS, read_folder, sample_files
 
 VINTAGES = [2005, 2009, 2013, 2016, 2017, 2018, 2019, 2020, 2021, 2022, 2023, 2024]
 
@@ -28,11 +30,13 @@ def lines_of(content: bytes) -> list[bytes]:
 def test_any_vintage_gives_the_same_typed_columns(year: int) -> None:
     scenes, report = raw.read_year(sample_files(year), year)
     newest, _ = raw.read_year(sample_files(2024), 2024)
-    known_to_all = set(newest.people.columns) - {"id_usager", "id_vehicule"}
-    assert known_to_all <= set(scenes.people.columns)
+    for name in ("accidents", "vehicles", "people"):
+        found, expected = getattr(scenes, name), getattr(newest, name)
+        assert dict(found.dtypes) == dict(expected.dtypes)
+        assert list(found.columns) == list(expected.columns)
     assert (scenes.accidents["an"] == year).all()
     assert len(scenes.accidents) == 400
-    assert report.rows["usagers"] == len(scenes.people) + report.dropped["person without an accident"]
+    assert report.rows_in[Table.USAGERS] == report.rows_out[Table.USAGERS] == len(scenes.people)
     assert (scenes.people["vehicle"] >= 0).mean() > 0.95
     assert scenes.people["grav"].isin([1, 2, 3, 4]).mean() > 0.95
     assert scenes.accidents["hrmn"].between(0, 1439).all()
@@ -41,9 +45,9 @@ def test_any_vintage_gives_the_same_typed_columns(year: int) -> None:
 
 def test_lieux_of_several_rows_an_accident_do_not_multiply_people() -> None:
     scenes, report = raw.read_year(sample_files(2023), 2023)
-    assert report.rows["lieux"] > 400
-    assert report.dropped["secondary place of an accident"] == report.rows["lieux"] - 400
-    assert len(prepare.merge(scenes)) == report.rows["usagers"]
+    assert report.rows_in[Table.LIEUX] > 400
+    assert report.dropped(Table.LIEUX) == {"further place of an accident": report.rows_in[Table.LIEUX] - 400}
+    assert len(prepare.merge(scenes)) == report.rows_in[Table.USAGERS]
 
 
 def test_a_vehicle_belongs_to_the_accident_of_its_people() -> None:
@@ -82,7 +86,9 @@ def test_unknown_codes_become_missing_and_are_counted() -> None:
 
     scenes, report = raw.read_year(changed(2022, Table.CARACTERISTIQUES, spoil), 2022)
     assert np.isnan(scenes.accidents["lum"][0])
-    assert report.repairs["caracteristiques.lum: '77' set to missing"] == 1
+    (found,) = (f for f in report.findings if f.column == "lum")
+    assert (found.rule, found.rows, found.line, found.examples) == ("unknown code", 1, 2, {"77": 1})
+    assert found.action is Action.MISSING
 
 
 @pytest.mark.parametrize(
@@ -95,7 +101,7 @@ def test_unknown_codes_become_missing_and_are_counted() -> None:
         (Table.USAGERS, lambda c: gzip.compress(c)[:-20], ["usagers", "gzip"]),
         (Table.CARACTERISTIQUES, lambda c: b"hello\nworld\n", ["carcteristiques", "line 1"]),
         (Table.USAGERS, lambda c: c.replace(b'"2022', b'"1999'), ["usagers", "of no accident"]),
-        (Table.USAGERS, lambda c: c.replace(b'"2022', b'"x', 1), ["usagers", "row 2", "num_acc"]),
+        (Table.USAGERS, lambda c: c.replace(b'"2022', b'"x', 1), ["usagers", "line 2", "'num_acc'", "'x0"]),
     ],
     ids=[
         "missing column",
@@ -127,4 +133,19 @@ def test_the_real_files_of_2021_are_read_whole() -> None:
     scenes, report = raw.read_year(read_folder(REAL_2021)[2021], 2021)
     assert (len(scenes.accidents), len(scenes.vehicles), len(scenes.people)) == (56518, 97315, 129153)
     assert scenes.people["grav"].value_counts().to_dict() == {1: 55108, 4: 51681, 3: 19085, 2: 3219}
-    assert report.dropped == {}
+    assert not any(report.dropped(table) for table in Table)
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not REAL_FORMATS.is_dir(), reason="the real files of older years are not beside the project")
+def test_real_files_of_older_years_are_read_without_a_repair() -> None:
+    read = {}
+    for path in sorted(REAL_FORMATS.glob("*.csv")):
+        table, year = recognise(path.name)
+        read[path.name] = raw._read(table, path.name, path.read_bytes(), year)
+        assert read[path.name].findings == [] and raw._repair(read[path.name]) == []
+        assert read[path.name].rows == 399
+    first = read["caracteristiques_2013.csv"].frame().iloc[0]
+    assert (first["an"], first["hrmn"], first["dep"]) == (2013, 17 * 60 + 15, 59)
+    assert abs(first["lat"] - 50.51199) < 1e-5 and abs(first["long"] - 2.90046) < 1e-5
+    assert abs(read["lieux_2009.csv"].frame()["larrout"].iloc[0] - 5.2) < 1e-6

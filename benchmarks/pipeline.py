@@ -1,0 +1,164 @@
+"""What Airflow costs: parsing the DAG file, importing, and the overhead of a whole run with models that do nothing.
+
+    .venv/bin/python benchmarks/pipeline.py
+
+Starts an embedded stack of its own on free ports, on a small generated sample, and stops it again (about two
+minutes). A line a figure; exit status 1 when one misses its bar.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from embedded import envfile
+from embedded.airflow_api import Airflow, TaskInstance
+from include.accidents.sample import write_sample
+
+NOTHING = {"pipeline": [["clf", {"class": "sklearn.dummy.DummyClassifier", "params": {"strategy": "prior"}}]]}
+IMPORTS = "import include.steps, include.accidents.registry, mlflow, skops.io"
+AIRFLOW = "Asset, AssetAlias, BaseHook, ExceptionRetryPolicy, Param, RetryRule, TriggerRule, dag, task, task_group"
+# Each instance's chain of tasks, as the picture of the DAG shows it.
+PATH = (
+    "load_csv_to_s3", "prepare_data", "clean_data", "search_params", "train_model", "log_model", "reload_model",
+    "select_best_model", "reload_best_model",
+)  # fmt: skip
+
+
+def main() -> int:
+    """Measure, print, judge."""
+    figures = [*parsing(), *running()]
+    for figure in figures:
+        print(json.dumps(figure))
+    return int(any("bar" in f and f["value"] > f["bar"] for f in figures))
+
+
+def figure(name: str, value: float, unit: str, bar: float | None = None) -> dict[str, Any]:
+    """Return a line of the report; smaller is better."""
+    return {"name": name, "value": round(value, 3), "unit": unit, "better": "lower"} | ({"bar": bar} if bar else {})
+
+
+def parsing() -> list[dict[str, Any]]:
+    """Time the imports of fresh processes, the best of five."""
+    # Airflow's own names are imported when they are first used: name them, as the DAG file does.
+    names = f"from airflow.sdk import {AIRFLOW}"
+    airflow = best_of(names)
+    both = best_of(f"{names}; import dags.ml_accidents_pipeline")
+    tasks = best_of(f"{names}; {IMPORTS}")
+    return [
+        figure("pipeline.parse", both - airflow, "s", 0.5),
+        figure("pipeline.import_airflow", airflow, "s"),
+        figure("pipeline.imports_of_a_model_task", tasks - airflow, "s"),
+    ]
+
+
+def best_of(code: str, times: int = 5) -> float:
+    """Return the seconds that a fresh interpreter takes for `code`, less those for nothing."""
+    return min(seconds(code) for _ in range(times)) - min(seconds("") for _ in range(times))
+
+
+def seconds(code: str) -> float:
+    """Time one interpreter."""
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+    return time.monotonic() - started
+
+
+def running() -> list[dict[str, Any]]:
+    """Run the DAG with two and with twelve models that do nothing, after a run that fills the store."""
+    with TemporaryDirectory(prefix="acc") as folder:
+        catalogue, sample = Path(folder) / "models.json", Path(folder) / "sample"
+        env = environment(folder, catalogue)
+        write_sample(sample, years=(2022, 2023), accidents_per_year=1500)
+        write_catalogue(catalogue, 2)
+        embedded(env, "up")
+        try:
+            said = envfile.read(Path(folder) / "local" / "env")
+            airflow = Airflow(said["AIRFLOW_URL"], said["AIRFLOW_USER"], said["AIRFLOW_PASSWORD"])
+            few_wall, few = run(airflow, sample)
+            write_catalogue(catalogue, 12)
+            many_wall, many = run(airflow, sample, force=True)
+        finally:
+            embedded(env, "down")
+    own = {key: spent for key, (spent, _) in few.items()}
+    path = sum(max(spent for (task, _), spent in own.items() if task == name) for name in PATH)
+    work = {n: sum(spent for spent, _ in times.values()) for n, times in ((2, few), (12, many))}
+    return [
+        figure("pipeline.run_of_two_models", few_wall, "s"),
+        figure("pipeline.overhead_a_task", (few_wall - path) / len(PATH), "s", 2),
+        figure("pipeline.run_of_twelve_models", many_wall, "s"),
+        # Two run side by side, so a core-second of work is half a second of wall time.
+        figure(
+            "pipeline.overhead_a_further_model",
+            ((many_wall - few_wall) - (work[12] - work[2]) / 2) / 10,
+            "s",
+            6,
+        ),
+    ]
+
+
+def environment(folder: str, catalogue: Path) -> dict[str, str]:
+    """Return the settings of a stack of its own."""
+    sockets = [socket.socket() for _ in range(4)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [str(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    names = ("AIRFLOW", "MLFLOW", "S3", "API")
+    chosen = {f"ACCIDENTS_{name}_PORT": port for name, port in zip(names, ports, strict=True)}
+    chosen |= {"ACCIDENTS_LOCAL_DIR": f"{folder}/local", "ACCIDENTS_MODELS_FILE": str(catalogue)}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | chosen
+
+
+def write_catalogue(path: Path, models: int) -> None:
+    """Write a catalogue of models that do nothing."""
+    said = {"defaults": {"evaluation_folds": 2}, "models": {f"Nothing{i:02}": NOTHING for i in range(models)}}
+    path.write_text(json.dumps(said), encoding="utf-8")
+
+
+def embedded(env: dict[str, str], command: str) -> None:
+    """Call a command of the embedded stack."""
+    subprocess.run([sys.executable, "-m", "embedded", command], cwd=ROOT, env=env, check=True, stdout=sys.stderr)
+
+
+def run(airflow: Airflow, sample: Path, **conf: Any) -> tuple[float, dict[tuple[str, int], tuple[float, float]]]:
+    """Trigger a run; return its wall time, and of each instance the seconds in its function and in all."""
+    run_id = airflow.trigger({"raw_dir": str(sample), **conf})
+    while (found := airflow.run(run_id))["state"] not in ("success", "failed"):
+        time.sleep(1)
+    if found["state"] == "failed":
+        raise SystemExit(f"The run {run_id} failed.")
+    wall = moment(found["end_date"]) - moment(found["start_date"])
+    instances = airflow.task_instances(run_id)
+    return wall, {(i.task_id, i.map_index): times(airflow, run_id, i) for i in instances if i.ended}
+
+
+def times(airflow: Airflow, run_id: str, instance: TaskInstance) -> tuple[float, float]:
+    """Read from the log how long the task's own function took (its imports included), and the instance as a whole."""
+    entries = airflow.log(run_id, instance)
+    begun = next(moment(e["timestamp"]) for e in entries if e.get("event") == "::endgroup::" and e.get("timestamp"))
+    ended = next(moment(e["timestamp"]) for e in entries if e.get("event") == "::group::Post Execute")
+    whole = (instance.ended - instance.started).total_seconds() if instance.ended and instance.started else 0.0
+    return ended - begun, whole
+
+
+def moment(text: str) -> float:
+    """Return the seconds since the epoch."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

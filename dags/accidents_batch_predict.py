@@ -1,0 +1,64 @@
+"""Predict the files of `accidents-incoming` with the promoted model, into `accidents-predictions`.
+
+Put the four BAAC files of a year into the bucket, in a folder of their own if you like, and press Trigger; a newly
+promoted model starts this DAG by itself. Files that this model has already predicted are not predicted again.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import dag, task
+
+from dags.common import DEFAULTS, PROMOTED_MODEL, mlflow_client
+from include.accidents.settings import Settings
+
+DAG_ID = "accidents_batch_predict_dag"
+Json = dict[str, Any]
+
+
+@task(execution_timeout=timedelta(minutes=10))
+def find_batches() -> list[Json]:
+    """List the batches that are complete.
+
+    - **Reads** the names in `accidents-incoming`.
+    - **When it fails**, the S3 server is away: clear the task.
+    """
+    from include import batch
+    from include.storage import Store
+
+    store = Store()
+    store.create_buckets()
+    return batch.find_batches(store)
+
+
+@task(map_index_template="{{ task.op_kwargs['batch']['name'] }}", execution_timeout=timedelta(hours=1))
+def predict_batch(batch: Json) -> Json:
+    """Predict how badly each person of a batch is hurt.
+
+    - **Reads** the batch's four files and the promoted model.
+    - **Writes** `predictions_{year}.csv`, and beside it what it was made of, to `accidents-predictions`.
+    - **When it fails**, a file cannot be read (the message says where), or no model is in production.
+    """
+    from include import batch as steps
+    from include.storage import Store
+
+    return steps.predict_batch(Store(), mlflow_client(), Settings().signing_secret(), batch)
+
+
+@dag(
+    dag_id=DAG_ID,
+    schedule=[PROMOTED_MODEL],
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    default_args=DEFAULTS,
+    doc_md=__doc__,
+    tags=["accidents", "mlops"],
+)
+def accidents_batch_predict() -> None:
+    """Wire the tasks."""
+    predict_batch.override(doc_md=predict_batch.function.__doc__).expand(batch=find_batches())
+
+
+accidents_batch_predict()

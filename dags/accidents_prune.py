@@ -1,0 +1,76 @@
+"""Remove old versions of objects and old MLflow runs, by a rule that the user sets.
+
+The rule is the number of newest versions to keep of each kind (a year, the clean data, a model); without one
+everything is kept. What the model in production and its last three predecessors need is always kept. The first run
+only tells: look at its log, then trigger again with `dry_run` off, while the pipeline does not run.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Param, dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from dags.common import DEFAULTS, mlflow_client
+
+DAG_ID = "accidents_prune_dag"
+Json = dict[str, Any]
+
+PARAMS = {
+    "keep_last": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        title="Versions to keep",
+        description="The newest so many of each kind; empty: keep everything.",
+    ),
+    "dry_run": Param(True, type="boolean", title="Only tell", description="Off: remove what the plan names, for good."),
+}
+
+
+@task(execution_timeout=timedelta(minutes=30))
+def plan_removal() -> Json:
+    """Name what the rule would remove.
+
+    - **Reads** the versions in the buckets, and the runs and models in MLflow.
+    - **When it fails**, the S3 server or MLflow is away: clear the task.
+    """
+    from include import upkeep
+    from include.storage import Store
+
+    return upkeep.plan(Store(), mlflow_client(), get_current_context()["params"]["keep_last"])
+
+
+@task(execution_timeout=timedelta(hours=1))
+def remove_planned(planned: Json) -> None:
+    """Remove what the plan names.
+
+    - **Writes** nothing; removes versions, registered models' versions and runs.
+    - **When it is skipped**, it was asked only to tell. **When it fails**, clear it: it goes on where it stopped.
+    """
+    from include import upkeep
+    from include.storage import Store
+
+    if get_current_context()["params"]["dry_run"]:
+        raise AirflowSkipException("Only told: see the log of plan_removal.")
+    upkeep.remove(Store(), mlflow_client(), planned)
+
+
+@dag(
+    dag_id=DAG_ID,
+    schedule=None,
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    params=PARAMS,
+    default_args=DEFAULTS,
+    doc_md=__doc__,
+    tags=["accidents", "upkeep"],
+)
+def accidents_prune() -> None:
+    """Wire the tasks."""
+    remove_planned(plan_removal())
+
+
+accidents_prune()

@@ -1,0 +1,108 @@
+"""What the DAGs share: retries, notifications, assets, and the addresses of the services."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any, Final
+
+from airflow.sdk import (
+    Asset,
+    AssetAlias,
+    BaseHook,
+    ExceptionRetryPolicy,
+    RetryAction,
+    RetryRule,
+)
+
+from include.accidents.errors import AccidentsError
+
+log = logging.getLogger(__name__)
+
+# `x-`: for an address that begins with s3:// Airflow imports boto3 when it reads the DAG's file.
+CLEAN_DATA = Asset("accidents_clean_data", uri="x-s3://accidents-train-csv/X_train_test.csv", group="accidents")
+PROMOTED_MODEL = Asset("accidents_promoted_model", uri="x-mlflow://models/BestModel/production", group="accidents")
+# A run that promotes nothing tells nobody: the alias becomes the asset only when something was promoted.
+PROMOTION = AssetAlias("accidents_promotion", group="accidents")
+
+# Connections that are optional: who wants to hear of failures makes one of them.
+SMTP: Final = "accidents_smtp"
+WEBHOOK: Final = "accidents_webhook"
+
+
+def url(connection_id: str) -> str:
+    """Return the address of a service, of its connection."""
+    connection = BaseHook.get_connection(connection_id)
+    return f"{connection.schema or 'http'}://{connection.host}:{connection.port}"
+
+
+def mlflow_client() -> Any:
+    """Return a client of MLflow, and let MLflow's own functions use the same server."""
+    import mlflow
+
+    mlflow.set_tracking_uri(url("mlflow"))
+    return mlflow.MlflowClient()
+
+
+def tell_failure(context: Any) -> None:
+    """Tell of a failed task by mail and by webhook, where there is a connection for it; called by Airflow.
+
+    `accidents_smtp`: its extra names `to` and `from_email`. `accidents_webhook`: its host is the address, its
+    password, if any, is sent as a bearer token.
+    """
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    instance = context["ti"]
+    told = {
+        "dag": instance.dag_id,
+        "run": instance.run_id,
+        "task": instance.task_id,
+        "instance": getattr(instance, "rendered_map_index", None),
+        "reason": str(context.get("exception"))[:1000],
+        "log": instance.log_url,
+    }
+    for connection_id, send in ((SMTP, _mail), (WEBHOOK, _post)):
+        try:
+            connection = BaseHook.get_connection(connection_id)
+        except AirflowNotFoundException:
+            continue
+        try:
+            send(connection, told, context)
+        except Exception as error:  # a notification that fails is reported, and changes nothing
+            log.warning("Nobody could be told by %s (%s: %s).", connection_id, type(error).__name__, error)
+
+
+def _mail(connection: Any, told: dict[str, Any], context: Any) -> None:
+    from html import escape
+
+    from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+    rows = "".join(f"<tr><th align=left>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in told.items())
+    SmtpNotifier(
+        smtp_conn_id=SMTP,
+        to=connection.extra_dejson["to"],
+        from_email=connection.extra_dejson.get("from_email"),
+        subject=f"{told['dag']}: {told['task']} failed",
+        html_content=f"<table>{rows}</table>",
+    ).notify(context)
+
+
+def _post(connection: Any, told: dict[str, Any], context: Any) -> None:
+    from airflow.providers.http.notifications.http import HttpNotifier
+
+    headers = {"Authorization": f"Bearer {connection.password}"} if connection.password else {}
+    HttpNotifier(http_conn_id=WEBHOOK, json=told, headers=headers).notify(context)
+
+
+DEFAULTS: Final[dict[str, Any]] = {
+    "retries": 3,
+    "retry_delay": timedelta(seconds=5),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=2),
+    # Bad input stays bad: only what may pass (network, services) is tried again.
+    "retry_policy": ExceptionRetryPolicy(
+        rules=[RetryRule(exception=[AccidentsError, ValueError, TypeError, ArithmeticError], action=RetryAction.FAIL)]
+    ),
+    "on_failure_callback": tell_failure,
+}
+"""Default arguments of every DAG of the project."""

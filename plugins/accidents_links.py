@@ -1,0 +1,129 @@
+"""Buttons on a task's page in Airflow: its run in MLflow, its object in the bucket, its model in the API.
+
+A link is made when the page is opened, from what the task returned: nothing secret lies in XCom. Where the browser
+reaches a service under another address than the tasks do (in containers), ACCIDENTS_PUBLIC_…_URL says it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+from airflow.plugins_manager import AirflowPlugin
+from airflow.sdk import BaseOperatorLink
+
+from include.accidents.settings import Settings
+
+Json = dict[str, Any]
+# What a person wants to see of a task: bucket and key, from what the task returned.
+OBJECTS: dict[str, tuple[str, str]] = {
+    "prepare_data": ("accidents-preprocessed-csv", "versions/{version}/manifest.json"),
+    "clean_data": ("accidents-train-csv", "versions/{version}/manifest.json"),
+    "search_params": ("accidents-models", "versions/{version}/search/search.json"),
+    "train_model": ("accidents-models", "versions/{version}/manifest.json"),
+}
+PIPELINE = "ml_accidents_pipeline_dag"
+LINK_SECONDS = 3600
+
+
+class MlflowRun(BaseOperatorLink):
+    """The model's run in MLflow, or the promoted version."""
+
+    name = "MLflow"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Return the address; empty for a task that has none."""
+        returned = _returned(ti_key)
+        base = Settings().public_mlflow_url
+        if "run_id" in returned:
+            return f"{base or _address('mlflow')}/#/runs/{quote(returned['run_id'])}"
+        if version := returned.get("production_version"):
+            return f"{base or _address('mlflow')}/#/models/BestModel/versions/{quote(version)}"
+        return ""
+
+
+class BucketObject(BaseOperatorLink):
+    """What the task stored, by an address that is signed for an hour."""
+
+    name = "Object in the bucket"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Return the address; empty for a task that stored nothing."""
+        returned = _returned(ti_key)
+        if ti_key.task_id not in OBJECTS or "version" not in returned:
+            return ""
+        bucket, key = OBJECTS[ti_key.task_id]
+        return _signed(bucket, key.format(**returned))
+
+
+class ServedModel(BaseOperatorLink):
+    """The models that the API serves now."""
+
+    name = "Model in the API"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Return the address; empty for a task that does not reload a model."""
+        if ti_key.task_id not in ("reload_model", "reload_best_model") or not (returned := _returned(ti_key)):
+            return ""
+        return f"{Settings().public_api_url or _address('api')}/?model={quote(returned['model'])}"
+
+
+class AccidentsLinks(AirflowPlugin):
+    """Registers the buttons."""
+
+    name = "accidents_links"
+    global_operator_extra_links = [MlflowRun(), BucketObject(), ServedModel()]  # noqa: RUF012 (Airflow's interface)
+
+
+def _returned(ti_key: Any) -> Json:
+    """Return what the instance returned, as the api-server finds it in the database; empty for anything else."""
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    if ti_key.dag_id != PIPELINE:
+        return {}
+    query = XComModel.get_many(
+        key="return_value",
+        run_id=ti_key.run_id,
+        dag_ids=ti_key.dag_id,
+        task_ids=ti_key.task_id,
+        map_indexes=ti_key.map_index,
+    )
+    with create_session() as session:
+        value = session.scalar(query.with_only_columns(XComModel.value))
+    found = json.loads(value) if isinstance(value, str) else value
+    return found if isinstance(found, dict) else {}
+
+
+def _connection(connection_id: str) -> Any:
+    from airflow.models.connection import Connection
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        return session.scalar(select(Connection).where(Connection.conn_id == connection_id))
+
+
+def _address(connection_id: str) -> str:
+    found = _connection(connection_id)
+    return f"{found.schema or 'http'}://{found.host}:{found.port}" if found else ""
+
+
+def _signed(bucket: str, key: str) -> str:
+    import boto3
+    from botocore.config import Config
+
+    found = _connection("minio")
+    if not found:
+        return ""
+    client = boto3.client(
+        "s3",
+        endpoint_url=Settings().public_s3_url or found.extra_dejson.get("endpoint_url"),
+        region_name=found.extra_dejson.get("region_name"),
+        aws_access_key_id=found.login,
+        aws_secret_access_key=found.password,
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+    )
+    said = {"Bucket": bucket, "Key": key}
+    return str(client.generate_presigned_url("get_object", Params=said, ExpiresIn=LINK_SECONDS))

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import pytest
+
+from include.accidents import child
+from include.accidents.errors import InputError, ModelError
+
+
+def _double(value: int, tell: child.Tell) -> int:
+    tell("halfway")
+    return 2 * value
+
+
+def _never_returns(tell: child.Tell) -> None:
+    """Spend minutes inside one C call that looks at no signal."""
+    tell(os.getpid())
+    sum(range(10**12))
+
+
+def _raises(error: Exception, tell: child.Tell) -> None:
+    raise error
+
+
+def _dies(tell: child.Tell) -> None:
+    os._exit(3)
+
+
+def test_the_result_and_what_was_told_come_back() -> None:
+    heard: list[Any] = []
+    assert child.run(_double, 21, minutes=1, what="It", hear=heard.append) == 42
+    assert heard == ["halfway"]
+
+
+def test_a_c_call_is_killed_at_the_limit_and_nothing_is_left_running() -> None:
+    pids: list[int] = []
+    started = time.monotonic()
+    with pytest.raises(child.OutOfTimeError, match=r"The fit was killed: it did not end within 0\.01 minutes"):
+        child.run(_never_returns, minutes=0.01, what="The fit", hear=pids.append)
+    assert time.monotonic() - started < 5
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+
+
+def test_what_the_work_raises_is_told_with_its_name() -> None:
+    with pytest.raises(ModelError, match="ValueError: no such leaf"):
+        child.run(_raises, ValueError("no such leaf"), minutes=1, what="It")
+    with pytest.raises(InputError, match="the file"):
+        child.run(_raises, InputError("the file", "mend it"), minutes=1, what="It")
+
+
+def test_a_process_that_dies_is_told() -> None:
+    with pytest.raises(ModelError, match=r"The fit died \(exit code 3\)"):
+        child.run(_dies, minutes=1, what="The fit")

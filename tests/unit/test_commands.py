@@ -1,0 +1,92 @@
+"""`python -m include.accidents` on folders."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from include.accidents.__main__ import app
+from include.accidents.sample import write_sample
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    raw = tmp_path_factory.mktemp("raw")
+    write_sample(raw, years=(2018, 2023), accidents_per_year=900)
+    return raw
+
+
+def call(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def test_check_shows_each_year_and_writes_pages(folder: Path, tmp_path: Path) -> None:
+    code, told = call("check", folder, "--html", tmp_path)
+    assert code == 0
+    assert "2018: rows" in told and "further place of an accident" in told
+    assert {p.name for p in tmp_path.iterdir()} == {"report_2018.html", "report_2023.html"}
+
+
+def test_check_ends_with_status_1_when_a_threshold_is_passed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCIDENTS_CHECK_REPAIRED_FAILURE", "0")
+    code, told = call("check", folder)
+    assert code == 1
+    assert "2018: rows" in told and "2023: rows" in told  # every year is shown all the same
+    assert "To mend it:" in told
+
+
+def test_prepare_then_clean_write_the_buckets_as_folders(folder: Path, tmp_path: Path) -> None:
+    code, told = call("prepare", folder, tmp_path, "--year", 2018)
+    assert code == 0 and "2018: version 2018-" in told
+    code, told = call("clean", folder, tmp_path)
+    assert code == 0 and "in global_test" in told
+    assert (tmp_path / "accidents-train-csv" / "X_train_test.csv").is_file()
+    assert (tmp_path / "accidents-preprocessed-csv" / "df_accidents.csv").is_file()
+
+
+def test_sample_writes_files_that_check_reads(tmp_path: Path) -> None:
+    assert call("sample", tmp_path, "--year", 2009, "--accidents", 50)[0] == 0
+    assert (tmp_path / "SAMPLE").is_file()
+    assert call("check", tmp_path)[0] == 0
+
+
+def test_download_without_a_network_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCIDENTS_CATALOGUE_URL", "no address")
+    code, told = call("download", tmp_path)
+    assert code == 1 and "'no address'" in told and "ACCIDENTS_CATALOGUE_URL" in told
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda raw: (raw / "usagers-2023.csv").write_text("<html>"), "usagers-2023.csv, line 1"),
+        (lambda raw: (raw / "lieux-2018.csv").unlink(), "2018 lacks lieux"),
+        (lambda raw: (raw / "notes.csv").write_text("a;b"), "notes.csv"),
+        (lambda raw: (raw / "caract-2023.csv").write_bytes(b"\xff\xfeN\x00u\x00;\x001"), "caract-2023.csv"),
+    ],
+)
+def test_no_traceback_reaches_a_user(folder: Path, tmp_path: Path, spoil, told: str) -> None:
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    spoil(tmp_path)
+    ended = subprocess.run(
+        [sys.executable, "-m", "include.accidents", "clean", str(tmp_path), str(tmp_path / "out")],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert told in ended.stderr.replace("\n", "") and "To mend it:" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_nothing_of_airflow_is_imported() -> None:
+    code = "import sys; import include.accidents.__main__, include.accidents.pipeline; print('airflow' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "False"

@@ -1,0 +1,198 @@
+"""From raw files to splits over a folder: what is written, what is made again, and what a defect leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pytest
+
+from include.accidents import clean, features, pipeline, raw, sample, tables
+from include.accidents.checks import CheckError
+from include.accidents.errors import InputError, StorageError
+from include.accidents.settings import Thresholds
+from include.accidents.versions import PREPROCESSED, TRAIN, FolderStore
+
+
+@pytest.fixture(scope="module")
+def years(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("raw")
+    sample.write_sample(folder, years=(2018, 2021, 2023), accidents_per_year=700)
+    return folder
+
+
+def run(store: FolderStore, folder: Path, *years: int, force: bool = False) -> tuple[list[Any], Any, list[int]]:
+    """Prepare and clean; also return the years whose files were read."""
+    opened, prepared = [], []
+    for entry, read in pipeline.folder_entries(folder):
+        if entry["year"] in years:
+
+            def watched(year=entry["year"], read=read):
+                opened.append(year)
+                return read()
+
+            prepared.append(pipeline.prepare_year(store, entry, watched, force=force))
+    return prepared, pipeline.clean_data(store, prepared, force=force), opened
+
+
+def written(store: FolderStore) -> dict[str, bytes]:
+    return {str(p.relative_to(store.folder)): p.read_bytes() for p in store.folder.rglob("*") if p.is_file()}
+
+
+def rows(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode()), delimiter=";"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "out")
+
+
+def test_everything_for_people_is_written_and_agrees(store: FolderStore, years: Path) -> None:
+    prepared, made, _ = run(store, years, 2018, 2021, 2023)
+    parts = {name: rows(store.read(TRAIN, f"{name}.csv")) for name in ("X_train_test", "X_global_test")}
+    targets = {name: rows(store.read(TRAIN, f"{name}.csv")) for name in ("y_train_test", "y_global_test")}
+    whole = rows(store.read(PREPROCESSED, "df_accident_clean.csv"))
+    side_by_side = [
+        x | y for part in pipeline.PARTS for x, y in zip(parts[f"X_{part}"], targets[f"y_{part}"], strict=True)
+    ]
+    assert whole == side_by_side
+    assert list(whole[0]) == [*features.NAMES, "num_acc", "grav_class"]
+    assert "num_acc" not in parts["X_train_test"][0]
+    merged = rows(store.read(PREPROCESSED, "df_accidents.csv"))
+    assert merged == [r for y in (2018, 2021, 2023) for r in rows(store.read(PREPROCESSED, f"df_accidents_{y}.csv"))]
+    assert len(merged) == sum(p["people"] for p in prepared) == made["rows"]["in"]
+    lost = sum(n for reasons in made["rows"]["dropped"].values() for n in reasons.values())
+    assert lost > 0
+    assert made["rows"]["in"] == made["rows"]["train_test"] + made["rows"]["global_test"] + lost
+    assert b"<h1>" in store.read(PREPROCESSED, "report_2023.html")
+
+
+def test_the_csv_holds_the_same_numbers_as_the_parquet(store: FolderStore, years: Path) -> None:
+    _, made, _ = run(store, years, 2021)
+    data = tables.dataset_from_parquet(store.read_version(TRAIN, made["version"], "train_test.parquet"))
+    told = rows(store.read(TRAIN, "X_train_test.csv"))
+    x = np.array([[float(row[name] or "nan") for name in features.NAMES] for row in told], dtype=np.float32)
+    np.testing.assert_array_equal(x, data.x)
+    assert data.x.flags.c_contiguous
+
+
+def test_dividing_a_year_gives_what_holding_out_gives(years: Path) -> None:
+    ((_, read),) = [pair for pair in pipeline.folder_entries(years) if pair[0]["year"] == 2023]
+    scenes, _ = raw.read_year(read(), 2023)
+    *parts, dropped = clean.clean_and_divide(scenes)
+    whole, also_dropped = clean.clean(scenes)
+    assert dropped == also_dropped
+    for part, expected in zip(parts, clean.hold_out(whole), strict=True):
+        found = clean.join(list(part.slices(500)))
+        np.testing.assert_array_equal(found.x, expected.x)
+        np.testing.assert_array_equal(found.accident, expected.accident)
+
+
+def test_adding_a_year_reads_that_year_alone(store: FolderStore, years: Path) -> None:
+    first, made, opened = run(store, years, 2021)
+    assert opened == [2021]
+    both, grown, opened = run(store, years, 2021, 2023)
+    assert opened == [2023]
+    assert first[0] == both[0]
+    assert grown["version"] != made["version"]
+
+
+def test_nothing_changed_nothing_is_written(store: FolderStore, years: Path) -> None:
+    run(store, years, 2021)
+    before = {path: path.stat().st_mtime_ns for path in store.folder.rglob("*") if path.is_file()}
+    _, _, opened = run(store, years, 2021)
+    assert opened == []
+    assert {path: path.stat().st_mtime_ns for path in store.folder.rglob("*") if path.is_file()} == before
+    assert run(store, years, 2021, force=True)[2] == [2021]
+
+
+def test_other_feature_code_gives_another_version(store, years, monkeypatch) -> None:
+    _, made, _ = run(store, years, 2021)
+    monkeypatch.setattr(features, "version", lambda: "other code")
+    _, changed, opened = run(store, years, 2021)
+    assert changed["version"] != made["version"]
+    assert opened == [2021]
+    assert store.manifest(TRAIN, made["version"])["features"] != "other code"
+
+
+def test_a_run_reads_the_version_that_it_was_told_whatever_came_after(store: FolderStore, years: Path) -> None:
+    _, made, _ = run(store, years, 2021)
+    before = store.read_version(TRAIN, made["version"], "train_test.parquet")
+    run(store, years, 2021, 2023)
+    assert store.read_version(TRAIN, made["version"], "train_test.parquet") == before
+    assert len(tables.dataset_from_parquet(before).y) == made["rows"]["train_test"]
+
+
+def test_an_older_run_once_more_shows_its_own_files_again(store: FolderStore, years: Path) -> None:
+    run(store, years, 2021)
+    shown = store.read(PREPROCESSED, "df_accidents.csv"), store.read(TRAIN, "X_global_test.csv")
+    run(store, years, 2021, 2023)
+    assert store.read(PREPROCESSED, "df_accidents.csv") != shown[0]
+    run(store, years, 2021)
+    assert (store.read(PREPROCESSED, "df_accidents.csv"), store.read(TRAIN, "X_global_test.csv")) == shown
+
+
+def test_a_yearly_csv_that_was_overwritten_is_made_anew_for_all_years(store: FolderStore, years: Path) -> None:
+    run(store, years, 2021)
+    expected = store.read(PREPROCESSED, "df_accidents.csv")
+    prepared, _, _ = run(store, years, 2021)
+    store.write(PREPROCESSED, "df_accidents_2021.csv", b"edited by hand\n")
+    store.write(PREPROCESSED, "versions/published/df_accidents.csv.json", b"{}")
+    pipeline.clean_data(store, prepared)
+    assert store.read(PREPROCESSED, "df_accidents.csv") == expected
+
+
+def test_a_spoilt_file_of_a_version_is_not_believed(store: FolderStore, years: Path) -> None:
+    prepared, _, _ = run(store, years, 2021)
+    store.write(PREPROCESSED, f"versions/{prepared[0]['version']}/people.parquet", b"spoilt")
+    with pytest.raises(StorageError, match="SHA-256"):
+        pipeline.scenes_of(store, prepared[0]["version"])
+
+
+def test_a_refused_year_leaves_its_report_and_nothing_else(store: FolderStore, years: Path) -> None:
+    limits = Thresholds(repaired_failure=0, repaired_warning=0)
+    ((entry, read),) = [pair for pair in pipeline.folder_entries(years) if pair[0]["year"] == 2023]
+    with pytest.raises(CheckError):
+        pipeline.prepare_year(store, entry, read, limits)
+    left = [name for name in written(store) if not name.endswith(".json")]
+    assert left == [f"{PREPROCESSED}/report_2023.html"]
+    assert store.manifest(PREPROCESSED, pipeline.year_version(entry)) is None
+    assert b'class="failure"' in store.read(PREPROCESSED, "report_2023.html")
+    made = pipeline.prepare_year(store, entry, read, Thresholds())  # the remedy works
+    with pytest.raises(CheckError):  # and a year that is there already is judged again
+        pipeline.prepare_year(store, entry, read, limits)
+    assert made["people"] > 0
+
+
+def test_a_write_that_breaks_off_leaves_no_part_behind(store: FolderStore, years: Path, monkeypatch) -> None:
+    def breaks(*_: Any) -> Any:
+        def write(file: IO[bytes]) -> None:
+            file.write(b"half")
+            raise OSError("disk full")
+
+        return {"accidents.parquet": write}
+
+    monkeypatch.setattr(tables, "scenes_to_files", breaks)
+    with pytest.raises(OSError, match="disk full"):
+        run(store, years, 2021)
+    assert written(store) == {}
+
+
+def test_too_few_accidents_write_no_splits(store: FolderStore, tmp_path: Path) -> None:
+    sample.write_sample(tmp_path / "few", years=(2021,), accidents_per_year=12)
+    with pytest.raises(InputError, match="add years"):
+        run(store, tmp_path / "few", 2021)
+    assert not (store.folder / TRAIN).exists()
+
+
+def test_the_manifest_accounts_for_every_row(store: FolderStore, years: Path) -> None:
+    prepared, _, _ = run(store, years, 2023)
+    manifest = json.loads(store.read(PREPROCESSED, f"versions/{prepared[0]['version']}/manifest.json"))
+    for table, facts in manifest["report"]["tables"].items():
+        assert facts["rows_in"] == facts["rows_out"] + sum(facts["dropped"].values()), table
+    assert manifest["report"]["tables"]["lieux"]["dropped"]["further place of an accident"] > 0

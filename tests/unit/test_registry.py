@@ -1,0 +1,130 @@
+"""The registry's way back, on a real MLflow store (SQLite and a folder)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from typer.testing import CliRunner
+
+from include.accidents import catalogue, clean, features, model_commands, registry, search
+from include.accidents.errors import ModelError
+from tests.helpers import sample_scenes
+
+KEY = b"s" * 32
+TREE = {"pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 3}}]]}
+
+
+class Registry:
+    """A registry, and a way to promote models in it."""
+
+    def __init__(self, folder: Path, database: Path) -> None:
+        shutil.copy(database, folder / "mlflow.db")
+        self.uri = f"sqlite:///{folder}/mlflow.db"
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.create_experiment(registry.EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
+        self.client = MlflowClient(self.uri)
+
+    def promote(self, number: int, *, made_of: str | None = None) -> None:
+        checked = catalogue.load(json.dumps({"models": {"Tree": TREE}}), "x")
+        data, _ = clean.clean(sample_scenes(2023, 800))
+        version = registry.log_run(
+            self.client,
+            search.train(checked.model("Tree"), checked.defaults, {}, data),
+            lineage_without_run={
+                "model": "Tree", "data_version": "d", "features": made_of or features.version(), "sample": True
+            },
+            key=KEY,
+            dag_run_id=f"run-{number}",
+            params={},
+            metrics={"selection_score": 0.5 + number / 100},
+            tags={},
+            pictures={},
+            tables={"recall_by_group.json": {"rows": []}},
+            results=[{"params": {"clf__max_depth": 3}, "mean_test_score": 0.5}, {"params": {}, "error": "no"}],
+            example=data.x[:5],
+        )  # fmt: skip
+        registry.promote(self.client, version, KEY, "it is better")
+
+    def production(self) -> str | None:
+        return registry.newest(self.client, registry.BEST)
+
+    def rollback(self) -> registry.RolledBack:
+        return registry.rollback(self.client, KEY, features.version(), reason="too mild")
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database; making its tables takes seconds."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path, database: Path) -> Registry:
+    return Registry(tmp_path, database)
+
+
+def test_a_rollback_returns_to_the_version_before_and_never_to_one_that_was_left(store: Registry) -> None:
+    for number in (1, 2):
+        store.promote(number)
+    done = store.rollback()
+    assert (done.left, done.version, done.model) == ("2", "1", "Tree")
+    assert store.production() == "1"
+    assert store.client.get_model_version(registry.BEST, "2").tags["rolled_back"] == "too mild"
+    store.promote(3)
+    assert store.production() == "3"
+    assert store.rollback().version == "1"
+
+
+def test_without_a_version_before_nothing_changes(store: Registry) -> None:
+    with pytest.raises(ModelError, match="No model is in production"):
+        store.rollback()
+    store.promote(1)
+    with pytest.raises(ModelError, match="no version of BestModel before version 1"):
+        store.rollback()
+    assert store.production() == "1"
+
+
+@pytest.mark.parametrize("harm", ["signature", "features"])
+def test_a_version_that_may_not_be_used_is_not_returned_to(store: Registry, harm: str) -> None:
+    store.promote(1, made_of="other" if harm == "features" else None)
+    store.promote(2)
+    if harm == "signature":
+        store.client.set_model_version_tag(registry.BEST, "1", "signature", "0" * 64)
+    with pytest.raises(ModelError, match="signature" if harm == "signature" else "trained on features"):
+        store.rollback()
+    assert store.production() == "2"
+    assert "rolled_back" not in store.client.get_model_version(registry.BEST, "2").tags
+
+
+def test_a_run_knows_the_run_before_it_and_keeps_its_search(store: Registry) -> None:
+    store.promote(1)
+    store.promote(2)
+    (first,), (second,) = (registry.runs_of(store.client, f"run-{n}") for n in (1, 2))
+    before = registry.run_before(store.client, second)
+    assert before is not None
+    assert before.info.run_id == first.info.run_id
+    assert registry.run_before(store.client, first) is None
+    kept = json.loads(registry.artifact(store.client, first.info.run_id, "cv_results.json") or b"")
+    assert kept["columns"] == ["params", "mean_test_score", "error"]
+    assert registry.artifact(store.client, first.info.run_id, "nothing.json") is None
+
+
+def test_the_command_says_what_it_did_and_what_to_mend(store: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    monkeypatch.setenv("ACCIDENTS_SIGNING_KEY", KEY.decode())
+    refused = CliRunner().invoke(model_commands.registry, ["rollback"])
+    assert refused.exit_code == 1
+    assert "No model is in production" in refused.output
+    for number in (1, 2):
+        store.promote(number)
+    done = CliRunner().invoke(model_commands.registry, ["rollback", "--reason", "by a test"])
+    assert done.exit_code == 0, done.output
+    assert "version 2" in done.output
+    assert store.production() == "1"

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import logging
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from include.accidents import catalogue, child, clean, features, search
+from include.accidents.catalogue import Catalogue, ModelSpec
+from include.accidents.errors import ModelError
+from tests.helpers import sample_scenes
+
+TREE: dict[str, Any] = {"pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier"}]]}
+
+
+@cache
+def data() -> clean.Dataset:
+    return clean.clean(sample_scenes(2023, 1500))[0]
+
+
+def checked(**said: Any) -> tuple[Catalogue, ModelSpec]:
+    made = catalogue.load(json.dumps({"defaults": {"search_folds": 2}, "models": {"Tree": {**TREE, **said}}}), "x")
+    return made, made.model("Tree")
+
+
+def found(**said: Any) -> search.Found:
+    made, spec = checked(**said)
+    return search.search(spec, made.defaults, data())
+
+
+def test_the_grid_search_finds_the_better_depth_and_says_how_far_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        best = found(param_grid={"clf__max_depth": [1, 6]})
+    assert best.params == {"clf__max_depth": 6}
+    assert [row["params"] for row in best.results] == [{"clf__max_depth": 6}, {"clf__max_depth": 1}]
+    assert [row["rank_test_score"] for row in best.results] == [1, 2]
+    assert best.results[0]["mean_test_score"] == pytest.approx(
+        np.mean([best.results[0][f"split{k}_test_score"] for k in range(2)])
+    )
+    assert "Candidate 1 of 2" in caplog.text
+    assert "Best so far" in caplog.text
+    assert "Time left" in caplog.text
+
+
+def test_a_random_search_draws_the_same_candidates_every_time() -> None:
+    made, spec = checked(
+        param_distributions={
+            "clf__max_depth": {"distribution": "integers", "low": 2, "high": 9},
+            "clf__ccp_alpha": {"distribution": "loguniform", "low": 1e-6, "high": 1e-2},
+            "clf__criterion": ["gini", "entropy"],
+        },
+        search={"kind": "random", "candidates": 4},
+    )
+    drawn = search.candidates(spec, made.defaults)
+    assert len(drawn) == 4
+    assert drawn == search.candidates(spec, made.defaults)
+    for each in drawn:
+        assert type(each["clf__max_depth"]) is int
+        assert 2 <= each["clf__max_depth"] <= 9
+        assert 1e-6 <= each["clf__ccp_alpha"] <= 1e-2
+    assert json.loads(json.dumps(drawn)) == drawn
+
+
+def test_a_budget_of_candidates_thins_a_grid() -> None:
+    made, spec = checked(param_grid={"clf__max_depth": list(range(1, 10))}, search={"candidates": 3})
+    assert len(search.candidates(spec, made.defaults)) == 3
+    assert search.n_fits(spec, made.defaults) == {"search": 6, "training": 1, "evaluation": 5}
+
+
+def test_halving_judges_the_best_third_on_three_times_the_people() -> None:
+    best = found(param_grid={"clf__max_depth": [1, 2, 4, 6, 8, 10]}, search={"kind": "halving"})
+    rows = sorted({row["rows"] for row in best.results})
+    assert len(best.results) == 6
+    assert len(rows) >= 2
+    assert best.results[0]["rows"] == max(rows)
+
+
+def test_a_candidate_that_raises_does_not_end_the_search() -> None:
+    best = found(
+        pipeline=[
+            ["svd", {"class": "sklearn.impute.SimpleImputer", "params": {"keep_empty_features": True}}],
+            ["pca", {"class": "sklearn.decomposition.PCA", "params": {"n_components": 2}}],
+            ["clf", {"class": "sklearn.tree.DecisionTreeClassifier"}],
+        ],
+        param_grid={"pca__n_components": [3, 10_000]},
+    )
+    assert best.params == {"pca__n_components": 3}
+    assert "ValueError" in best.results[1]["error"]
+
+
+def test_a_model_of_which_no_candidate_can_be_fitted_is_refused_with_the_reason() -> None:
+    with pytest.raises(ModelError, match=r"None of the 2 candidates .*NaN"):
+        found(
+            pipeline=[["clf", {"class": "sklearn.naive_bayes.GaussianNB"}]],
+            param_grid={"clf__var_smoothing": [1e-9, 1e-8]},
+        )
+
+
+def test_a_search_out_of_time_takes_the_best_so_far_or_fails() -> None:
+    slow = {"class": "sklearn.ensemble.GradientBoostingClassifier", "params": {"n_estimators": 100_000}}
+    imputed = [["impute", {"class": "sklearn.impute.SimpleImputer", "params": {"keep_empty_features": True}}]]
+    pipeline = [*imputed, ["clf", slow]]
+    best = found(pipeline=pipeline, param_grid={"clf__n_estimators": [1, 100_000]}, search={"minutes": 0.06})
+    assert best.params == {"clf__n_estimators": 1}
+    assert "1 of 2 candidates" in best.ended
+    with pytest.raises(child.OutOfTimeError, match="The search was killed"):
+        found(pipeline=pipeline, param_grid={"clf__n_estimators": [100_000, 1]}, search={"minutes": 0.03})
+
+
+def test_training_out_of_time_is_killed() -> None:
+    slow = {"class": "sklearn.ensemble.ExtraTreesClassifier", "params": {"n_estimators": 100_000}}
+    made, spec = checked(pipeline=[["clf", slow]], minutes=0.02)
+    with pytest.raises(child.OutOfTimeError, match="The training was killed"):
+        search.train_in_time(spec, made.defaults, {}, data(), lambda fitted: b"")
+
+
+def test_training_is_repeatable() -> None:
+    made, spec = checked(max_rows=900, hidden_share=0.3)
+    a, b = (search.train(spec, made.defaults, {"clf__max_depth": 6}, data()) for _ in range(2))
+    np.testing.assert_array_equal(a.predict_proba(data().x), b.predict_proba(data().x))
+
+
+def test_class_weights_count_the_rare_more() -> None:
+    _, balanced = checked(class_weight="balanced")
+    _, given = checked(class_weight={"killed": 3})
+    y = data().y
+    weights = search.class_weights(balanced, y)
+    assert weights.mean() == pytest.approx(1)
+    assert [weights[y == k].sum() for k in range(4)] == pytest.approx([len(y) / 4] * 4)
+    weights = search.class_weights(given, y)
+    assert weights[y == 1][0] == pytest.approx(3 * weights[y == 0][0])
+
+
+def test_hidden_copies_are_added_and_whole_accidents_stay_as_they_are() -> None:
+    made = search.with_hidden(data(), 0.2, seed=1)
+    n = len(data().y)
+    np.testing.assert_array_equal(made.x[:n], data().x)
+    assert 0.1 < len(made.y[n:]) / n < 0.3
+    copied = set(made.accident[n:].tolist())
+    assert len(made.y[n:]) == np.isin(data().accident, list(copied)).sum()
+    at = features.NAMES.index
+    for name in ("secu1", "other_choc", "sexe", "age"):
+        assert 0.35 < np.isnan(made.x[n:, at(name)]).mean() < 0.8, name
+    assert not np.isnan(made.x[n:, at("agg")]).any()
+
+
+def test_hidden_fields_are_those_that_a_caller_cannot_know() -> None:
+    x = data().x
+    rows = np.arange(len(x)) % 2 == 0
+    hidden = features.hide(x, features.UNKNOWN_AT_CALL, rows)
+    np.testing.assert_array_equal(hidden[~rows], x[~rows])
+    for i, feature in enumerate(features.FEATURES):
+        if feature.known_at_call:
+            np.testing.assert_array_equal(hidden[:, i], x[:, i])
+        else:
+            assert np.isnan(hidden[rows, i]).all()
+    assert sum(not feature.known_at_call for feature in features.FEATURES) > 20
