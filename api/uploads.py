@@ -137,7 +137,13 @@ def _read_year(contents: Mapping[str, bytes]) -> Upload:
 # --- the merged CSV ----------------------------------------------------------------------------------------
 
 
-def _read_merged(name: str, content: bytes) -> Upload:
+def columns(name: str, content: bytes) -> tuple[Columns, Columns, Columns]:
+    """Read a merged CSV into the columns of accidents, vehicles and people."""
+    text, delimiter, names = _header(name, content)
+    return _scenes(name, _parse(name, text, delimiter, names))
+
+
+def _header(name: str, content: bytes) -> tuple[bytes, str, list[str]]:
     try:
         text = content.removeprefix(b"\xef\xbb\xbf")
         head = text.partition(b"\n")[0].decode().strip("\r")
@@ -152,6 +158,11 @@ def _read_merged(name: str, content: bytes) -> Upload:
         )
     if len(set(names)) < len(names):
         raise InputError(f"{name}, line 1: a column stands there twice.", "keep one of the two.")
+    return text, delimiter, names
+
+
+def _read_merged(name: str, content: bytes) -> Upload:
+    text, delimiter, names = _header(name, content)
     read = _parse(name, text, delimiter, names)
     if read.num_rows == 0:
         raise InputError(f"{name} holds no person.", "send one line a person.")
