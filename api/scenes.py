@@ -130,9 +130,9 @@ Mark = Annotated[str, Field(min_length=1, max_length=20)]
 
 def _typed(name: str, about: str, of: Sequence[Column], **more: Any) -> Any:
     fields = {c.name: NotRequired[Annotated[_type_of(c), Field(description=_about(c))]] for c in of}
-    made: Any = TypedDict(name, fields | more, total=False)  # type: ignore[misc, operator]
-    made.__doc__ = about
-    made.__pydantic_config__ = _STRICT
+    make: Any = TypedDict  # the fields come from the table of columns, which type checkers cannot follow
+    made = make(name, fields | more, total=False)
+    made.__doc__, made.__pydantic_config__ = about, _STRICT
     return made
 
 
@@ -173,26 +173,26 @@ EXAMPLE_IN_LABELS: dict[str, Any] = {
     "vehicles": [{"id": "voiture", "catv": "VL seul", "choc": "Avant"}],
     "people": [
         {"vehicle": "voiture", "catu": "Conducteur", "secu1": "Ceinture"},
-        {"vehicle": "voiture", "catu": "Piéton", "an_nais": 1950, "locp": "Sur passage piéton avec signalisation lumineuse"},
+        {
+            "vehicle": "voiture", "catu": "Piéton", "an_nais": 1950,
+            "locp": "Sur passage piéton avec signalisation lumineuse",
+        },
     ],
 }  # fmt: skip
 """A pedestrian hit on a crossing, in French labels."""
 
-Scene: Any = TypedDict(  # type: ignore[misc]
+Scene: Any = _typed(
     "Scene",
-    {
-        "accident": NotRequired[Accident],
-        "vehicles": NotRequired[Annotated[list[Vehicle], Field(max_length=MAX_VEHICLES)]],
-        "people": Required[Annotated[list[Person], Field(min_length=1, max_length=MAX_PEOPLE)]],
-    },
-)
-Scene.__doc__ = (
-    "One accident: its circumstances and place, the vehicles, and the people. What is not known is left out."
+    "One accident: its circumstances and place, the vehicles, and the people. What is not known is left out.",
+    (),
+    accident=NotRequired[Accident],
+    vehicles=NotRequired[Annotated[list[Vehicle], Field(max_length=MAX_VEHICLES)]],
+    people=Required[Annotated[list[Person], Field(min_length=1, max_length=MAX_PEOPLE)]],
 )
 Scene.__pydantic_config__ = {**_STRICT, "json_schema_extra": {"examples": [EXAMPLE]}}
 
-_ONE: Final = TypeAdapter(Scene)
-_SEVERAL: Final = TypeAdapter(Annotated[list[Scene], Field(min_length=1, max_length=MAX_SCENES)])
+_ONE: Final[Any] = TypeAdapter(Scene)
+_SEVERAL: Final[Any] = TypeAdapter(Annotated[list[Scene], Field(min_length=1, max_length=MAX_SCENES)])
 
 Said = dict[str, Any]
 """A scene as it was said and checked: codes as numbers, None for what is not known."""

@@ -22,6 +22,7 @@ from api.scenes import ACCIDENT, PERSON, VEHICLE, Columns
 from include.accidents import features, files, prepare, raw, tables
 from include.accidents.errors import InputError
 from include.accidents.evaluate import SEVERE, Probabilities, probabilities
+from include.accidents.raw import Scenes
 from include.accidents.registry import LoadedModel
 from include.accidents.schema import CLASSES, DEPARTMENTS, Column, Kind, Table, department_number
 
@@ -129,9 +130,15 @@ def _read_year(contents: Mapping[str, bytes]) -> Upload:
             "send the four files of one year (caracteristiques, lieux, vehicules, usagers), or one merged CSV.",
         )
     scenes, _ = raw.read_year(found, years.pop())
-    merged = tables.to_csv(prepare.merge(scenes))
-    header, lines = _split("the merged files", merged, ";", len(scenes.people))
+    header, lines = _split("the merged files", merged(scenes), ";", len(scenes.people))
     return Upload(header, lines, b";", features.build(scenes))
+
+
+def merged(scenes: Scenes) -> bytes:
+    """Return the merged CSV of a year, as the pipeline writes it."""
+    sink = io.BytesIO()
+    tables.csv_writer(map(tables.to_arrow, prepare.merge_in_slices(scenes)))(sink)
+    return sink.getvalue()
 
 
 # --- the merged CSV ----------------------------------------------------------------------------------------

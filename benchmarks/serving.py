@@ -55,8 +55,8 @@ def prepare(folder: Path, raw_folder: Path | None) -> None:
     import mlflow
     from mlflow import MlflowClient
 
-    from include.accidents import catalogue, clean, evaluate, features, files, raw, registry, sample, search, tables
-    from include.accidents.prepare import merge
+    from api import uploads
+    from include.accidents import catalogue, clean, evaluate, features, files, raw, registry, sample, search
 
     search.limit_threads()
     if raw_folder is None:
@@ -65,7 +65,7 @@ def prepare(folder: Path, raw_folder: Path | None) -> None:
     years = files.find(raw_folder)
     year = 2021 if 2021 in years else max(years)
     scenes, _ = raw.read_year({t: (p.name, p.read_bytes()) for t, p in years[year].items()}, year)
-    lines = tables.to_csv(merge(scenes)).splitlines(keepends=True)
+    lines = uploads.merged(scenes).splitlines(keepends=True)
     (folder / "merged.csv").write_bytes(b"".join(lines[: PEOPLE + 1]))
     data, _ = clean.clean(scenes)
     train, test = clean.hold_out(data)
@@ -126,10 +126,12 @@ def _json(row: Any) -> list[float | None]:
 
 
 def pinned(core: str, *command: str) -> list[str]:
+    """Return the command, bound to one core."""
     return ["taskset", "-c", core, *command]
 
 
 def free_port() -> str:
+    """Return a port that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return str(listener.getsockname()[1])
@@ -166,7 +168,8 @@ def wrk(url: str, body: dict[str, Any], folder: Path, connections: int, seconds:
     """Load a URL; requests a second, p50 and p99 in ms, and answers that were no success."""
     script = folder / "post.lua"
     script.write_text(
-        f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = [==[{json.dumps(body)}]==]\n'
+        'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
+        f"wrk.body = [==[{json.dumps(body)}]==]\n"
         "done = function(summary, latency)\n"
         "local e = summary.errors\n"
         'io.write(string.format("FIGURES %f %f %f %d\\n", summary.requests / summary.duration * 1e6, '
@@ -242,6 +245,7 @@ def measure_ours(folder: Path, baseline: dict[str, float], alone: dict[str, Any]
 def measure_file(
     client: httpx.Client, folder: Path, alone: dict[str, Any], process: subprocess.Popen[bytes], idle: float
 ) -> None:
+    """Send a merged CSV of 100,000 people."""
     content = (folder / "merged.csv").read_bytes()
     began = time.perf_counter()
     answer = client.post("/api/v1/predict-csv", content=content, headers={"content-type": "text/csv"})
@@ -254,8 +258,8 @@ def measure_file(
     tell("batch_memory", memory(process, "VmHWM") - idle, "MB", "lower", 500)
 
 
-def measure_reloads(client: httpx.Client, registry_url: str, folder: Path, calm: dict[str, float]) -> None:
-    """Alternate between two versions under load; a watcher checks that each answer is one version's, and a live one's."""
+def measure_reloads(client: httpx.Client, registry_url: str, folder: Path, calm: dict[str, float]) -> None:  # noqa: PLR0915
+    """Alternate between two versions under load; a watcher checks each answer."""
     from mlflow import MlflowClient
 
     from api.scenes import EXAMPLE

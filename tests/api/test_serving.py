@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
+from api import uploads
 from api.main import create_app
 from api.scenes import EXAMPLE
-from include.accidents import evaluate, features, prepare, registry, tables
+from include.accidents import evaluate, features, registry
 from tests.api.world import KEY, SIGNING, World, serve, wait_for
 from tests.helpers import sample_files, sample_scenes
 
@@ -173,7 +174,7 @@ def expected_probabilities(world: World, year: int) -> Any:
 @pytest.mark.parametrize("packed", [False, True])
 def test_the_merged_csv_comes_back_with_the_probabilities(client: httpx.Client, world: World, packed: bool) -> None:
     keyed(client, "/api/v1/reload_model/Forest")
-    merged = tables.to_csv(prepare.merge(sample_scenes(2022)))
+    merged = uploads.merged(sample_scenes(2022))
     body = gzip.compress(merged) if packed else merged
     answer = client.post("/api/v1/predict-csv?model=Forest", content=body, headers={"content-type": "text/csv"})
     rows = rows_of(answer)

@@ -18,8 +18,9 @@ from axe_playwright_python.sync_playwright import Axe
 from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from api import uploads
 from api.main import create_app
-from include.accidents import prepare, registry, tables
+from include.accidents import registry
 from tests.api.world import SIGNING, World, serve, wait_for
 from tests.helpers import sample_scenes
 
@@ -150,7 +151,7 @@ def opened_with_errors(browser: Browser, url: str) -> Iterator[Page]:
 
 
 def test_a_file_is_uploaded_and_its_answer_downloaded(browser: Browser, url: str, tmp_path: Path) -> None:
-    merged = tables.to_csv(prepare.merge(sample_scenes(2022)))
+    merged = uploads.merged(sample_scenes(2022))
     (tmp_path / "df_accidents.csv").write_bytes(merged)
     with opened(browser, url) as page:
         page.get_by_role("tab", name="CSV file").click()
