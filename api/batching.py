@@ -17,6 +17,7 @@ import numpy as np
 
 from api import scenes
 from api.observe import BATCH_PEOPLE, BATCH_REQUESTS
+from include.accidents import features
 from include.accidents.evaluate import Probabilities, probabilities
 from include.accidents.registry import LoadedModel
 
@@ -109,12 +110,12 @@ class Batcher:
 
 def predict_scenes(model: LoadedModel, said: Sequence[scenes.Said]) -> Probabilities:
     """Predict one request's people by themselves."""
-    return probabilities(model.estimator, scenes.matrix(said))
+    return probabilities(model.estimator, features.from_columns(*scenes.to_tables(said)))
 
 
 def _predict(batch: Sequence[_Asked]) -> list[Probabilities | Exception]:
     """Make the features of all at once, and let each model predict its requests together."""
-    x = scenes.matrix([scene for asked in batch for scene in asked.scenes])
+    x = features.from_columns(*scenes.to_tables([scene for asked in batch for scene in asked.scenes]))
     last = np.cumsum([asked.people for asked in batch])
     rows = [slice(end - asked.people, end) for asked, end in zip(batch, last, strict=True)]
     answers: list[Probabilities | Exception | None] = [None] * len(batch)

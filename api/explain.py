@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from api import scenes
+from include.accidents import features
 from include.accidents.evaluate import SEVERE, probabilities
 from include.accidents.registry import LoadedModel
 from include.accidents.schema import CLASSES
@@ -40,12 +41,12 @@ def explain(model: LoadedModel, scene: scenes.Said, person: int | None) -> dict[
     value brought, with the answer without it.
     """
     if person is None:
-        proba = probabilities(model.estimator, scenes.matrix([scene]))
+        proba = probabilities(model.estimator, features.from_columns(*scenes.to_tables([scene])))
         person = int(proba[:, SEVERE].sum(axis=1).argmax())
     variants = list(_variants(scene, person))
     asked = [scene, *(changed for _, _, changed in variants)]
     rows = np.arange(len(asked)) * len(scene["people"]) + person
-    proba = probabilities(model.estimator, scenes.matrix(asked)[rows])
+    proba = probabilities(model.estimator, features.from_columns(*scenes.to_tables(asked))[rows])
     effects: dict[str, dict[str, Any]] = {}
     for path in dict.fromkeys(path for path, _, _ in variants):
         those = [i for i, variant in enumerate(variants, start=1) if variant[0] == path]

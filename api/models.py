@@ -101,9 +101,10 @@ class Models:
 
     def _roll_back(self) -> tuple[str, str]:
         with self._loading:
-            changed = registry.rollback(self._client, self._key, features.version(), reason="by the API")
-            self._load(BEST, changed.version)
-            return changed.left, changed.version
+            # It loads the version before anything is changed; so what it allows can be served.
+            gone = registry.rollback(self._client, self._key, features.version(), reason="asked of the API")
+            self._load(BEST, gone.version)
+            return gone.left, gone.version
 
     def _load(self, name: str, version: str) -> tuple[str | None, str]:
         before = self._served.get(name)

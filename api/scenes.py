@@ -7,15 +7,14 @@ thousands of requests a second this is most of what an answer costs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, NotRequired, Required
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema
 from typing_extensions import TypedDict
 
-from include.accidents import features
 from include.accidents.schema import DEPARTMENTS, Column, Kind, Table, columns, department_number
 
 MAX_VEHICLES, MAX_PEOPLE, MAX_SCENES = 100, 300, 1000
@@ -45,6 +44,7 @@ def _choice(choices: Mapping[int | str, int | None], told: str, schema: Mapping[
     def read(value: Any) -> int | None:
         if value is None:
             return None
+        value = _whole(value)
         if type(value) is int and value in folded:  # `True` is equal to 1 and no code
             return folded[value]
         if type(value) is str and (found := value.strip().casefold()) in folded:
@@ -52,6 +52,11 @@ def _choice(choices: Mapping[int | str, int | None], told: str, schema: Mapping[
         raise ValueError(f"{value!r:.60} is not {told}")
 
     return Annotated[int | None, PlainValidator(read), WithJsonSchema(dict(schema))]
+
+
+def _whole(value: Any) -> Any:
+    """Return a whole number as such: to JSON, 1.0 is one."""
+    return int(value) if type(value) is float and value.is_integer() else value
 
 
 def _any_of(*choices: int | str) -> dict[str, Any]:
@@ -101,8 +106,9 @@ def _type_of(column: Column) -> Any:
         return _time_of_day()
     if column.kind is Kind.CODE:
         return _code(column)
-    number: Any = int if column.unit in WHOLE_NUMBERS else float
-    return Annotated[number | None, Field(ge=column.low, le=column.high)]
+    if column.unit in WHOLE_NUMBERS:
+        return Annotated[int | None, Field(ge=column.low, le=column.high), BeforeValidator(_whole)]
+    return Annotated[float | None, Field(ge=column.low, le=column.high)]
 
 
 def _about(column: Column) -> str:
@@ -129,14 +135,11 @@ PERSON: Final = asked(Table.USAGERS)
 Mark = Annotated[str, Field(min_length=1, max_length=20)]
 
 
-_typed_dict: Any = TypedDict  # made of the table of columns: a type checker sees only that it is one
-
-
 def _typed(name: str, about: str, of: Sequence[Column], **more: Any) -> Any:
     fields = {c.name: NotRequired[Annotated[_type_of(c), Field(description=_about(c))]] for c in of}
-    made = _typed_dict(name, fields | more, total=False)
-    made.__doc__ = about
-    made.__pydantic_config__ = _STRICT
+    make: Any = TypedDict  # the fields come from the table of columns, which type checkers cannot follow
+    made = make(name, fields | more, total=False)
+    made.__doc__, made.__pydantic_config__ = about, _STRICT
     return made
 
 
@@ -178,30 +181,25 @@ EXAMPLE_IN_LABELS: dict[str, Any] = {
     "people": [
         {"vehicle": "voiture", "catu": "Conducteur", "secu1": "Ceinture"},
         {
-            "vehicle": "voiture",
-            "catu": "Piéton",
-            "an_nais": 1950,
+            "vehicle": "voiture", "catu": "Piéton", "an_nais": 1950,
             "locp": "Sur passage piéton avec signalisation lumineuse",
         },
     ],
 }  # fmt: skip
 """A pedestrian hit on a crossing, in French labels."""
 
-Scene: Any = _typed_dict(
+Scene: Any = _typed(
     "Scene",
-    {
-        "accident": NotRequired[Accident],
-        "vehicles": NotRequired[Annotated[list[Vehicle], Field(max_length=MAX_VEHICLES)]],
-        "people": Required[Annotated[list[Person], Field(min_length=1, max_length=MAX_PEOPLE)]],
-    },
-)
-Scene.__doc__ = (
-    "One accident: its circumstances and place, the vehicles, and the people. What is not known is left out."
+    "One accident: its circumstances and place, the vehicles, and the people. What is not known is left out.",
+    (),
+    accident=NotRequired[Accident],
+    vehicles=NotRequired[Annotated[list[Vehicle], Field(max_length=MAX_VEHICLES)]],
+    people=Required[Annotated[list[Person], Field(min_length=1, max_length=MAX_PEOPLE)]],
 )
 Scene.__pydantic_config__ = {**_STRICT, "json_schema_extra": {"examples": [EXAMPLE]}}
 
-_ONE: Final = TypeAdapter(Scene)
-_SEVERAL: Final = TypeAdapter(Annotated[list[Scene], Field(min_length=1, max_length=MAX_SCENES)])
+_ONE: Final[Any] = TypeAdapter(Scene)
+_SEVERAL: Final[Any] = TypeAdapter(Annotated[list[Scene], Field(min_length=1, max_length=MAX_SCENES)])
 
 Said = dict[str, Any]
 """A scene as it was said and checked: codes as numbers, None for what is not known."""
@@ -254,24 +252,11 @@ def schemas() -> dict[str, Any]:
 
 
 Columns = dict[str, npt.NDArray[Any]]
-"""One table, as arrays by column."""
-Tables = tuple[Columns, Columns, Columns]
-"""Accidents, vehicles, people, as `features.from_columns` takes them."""
+"""The columns of one table by name: float32 with NaN for what is missing, links as positions (int64)."""
 
 
-def blank(rows: int, names: Iterable[str]) -> Columns:
-    """Return a table in which everything is missing."""
-    names = tuple(names)
-    return dict(zip(names, np.full((len(names), rows), np.nan, dtype=np.float32), strict=True))
-
-
-def matrix(scenes: Sequence[Said]) -> features.Floats:
-    """Return the features of all people of the scenes, in their order."""
-    return features.from_columns(*to_tables(scenes))
-
-
-def to_tables(scenes: Sequence[Said]) -> Tables:
-    """Turn requests into the canonical tables that features are made from."""
+def to_tables(scenes: Sequence[Said]) -> tuple[Columns, Columns, Columns]:
+    """Turn requests into the columns of accidents, vehicles and people that features are made from."""
     accidents: list[Said] = []
     vehicles: list[Said] = []
     people: list[Said] = []
@@ -297,10 +282,6 @@ def to_tables(scenes: Sequence[Said]) -> Tables:
     )
 
 
-def _positions(at: Sequence[int]) -> npt.NDArray[np.int64]:
-    return np.asarray(at, dtype=np.int64)
-
-
 _OF_ACCIDENT, _OF_VEHICLE, _OF_PERSON = (
     {column.name: i for i, column in enumerate(of)} for of in (ACCIDENT, VEHICLE, PERSON)
 )
@@ -308,13 +289,18 @@ _OF_ACCIDENT, _OF_VEHICLE, _OF_PERSON = (
 
 def _columns(said: Sequence[Said], names: Mapping[str, int]) -> Columns:
     """Fill one table, a value a field that was given; all else stays missing."""
-    made = np.full((len(names), len(said)), np.nan, dtype=np.float32)
+    n = len(said)
+    made = np.full((len(names), n), np.nan, dtype=np.float32)
     at: list[int] = []
     values: list[float] = []
     for row, fields in enumerate(said):
         for name, value in fields.items():
             if value is not None and name in names:
-                at.append(names[name] * len(said) + row)
+                at.append(names[name] * n + row)
                 values.append(value)
     made.reshape(-1)[at] = values
     return dict(zip(names, made, strict=True))
+
+
+def _positions(values: Sequence[int]) -> npt.NDArray[np.int64]:
+    return np.asarray(values, dtype=np.int64)

@@ -18,10 +18,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
-from api.scenes import ACCIDENT, PERSON, VEHICLE, Columns, Tables, blank
+from api.scenes import ACCIDENT, PERSON, VEHICLE, Columns
 from include.accidents import features, files, prepare, raw, tables
 from include.accidents.errors import InputError
 from include.accidents.evaluate import SEVERE, Probabilities, probabilities
+from include.accidents.raw import Scenes
 from include.accidents.registry import LoadedModel
 from include.accidents.schema import CLASSES, DEPARTMENTS, Column, Kind, Table, department_number
 
@@ -129,17 +130,27 @@ def _read_year(contents: Mapping[str, bytes]) -> Upload:
             "send the four files of one year (caracteristiques, lieux, vehicules, usagers), or one merged CSV.",
         )
     scenes, _ = raw.read_year(found, years.pop())
-    sink = io.BytesIO()
-    tables.csv_writer([tables.to_arrow(prepare.merge(scenes))])(sink)
-    merged = sink.getvalue()
-    header, lines = _split("the merged files", merged, ";", len(scenes.people))
+    header, lines = _split("the merged files", merged(scenes), ";", len(scenes.people))
     return Upload(header, lines, b";", features.build(scenes))
+
+
+def merged(scenes: Scenes) -> bytes:
+    """Return the merged CSV of a year, as the pipeline writes it."""
+    sink = io.BytesIO()
+    tables.csv_writer(map(tables.to_arrow, prepare.merge_in_slices(scenes)))(sink)
+    return sink.getvalue()
 
 
 # --- the merged CSV ----------------------------------------------------------------------------------------
 
 
-def _read_merged(name: str, content: bytes) -> Upload:
+def columns(name: str, content: bytes) -> tuple[Columns, Columns, Columns]:
+    """Read a merged CSV into the columns of accidents, vehicles and people."""
+    text, delimiter, names = _header(name, content)
+    return _scenes(name, _parse(name, text, delimiter, names))
+
+
+def _header(name: str, content: bytes) -> tuple[bytes, str, list[str]]:
     try:
         text = content.removeprefix(b"\xef\xbb\xbf")
         head = text.partition(b"\n")[0].decode().strip("\r")
@@ -154,6 +165,11 @@ def _read_merged(name: str, content: bytes) -> Upload:
         )
     if len(set(names)) < len(names):
         raise InputError(f"{name}, line 1: a column stands there twice.", "keep one of the two.")
+    return text, delimiter, names
+
+
+def _read_merged(name: str, content: bytes) -> Upload:
+    text, delimiter, names = _header(name, content)
     read = _parse(name, text, delimiter, names)
     if read.num_rows == 0:
         raise InputError(f"{name} holds no person.", "send one line a person.")
@@ -184,26 +200,27 @@ def _parse(name: str, text: bytes, delimiter: str, names: list[str]) -> pa.Table
         ) from error
 
 
-def _scenes(name: str, read: pa.Table) -> Tables:
+def _scenes(name: str, read: pa.Table) -> tuple[Columns, Columns, Columns]:
     """Find the accidents and vehicles among the lines of people."""
     _, first, accident = np.unique(_codes(read, "num_acc"), return_index=True, return_inverse=True)
     everyone = np.arange(read.num_rows)
     own = _fill(name, read, VEHICLE, everyone)
-    marks = [_codes(read, mark) for mark in ("id_vehicule", "num_veh") if mark in read.column_names]
     joint = accident.astype(np.int64)
-    for mark in marks:
-        joint = joint * (int(mark.max()) + 1) + mark
+    for column in ("id_vehicule", "num_veh"):
+        if column in read.column_names:
+            mark = _codes(read, column)
+            joint = joint * (int(mark.max()) + 1) + mark
     # A person of no vehicle has nothing in the vehicle's columns.
-    known = ~np.all([np.isnan(column) for column in own.values()], axis=0)
+    known = ~np.all([np.isnan(values) for values in own.values()], axis=0)
     _, first_of, vehicle_known = np.unique(joint[known], return_index=True, return_inverse=True)
     rows = everyone[known][first_of]
     vehicle = np.full(read.num_rows, -1, dtype=np.int64)
     vehicle[known] = vehicle_known
-    vehicles: Columns = {column: values[rows] for column, values in own.items()}
+    people = _fill(name, read, PERSON, everyone)
     return (
         _fill(name, read, ACCIDENT, first),
-        vehicles | {"accident": accident[rows]},
-        _fill(name, read, PERSON, everyone) | {"accident": accident, "vehicle": vehicle},
+        {column: values[rows] for column, values in own.items()} | {"accident": accident[rows]},
+        people | {"accident": accident, "vehicle": vehicle},
     )
 
 
@@ -215,11 +232,11 @@ def _codes(read: pa.Table, name: str) -> npt.NDArray[np.int64]:
 
 
 def _fill(name: str, read: pa.Table, wanted: Sequence[Column], rows: npt.NDArray[Any]) -> Columns:
-    made = blank(len(rows), [column.name for column in wanted])
-    for column in wanted:
-        if column.name in read.column_names:
-            made[column.name][:] = _values(name, read, column)[rows]
-    return made
+    missing = np.full(len(rows), np.nan, dtype=np.float32)
+    return {
+        column.name: _values(name, read, column)[rows] if column.name in read.column_names else missing
+        for column in wanted
+    }
 
 
 def _values(name: str, read: pa.Table, column: Column) -> npt.NDArray[np.float32]:

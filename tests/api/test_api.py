@@ -57,7 +57,9 @@ def test_the_answer_is_the_models_on_the_same_features(client: TestClient, world
     version = registry.newest(world.client, "BestModel")
     assert version is not None
     loaded = registry.load(world.client, "BestModel", version, SIGNING.encode(), features.version())
-    expected = loaded.estimator.predict_proba(scenes.matrix(scenes.read(json.dumps(EXAMPLE).encode())))
+    expected = loaded.estimator.predict_proba(
+        features.from_columns(*scenes.to_tables(scenes.read(json.dumps(EXAMPLE).encode())))
+    )
     people = client.post("/api/v1/predict", json=EXAMPLE).json()["scenes"][0]["people"]
     np.testing.assert_allclose([list(p["probabilities"].values()) for p in people], expected, atol=1e-6)
 

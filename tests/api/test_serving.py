@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
+from api import uploads
 from api.main import create_app
 from api.scenes import EXAMPLE
-from include.accidents import evaluate, features, prepare, registry, tables
+from include.accidents import evaluate, features, registry
 from tests.api.world import KEY, SIGNING, World, serve, wait_for
 from tests.helpers import sample_files, sample_scenes
 
@@ -52,8 +53,10 @@ def keyed(client: httpx.Client, path: str) -> httpx.Response:
 # --- many at once ------------------------------------------------------------------------------------------
 
 
-def aged(year: int) -> dict[str, Any]:
-    return {"accident": {"an": 2023}, "people": [{"catu": 3, "sexe": 1, "an_nais": year}]}
+def scene(i: int) -> dict[str, Any]:
+    vehicles = [{"id": "A", "catv": (7, 33, 1, 14)[i % 4], "choc": i % 9}]
+    person = {"vehicle": "A", "catu": 1 + i % 3, "sexe": 1 + i % 2, "an_nais": 1930 + i, "secu1": i % 3, "place": 1}
+    return {"accident": {"agg": 1 + i % 2, "vma": 30 + 10 * (i % 9)}, "vehicles": vehicles, "people": [person]}
 
 
 def metric(client: httpx.Client, name: str) -> float:
@@ -62,15 +65,15 @@ def metric(client: httpx.Client, name: str) -> float:
 
 
 def test_requests_that_wait_together_are_predicted_together_and_answered_apart(client: httpx.Client) -> None:
-    years = range(1930, 2010)
-    alone = [client.post("/api/v1/predict", json=aged(year)).json()["scenes"] for year in years]
+    asked = [scene(i) for i in range(80)]
+    alone = [client.post("/api/v1/predict", json=each).json()["scenes"] for each in asked]
     batches, requests = (metric(client, f"accidents_batch_requests_{x}") for x in ("count", "sum"))
     with ThreadPoolExecutor(16) as pool:
-        together = list(pool.map(lambda y: client.post("/api/v1/predict", json=aged(y)).json()["scenes"], years))
+        together = list(pool.map(lambda each: client.post("/api/v1/predict", json=each).json()["scenes"], asked))
     assert together == alone
     assert len({json.dumps(scene) for scene in alone}) > 2, "answers that are all alike would hide a mix-up"
-    assert metric(client, "accidents_batch_requests_sum") - requests == len(years)
-    assert metric(client, "accidents_batch_requests_count") - batches < len(years)
+    assert metric(client, "accidents_batch_requests_sum") - requests == len(asked)
+    assert metric(client, "accidents_batch_requests_count") - batches < len(asked)
 
 
 def test_reloads_lose_and_mix_no_answer(client: httpx.Client, world: World) -> None:
@@ -115,15 +118,15 @@ def test_rolling_back_serves_the_version_before(client: httpx.Client, world: Wor
 
 
 def test_rolling_back_to_a_version_that_may_not_be_used_changes_nothing(client: httpx.Client, world: World) -> None:
-    current = registry.newest(world.client, "BestModel")
+    current = str(registry.promote(world.client, world.add(seed=4), SIGNING.encode(), "fourth").version)
     world.client.set_registered_model_alias("BestModel", "production", "1")
     keyed(client, "/api/v1/reload_model/BestModel")
     answer = keyed(client, "/api/v1/rollback")
     assert answer.status_code == 409
-    assert "no version of BestModel before 1" in answer.json()["detail"]
-    assert current is not None
+    assert "no version of BestModel before version 1" in answer.json()["detail"]
     world.client.set_registered_model_alias("BestModel", "production", current)
-    world.client.set_model_version_tag("BestModel", str(int(current) - 1), "signature", "forged")
+    for earlier in range(1, int(current)):
+        world.client.set_model_version_tag("BestModel", str(earlier), "signature", "forged")
     keyed(client, "/api/v1/reload_model/BestModel")
     answer = keyed(client, "/api/v1/rollback")
     assert answer.status_code == 409
@@ -173,7 +176,7 @@ def expected_probabilities(world: World, year: int) -> Any:
 @pytest.mark.parametrize("packed", [False, True])
 def test_the_merged_csv_comes_back_with_the_probabilities(client: httpx.Client, world: World, packed: bool) -> None:
     keyed(client, "/api/v1/reload_model/Forest")
-    merged = tables.to_csv(prepare.merge(sample_scenes(2022)))
+    merged = uploads.merged(sample_scenes(2022))
     body = gzip.compress(merged) if packed else merged
     answer = client.post("/api/v1/predict-csv?model=Forest", content=body, headers={"content-type": "text/csv"})
     rows = rows_of(answer)

@@ -1,0 +1,363 @@
+"""How fast the API answers, against `mlflow models serve` and against the bare model in a process.
+
+`RAW` names a folder of the publisher's CSVs (2021 is used where it is there); without it, a generated year. The shipped
+HistGradientBoosting is trained twice and promoted in a temporary MLflow (SQLite, files). Each server is pinned to one
+core, the load (`wrk`, from Debian) to another. Prints one JSON line a figure; status 1 when one misses its bar.
+
+SECONDS (10) is how long each load lasts, RELOADS (100) how often a model is loaded under load.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import httpx
+import numpy as np
+
+SECONDS, RELOADS = int(os.environ.get("SECONDS", "10")), int(os.environ.get("RELOADS", "100"))
+SERVER_CORE, LOAD_CORE = "0", "1"
+KEY, SIGNING = "benchmark-key-of-the-api", "benchmark-key-of-models"
+PEOPLE = 100_000
+missed = False
+
+
+def tell(name: str, value: float, unit: str, better: str, bar: float | None = None) -> None:
+    """Print a figure, and remember when it misses its bar."""
+    global missed  # noqa: PLW0603
+    line: dict[str, Any] = {"name": f"serving.{name}", "value": round(value, 3), "unit": unit, "better": better}
+    if bar is not None:
+        line["bar"] = bar
+        missed |= value < bar if better == "higher" else value > bar
+    print(json.dumps(line), flush=True)
+
+
+# --- the model ---------------------------------------------------------------------------------------------
+
+
+def prepare(folder: Path, raw_folder: Path | None) -> None:
+    """Train and promote two versions; leave the merged CSV and one scene's features."""
+    import mlflow
+    from mlflow import MlflowClient
+
+    from api import uploads
+    from include.accidents import catalogue, clean, evaluate, features, files, raw, registry, sample, search
+
+    search.limit_threads()
+    if raw_folder is None:
+        raw_folder = folder / "raw"
+        sample.write_sample(raw_folder, years=(2021,), accidents_per_year=56_000)
+    years = files.find(raw_folder)
+    year = 2021 if 2021 in years else max(years)
+    scenes, _ = raw.read_year({t: (p.name, p.read_bytes()) for t, p in years[year].items()}, year)
+    lines = uploads.merged(scenes).splitlines(keepends=True)
+    (folder / "merged.csv").write_bytes(b"".join(lines[: PEOPLE + 1]))
+    data, _ = clean.clean(scenes)
+    train, test = clean.hold_out(data)
+    uri = f"sqlite:///{folder}/mlflow.db"
+    mlflow.set_tracking_uri(uri)
+    mlflow.create_experiment(registry.EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
+    client = MlflowClient(uri)
+    name = "HistGradientBoosting"
+    checked = catalogue.load((ROOT / "include/models.json").read_text(), "include/models.json")
+    for seed in (1, 2):
+        defaults = checked.defaults.model_copy(update={"seed": seed})
+        half = np.arange(len(train.y)) % 2 == seed - 1  # two models that answer differently
+        fitted = search.train(checked.model(name), defaults, {}, train if seed == 1 else train.take(half))
+        version = registry.log_run(
+            client, fitted,
+            lineage_without_run={
+                "model": name, "data_version": "benchmark", "features": features.version(), "sample": False
+            },
+            key=SIGNING.encode(), dag_run_id=f"benchmark-{seed}", params={},
+            metrics={"f1": evaluate.scores(test.y, evaluate.probabilities(fitted, test.x))["f1_weighted"]},
+            tags={}, pictures={}, tables={}, example=train.x[:5],
+        )  # fmt: skip
+        registry.promote(client, version, SIGNING.encode(), "benchmark")
+    client.set_registered_model_alias(registry.BEST, registry.ALIAS, "1")
+
+
+def bare(folder: Path) -> None:
+    """Measure, in a process of its own, features and probabilities: of one scene, and of 100,000 people."""
+    from mlflow import MlflowClient
+
+    from api import scenes, uploads
+    from include.accidents import features, registry, search
+
+    search.limit_threads()
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
+    model = registry.load(client, registry.BEST, "1", SIGNING.encode(), features.version()).estimator
+    said = scenes.read(json.dumps(scenes.EXAMPLE).encode())
+    took = []
+    for _ in range(500):
+        began = time.perf_counter()
+        model.predict_proba(features.from_columns(*scenes.to_tables(said)))
+        took.append(time.perf_counter() - began)
+    x = features.from_columns(*scenes.to_tables(said))
+    read = uploads.columns("merged.csv", (folder / "merged.csv").read_bytes())
+    began = time.perf_counter()
+    made = model.predict_proba(features.from_columns(*read))
+    batch = time.perf_counter() - began
+    row = {"dataframe_split": {"columns": list(features.NAMES), "data": [_json(x[0])]}}
+    print(json.dumps({"one": float(np.median(took)), "batch": batch, "people": len(made), "row": row}))
+
+
+def _json(row: Any) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in row]
+
+
+# --- servers and load --------------------------------------------------------------------------------------
+
+
+def pinned(core: str, *command: str) -> list[str]:
+    """Return the command, bound to one core."""
+    return ["taskset", "-c", core, *command]
+
+
+def free_port() -> str:
+    """Return a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
+@contextmanager
+def server(command: list[str], url: str, folder: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server until it answers, and end it."""
+    log = folder / f"{re.sub(r'[^a-z]', '', command[-1].lower())[:20] or 'server'}.log"
+    # A process group of its own: a server's workers end with it.
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, stdout=out, stderr=out, cwd=ROOT, env=os.environ | env, start_new_session=True
+        )
+    try:
+        for _ in range(600):
+            if process.poll() is not None:
+                raise RuntimeError(f"{command} ended: {log.read_text()[-2000:]}")
+            try:
+                if httpx.get(url, trust_env=False, timeout=5).status_code == 200:
+                    break
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.2)
+        else:
+            raise RuntimeError(f"{url} does not answer: {log.read_text()[-2000:]}")
+        yield process
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(20)
+
+
+def wrk(url: str, body: dict[str, Any], folder: Path, connections: int, seconds: int = SECONDS) -> dict[str, float]:
+    """Load a URL; requests a second, p50 and p99 in ms, and answers that were no success."""
+    script = folder / "post.lua"
+    script.write_text(
+        'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
+        f"wrk.body = [==[{json.dumps(body)}]==]\n"
+        "done = function(summary, latency)\n"
+        "local e = summary.errors\n"
+        'io.write(string.format("FIGURES %f %f %f %d\\n", summary.requests / summary.duration * 1e6, '
+        "latency:percentile(50) / 1000, latency:percentile(99) / 1000, "
+        "e.status + e.connect + e.read + e.write + e.timeout))\nend\n"
+    )
+    command = pinned(
+        LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script)
+    )
+    told = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
+    rate, p50, p99, failed = re.search(r"FIGURES (\S+) (\S+) (\S+) (\d+)", told).groups()  # type: ignore[union-attr]
+    return {"rate": float(rate), "p50": float(p50), "p99": float(p99), "failed": int(failed)}
+
+
+def memory(process: subprocess.Popen[bytes], field: str) -> float:
+    """Return VmRSS or VmHWM of a process in MB."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(rf"{field}:\s+(\d+)", status)[1]) / 1000  # type: ignore[index]
+
+
+# --- the figures -------------------------------------------------------------------------------------------
+
+
+def measure_mlflow(folder: Path, row: dict[str, Any]) -> dict[str, float]:
+    """Load `mlflow models serve` with features ready made."""
+    port = free_port()
+    command = pinned(
+        SERVER_CORE, sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/BestModel/1",
+        "--env-manager", "local", "--port", port,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with server(command, f"{url}/ping", folder, MLFLOW_TRACKING_URI=f"sqlite:///{folder}/mlflow.db", PATH=path):
+        httpx.post(f"{url}/invocations", json=row, trust_env=False, timeout=60).raise_for_status()
+        return wrk(f"{url}/invocations", row, folder, 64)
+
+
+def measure_ours(folder: Path, baseline: dict[str, float], alone: dict[str, Any]) -> None:
+    """Load the API with whole scenes, with a file, and while models are reloaded."""
+    from api.scenes import EXAMPLE
+
+    registry_port, port = free_port(), free_port()
+    registry_url, url = f"http://127.0.0.1:{registry_port}", f"http://127.0.0.1:{port}"
+    registry = pinned(
+        LOAD_CORE, sys.executable, "-m", "mlflow", "server", "--port", registry_port, "--workers", "1",
+        "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "artifacts"),
+    )  # fmt: skip
+    api = pinned(SERVER_CORE, sys.executable, "-m", "uvicorn", "--factory", "api.main:create_app", "--port", port)
+    env = {
+        "MLFLOW_TRACKING_URI": registry_url, "ACCIDENTS_API_KEY": KEY, "ACCIDENTS_SIGNING_KEY": SIGNING,
+        "ACCIDENTS_REGISTRY_POLL_SECONDS": "3600",
+    }  # fmt: skip
+    with (
+        server(registry, f"{registry_url}/health", folder),
+        server(api, f"{url}/ready", folder, **env) as process,
+        httpx.Client(base_url=url, trust_env=False, timeout=120) as client,
+    ):
+        idle = memory(process, "VmRSS")
+        predict = f"{url}/api/v1/predict"
+        wrk(predict, EXAMPLE, folder, 64, 2)
+        calm = wrk(predict, EXAMPLE, folder, 64)
+        tell("rate", calm["rate"], "requests/s", "higher")
+        tell("speedup", calm["rate"] / baseline["rate"], "x", "higher", 20)
+        tell("p99", calm["p99"], "ms", "lower")
+        tell("p99_share", calm["p99"] / baseline["p99"], "x", "lower", 0.1)
+        one = wrk(predict, EXAMPLE, folder, 1)
+        tell("one_p50", one["p50"], "ms", "lower")
+        tell("one_against_bare", one["p50"] / 1000 / alone["one"], "x", "lower", 2)
+        measure_file(client, folder, alone, process, idle)
+        measure_reloads(client, registry_url, folder, calm)
+
+
+def measure_file(
+    client: httpx.Client, folder: Path, alone: dict[str, Any], process: subprocess.Popen[bytes], idle: float
+) -> None:
+    """Send a merged CSV of 100,000 people."""
+    content = (folder / "merged.csv").read_bytes()
+    began = time.perf_counter()
+    answer = client.post("/api/v1/predict-csv", content=content, headers={"content-type": "text/csv"})
+    took = time.perf_counter() - began
+    lines = answer.text.count("\n") - 1
+    if answer.status_code != 200 or lines != alone["people"]:
+        raise RuntimeError(f"predict-csv answered {answer.status_code} with {lines} of {alone['people']} lines")
+    tell("batch", took, "s", "lower")
+    tell("batch_against_bare", took / alone["batch"], "x", "lower", 1.5)
+    tell("batch_memory", memory(process, "VmHWM") - idle, "MB", "lower", 500)
+
+
+def measure_reloads(client: httpx.Client, registry_url: str, folder: Path, calm: dict[str, float]) -> None:  # noqa: PLR0915
+    """Alternate between two versions under load; a watcher checks each answer."""
+    from mlflow import MlflowClient
+
+    from api.scenes import EXAMPLE
+
+    os.environ["MLFLOW_TRACKING_URI"] = registry_url
+    registry, key = MlflowClient(registry_url), {"X-Api-Key": KEY}
+    live: list[tuple[float, float, str]] = []  # from, to, version: while it may answer
+    right: dict[str, Any] = {}
+
+    def reload(version: str) -> None:
+        registry.set_registered_model_alias("BestModel", "production", version)
+        began = time.monotonic()
+        told = client.post("/api/v1/reload_model/BestModel", headers=key)
+        told.raise_for_status()
+        if told.json()["version"] != version:
+            raise RuntimeError(f"{told.json()} instead of version {version}")
+        # During the reload either version may answer.
+        live.append((began, time.monotonic(), version))
+
+    for version in ("2", "1"):
+        reload(version)
+        right[version] = client.post("/api/v1/predict", json=EXAMPLE).json()["scenes"]
+    live.clear()
+    live.append((time.monotonic(), time.monotonic(), "1"))
+    stop, wrong, watched = threading.Event(), [], 0
+
+    def watch() -> None:
+        nonlocal watched
+        with httpx.Client(base_url=client.base_url, trust_env=False, timeout=30) as watcher:
+            while not stop.is_set():
+                began = time.monotonic()
+                answer = watcher.post("/api/v1/predict", json=EXAMPLE)
+                ended = time.monotonic()
+                time.sleep(0.002)  # so that the reload's end is known
+                told = answer.json() if answer.status_code == 200 else {}
+                version = told.get("model", {}).get("version")
+                seen.append((began, ended, version))
+                if answer.status_code != 200 or told["scenes"] != right[version]:
+                    wrong.append(answer.text)
+                watched += 1
+
+    seen: list[tuple[float, float, str]] = []
+    result: dict[str, float] = {}
+    loaded = threading.Thread(
+        target=lambda: result.update(wrk(f"{client.base_url}/api/v1/predict", EXAMPLE, folder, 64, 60))
+    )
+    watcher = threading.Thread(target=watch)
+    loaded.start()
+    watcher.start()
+    began = time.monotonic()
+    for i in range(RELOADS):
+        reload("21"[i % 2])
+        time.sleep(max(0.0, began + (i + 1) * 58 / RELOADS - time.monotonic()))
+    took = time.monotonic() - began
+    stop.set()
+    watcher.join()
+    loaded.join()
+    dead = sum(not _was_live(live, *each) for each in seen)
+    tell("reloads", len(live) - 1, "", "higher", RELOADS)
+    tell("reloads_took", took, "s", "lower", 60)
+    tell("reload_failed", result["failed"], "answers", "lower", 0)
+    tell("reload_mixed", len(wrong) + dead, f"of {watched} answers", "lower", 0)
+    tell("reload_rate", result["rate"], "requests/s", "higher")
+    tell("reload_p99", result["p99"], "ms", "lower")
+    tell("reload_p99_growth", result["p99"] / calm["p99"], "x", "lower", 2)
+
+
+def _was_live(live: list[tuple[float, float, str]], began: float, ended: float, version: str) -> bool:
+    """Whether a version answered at some moment between two: from its reload's begin to the end of the next one's."""
+    for i, (since, _, of) in enumerate(live):
+        until = live[i + 1][1] if i + 1 < len(live) else float("inf")
+        if of == version and since <= ended and began <= until:
+            return True
+    return False
+
+
+def main() -> int:
+    """Measure everything, in a temporary folder."""
+    for program in ("wrk", "taskset"):
+        if shutil.which(program) is None:
+            sys.exit(f"{program} is not on the PATH: install it (on Debian: apt-get install wrk util-linux).")
+    given = os.environ.get("RAW")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder, Path(given) if given else None)
+        own = pinned(SERVER_CORE, sys.executable, __file__, "--bare", name)
+        alone = json.loads(subprocess.run(own, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+        tell("bare_one", alone["one"] * 1000, "ms", "lower")
+        tell("bare_batch", alone["batch"], "s", "lower")
+        baseline = measure_mlflow(folder, alone["row"])
+        tell("mlflow_rate", baseline["rate"], "requests/s", "higher")
+        tell("mlflow_p99", baseline["p99"], "ms", "lower")
+        measure_ours(folder, baseline, alone)
+    return int(missed)
+
+
+if __name__ == "__main__":
+    if "--bare" in sys.argv:
+        bare(Path(sys.argv[-1]))
+    else:
+        sys.exit(main())
