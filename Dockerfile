@@ -40,6 +40,8 @@ COPY --from=mlflow-packages /opt/venv /opt/venv
 COPY --from=source /app/compose/mlflow.py /app/compose/
 EXPOSE 5000
 CMD ["python", "-m", "compose.mlflow"]
+ARG VERSION=dev
+LABEL org.opencontainers.image.version=$VERSION
 
 FROM slim AS api
 COPY --from=api-packages /opt/venv /opt/venv
@@ -47,6 +49,8 @@ COPY --from=source /app/include /app/include
 COPY --from=source /app/api /app/api
 EXPOSE 8000
 CMD ["uvicorn", "--factory", "api.main:create_app", "--host", "0.0.0.0", "--port", "8000"]
+ARG VERSION=dev
+LABEL org.opencontainers.image.version=$VERSION
 
 FROM apache/airflow:3.3.2-python3.12 AS airflow
 USER root
@@ -64,3 +68,5 @@ COPY --from=source /app/compose /app/compose
 COPY --from=source /app/plugins /app/plugins
 COPY --from=source /app/include /app/include
 COPY --from=source /app/dags /app/dags
+ARG VERSION=dev
+LABEL org.opencontainers.image.version=$VERSION
