@@ -59,7 +59,8 @@ RUN apt-get update -q \
  && rm -rf /var/lib/apt/lists/*
 USER airflow
 COPY requirements/airflow.txt /requirements/
-RUN pip install --no-cache-dir --no-deps --require-hashes -r /requirements/airflow.txt
+RUN --mount=type=cache,target=/home/airflow/.cache/pip,uid=50000,gid=0 \
+    pip install --no-deps --require-hashes -r /requirements/airflow.txt
 ENV PYTHONPATH=/app AIRFLOW__CORE__DAGS_FOLDER=/app/dags AIRFLOW__CORE__PLUGINS_FOLDER=/app/plugins \
     DO_NOT_TRACK=true MLFLOW_DISABLE_TELEMETRY=true
 WORKDIR /app

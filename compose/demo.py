@@ -37,7 +37,7 @@ def main(raw: Annotated[Path | None, typer.Option(help="Folder of CSV files (pla
 def _run(raw: Path | None, console: Console) -> bool:
     folder = demo.find_input(raw, settings.load(), console)
     environ = {**os.environ, "ACCIDENTS_RAW_DIR": str(folder)}
-    if subprocess.run([ROOT / "compose" / "stack.sh", "up"], env=environ, check=False).returncode:  # noqa: S603
+    if subprocess.run([ROOT / "compose" / "stack.sh", "up", "--build"], env=environ, check=False).returncode:  # noqa: S603
         return False
     env = clients(envfile.read(ROOT / os.environ.get("ACCIDENTS_ENV_FILE", ".env")))
     airflow = stack.connect(env)
