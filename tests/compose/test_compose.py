@@ -28,10 +28,12 @@ ASK = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8000{}').re
 
 def connect(stack: Compose) -> Airflow:
     said = stack.clients
-    return Airflow(said["AIRFLOW_URL"], said["AIRFLOW_USER"], said["AIRFLOW_PASSWORD"])
+    airflow = Airflow(said["AIRFLOW_URL"], said["AIRFLOW_USER"], said["AIRFLOW_PASSWORD"])
+    airflow._http.timeout = httpx.Timeout(60)  # two cores that train models answer slowly
+    return airflow
 
 
-def wait_for_run(airflow: Airflow, run_id: str, seconds: int = 420) -> str:
+def wait_for_run(airflow: Airflow, run_id: str, seconds: int = 600) -> str:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         state = str(airflow.run(run_id)["state"])
