@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import tarfile
+from types import SimpleNamespace
 from typing import Any, BinaryIO, Final
 
 import boto3
@@ -52,7 +53,9 @@ def restore(s3: Any, stream: BinaryIO) -> int:
                 _create(s3, bucket)
                 kept.setdefault(bucket, set())
             else:
-                s3.upload_fileobj(archive.extractfile(entry), bucket, key)
+                # With nothing but `read`: the file of a tar stream promises to seek, and fails when it is asked to.
+                content = SimpleNamespace(read=archive.extractfile(entry).read)
+                s3.upload_fileobj(content, bucket, key)
                 kept[bucket].add(key)
     for bucket, keys in kept.items():
         for key in set(_keys(s3, bucket)) - keys:
