@@ -50,6 +50,39 @@ logs: runtime ## Show the ends of the services' logs (SERVICE=name for one of th
 trigger: runtime ## Run the pipeline and follow it (MODELS=MLP,SVC YEARS=2022 CONF='{"evaluation": "full"}')
 	@$(STACK) trigger $(if $(MODELS),--models '$(MODELS)') $(if $(YEARS),--years '$(YEARS)') $(if $(CONF),--conf '$(CONF)')
 
+# --- the stack in containers (docs/compose.md) ---
+
+TO ?=
+FROM ?=
+
+.PHONY: env
+env: ## Write .env with generated secrets for the compose stack; what it holds already is kept
+	@compose/stack.sh env
+
+.PHONY: compose-up
+compose-up: ## Build and start the compose stack, and wait until it is ready
+	@compose/stack.sh up --build
+
+.PHONY: compose-down
+compose-down: ## Stop it; what it has stored stays in its volumes
+	@compose/stack.sh down
+
+.PHONY: compose-demo
+compose-demo: runtime env ## Start it, run the pipeline, show the models (RAW=folder of CSVs)
+	@$(BIN)/python -m compose.demo $(if $(RAW),--raw '$(RAW)')
+
+.PHONY: backup
+backup: ## Save the compose stack's databases and buckets in a folder (TO=folder)
+	@compose/stack.sh backup $(if $(TO),'$(TO)')
+
+.PHONY: restore
+restore: ## Replace its databases and buckets by those of a backup (FROM=folder)
+	@compose/stack.sh restore '$(FROM)'
+
+.PHONY: test-compose
+test-compose: dev ## Test the compose stack for real; needs a Docker Engine with Compose v2
+	@$(BIN)/python -m pytest tests/compose
+
 # --- checks ---
 
 .PHONY: test

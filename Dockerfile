@@ -1,0 +1,73 @@
+# One target a service: api, mlflow, airflow. What changes seldom comes first, so that a change of code rebuilds only
+# the last layers. Versions and hashes come from requirements/.
+
+FROM python:3.12-slim-bookworm AS uv
+# Trust whom the image trusts, rather than uv's own list.
+ENV UV_SYSTEM_CERTS=true UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
+COPY requirements/uv.txt /requirements/
+RUN pip install --no-cache-dir --no-deps --require-hashes --root-user-action=ignore -r /requirements/uv.txt \
+ && python -m venv --without-pip /opt/venv
+
+FROM uv AS api-packages
+COPY requirements/api.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv pip install --python /opt/venv --require-hashes --compile-bytecode -r /requirements/api.txt
+
+FROM uv AS mlflow-packages
+COPY requirements/mlflow.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv pip install --python /opt/venv --require-hashes --compile-bytecode -r /requirements/mlflow.txt
+
+# The project, readable by every user whatever the umask of the checkout was, with bytecode that needs no check.
+FROM python:3.12-slim-bookworm AS source
+COPY . /app
+RUN mkdir -p /app/plugins \
+ && python -m compileall -q --invalidation-mode unchecked-hash /app/api /app/compose /app/dags /app/include /app/plugins \
+ && chmod -R u=rwX,go=rX /app
+
+FROM python:3.12-slim-bookworm AS slim
+RUN apt-get update -q \
+ && apt-get install -y -q --no-install-recommends libgomp1 \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --uid 10001 --gid 0 --create-home app
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONPATH=/app \
+    DO_NOT_TRACK=true MLFLOW_DISABLE_TELEMETRY=true
+WORKDIR /app
+USER 10001:0
+
+FROM slim AS mlflow
+COPY --from=mlflow-packages /opt/venv /opt/venv
+COPY --from=source /app/compose/mlflow.py /app/compose/
+EXPOSE 5000
+CMD ["python", "-m", "compose.mlflow"]
+ARG VERSION=dev
+LABEL org.opencontainers.image.version=$VERSION
+
+FROM slim AS api
+COPY --from=api-packages /opt/venv /opt/venv
+COPY --from=source /app/include /app/include
+COPY --from=source /app/api /app/api
+EXPOSE 8000
+CMD ["uvicorn", "--factory", "api.main:create_app", "--host", "0.0.0.0", "--port", "8000"]
+ARG VERSION=dev
+LABEL org.opencontainers.image.version=$VERSION
+
+FROM apache/airflow:3.3.2-python3.12 AS airflow
+USER root
+RUN apt-get update -q \
+ && apt-get install -y -q --no-install-recommends libgomp1 \
+ && rm -rf /var/lib/apt/lists/*
+USER airflow
+COPY requirements/airflow.txt /requirements/
+RUN --mount=type=cache,target=/home/airflow/.cache/pip,uid=50000,gid=0 \
+    pip install --no-deps --require-hashes -r /requirements/airflow.txt
+ENV PYTHONPATH=/app AIRFLOW__CORE__DAGS_FOLDER=/app/dags AIRFLOW__CORE__PLUGINS_FOLDER=/app/plugins \
+    DO_NOT_TRACK=true MLFLOW_DISABLE_TELEMETRY=true
+WORKDIR /app
+COPY --from=source /app/airflow_settings.yaml /app/
+COPY --from=source /app/compose /app/compose
+COPY --from=source /app/plugins /app/plugins
+COPY --from=source /app/include /app/include
+COPY --from=source /app/dags /app/dags
+ARG VERSION=dev
+LABEL org.opencontainers.image.version=$VERSION

@@ -1,0 +1,89 @@
+"""`make compose-demo`: the compose stack up, one run of the DAG from beginning to end, its models and a prediction."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final
+
+import httpx
+import typer
+from rich.console import Console
+
+from embedded import demo, envfile, health, settings, stack
+from embedded.airflow_api import Airflow
+from embedded.follow import follow
+from embedded.settings import HOST, ROOT
+from include.accidents.errors import AccidentsError, SettingsError
+
+PATIENCE_SECONDS: Final = 120
+USER: Final = "admin"
+
+
+def main(raw: Annotated[Path | None, typer.Option(help="Folder of CSV files (plain or .gz) to use.")] = None) -> None:
+    """Start the stack, make sure there is input, run the DAG, and show what came out."""
+    console = Console()
+    try:
+        succeeded = _run(raw, console)
+    except (AccidentsError, httpx.HTTPError) as error:
+        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        succeeded = False
+    raise typer.Exit(0 if succeeded else 1)
+
+
+def _run(raw: Path | None, console: Console) -> bool:
+    folder = demo.find_input(raw, settings.load(), console)
+    environ = {**os.environ, "ACCIDENTS_RAW_DIR": str(folder)}
+    if subprocess.run([ROOT / "compose" / "stack.sh", "up", "--build"], env=environ, check=False).returncode:  # noqa: S603
+        return False
+    env = clients(envfile.read(ROOT / os.environ.get("ACCIDENTS_ENV_FILE", ".env")))
+    airflow = stack.connect(env)
+    _wait_for_dag(airflow)
+    run_id = airflow.trigger({})
+    succeeded = follow(airflow, run_id, console)
+    if succeeded:
+        demo.show_results(env, run_id, console)
+    console.print(
+        f"\nAirflow  {env['AIRFLOW_URL']}\nMLflow   {httpx.URL(env['MLFLOW_TRACKING_URI']).copy_with(userinfo=b'')}\n"
+        f"API      {env['ACCIDENTS_API_URL']}  (try it at /docs)\nThe logins are in .env.",
+        highlight=False,
+    )
+    return succeeded
+
+
+def clients(file: Mapping[str, str]) -> dict[str, str]:
+    """Compose addresses and logins, under the names of the embedded stack's env file, from those of `.env`."""
+    said = {**file, **os.environ}  # as Compose reads them
+
+    def url(service: str, usual: int) -> str:
+        return f"http://{HOST}:{said.get(f'ACCIDENTS_{service}_PORT') or usual}"
+
+    mlflow = url("MLFLOW", 5000).replace("//", f"//{USER}:{said['MLFLOW_PASSWORD']}@")
+    return {
+        "AIRFLOW_URL": url("AIRFLOW", 8080),
+        "AIRFLOW_USER": USER,
+        "AIRFLOW_PASSWORD": said["AIRFLOW_PASSWORD"],
+        "MLFLOW_TRACKING_URI": mlflow,
+        "ACCIDENTS_API_URL": url("API", 8000),
+        "ACCIDENTS_API_KEY": said["ACCIDENTS_API_KEY"],
+        "AWS_ENDPOINT_URL": url("S3", 9000),
+        "AWS_ACCESS_KEY_ID": said["MINIO_ROOT_USER"],
+        "AWS_SECRET_ACCESS_KEY": said["MINIO_ROOT_PASSWORD"],
+    }
+
+
+def _wait_for_dag(airflow: Airflow) -> None:
+    check, deadline = health.dag(airflow), time.monotonic() + PATIENCE_SECONDS
+    while missing := check():
+        if time.monotonic() > deadline:
+            raise SettingsError(
+                f"After {PATIENCE_SECONDS} s: {missing}.", "see `docker compose logs airflow-dag-processor`."
+            )
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
