@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,20 +14,10 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from include.accidents import search
-from tests.helpers import BROKEN, TREE
+from tests.helpers import BROKEN, TREE, free_ports
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVICES = ("AIRFLOW", "MLFLOW", "S3", "API")
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @pytest.fixture(autouse=True, scope="session")

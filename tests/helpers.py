@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,3 +49,13 @@ def read_folder(folder: Path) -> dict[int, dict[Table, tuple[str, bytes]]]:
 @cache
 def sample_scenes(year: int, accidents: int = 400) -> raw.Scenes:
     return raw.read_year(sample_files(year, accidents), year)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports

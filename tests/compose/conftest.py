@@ -21,18 +21,11 @@ import pytest
 from compose.demo import clients
 from embedded import envfile
 from include.accidents.sample import write_sample
-from tests.e2e.conftest import free_ports
+from tests.helpers import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = str(ROOT / "compose" / "stack.sh")
 PORTS = ("AIRFLOW", "MLFLOW", "S3", "CONSOLE", "API")
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    asked = any(
-        ROOT / "tests" / "compose" in (p := Path(arg.split("::")[0]).resolve(), *p.parents) for arg in config.args
-    )
-    return None if asked else True
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
