@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, NotRequired, Required
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema
 from typing_extensions import TypedDict
 
 from include.accidents.schema import DEPARTMENTS, Column, Kind, Table, columns, department_number
@@ -44,6 +44,7 @@ def _choice(choices: Mapping[int | str, int | None], told: str, schema: Mapping[
     def read(value: Any) -> int | None:
         if value is None:
             return None
+        value = _whole(value)
         if type(value) is int and value in folded:  # `True` is equal to 1 and no code
             return folded[value]
         if type(value) is str and (found := value.strip().casefold()) in folded:
@@ -51,6 +52,11 @@ def _choice(choices: Mapping[int | str, int | None], told: str, schema: Mapping[
         raise ValueError(f"{value!r:.60} is not {told}")
 
     return Annotated[int | None, PlainValidator(read), WithJsonSchema(dict(schema))]
+
+
+def _whole(value: Any) -> Any:
+    """Return a whole number as such: to JSON, 1.0 is one."""
+    return int(value) if type(value) is float and value.is_integer() else value
 
 
 def _any_of(*choices: int | str) -> dict[str, Any]:
@@ -100,8 +106,9 @@ def _type_of(column: Column) -> Any:
         return _time_of_day()
     if column.kind is Kind.CODE:
         return _code(column)
-    number: Any = int if column.unit in WHOLE_NUMBERS else float
-    return Annotated[number | None, Field(ge=column.low, le=column.high)]
+    if column.unit in WHOLE_NUMBERS:
+        return Annotated[int | None, Field(ge=column.low, le=column.high), BeforeValidator(_whole)]
+    return Annotated[float | None, Field(ge=column.low, le=column.high)]
 
 
 def _about(column: Column) -> str:

@@ -78,6 +78,8 @@ def test_the_api_does_what_its_openapi_says(described: Any, method: str, path: s
     @settings(max_examples=MAX_EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Any) -> None:
+        if path.endswith("csv") and mode is GenerationMode.POSITIVE:  # a schema cannot say what a CSV holds
+            case.body, case.media_type = b"num_acc;num_veh;catv;catu\n1;A;7;1\n1;A;7;2\n", "text/csv"
         case.call_and_validate(headers={"X-Api-Key": KEY} if method == "POST" else {})
 
     try:

@@ -118,15 +118,15 @@ def test_rolling_back_serves_the_version_before(client: httpx.Client, world: Wor
 
 
 def test_rolling_back_to_a_version_that_may_not_be_used_changes_nothing(client: httpx.Client, world: World) -> None:
-    current = registry.newest(world.client, "BestModel")
+    current = str(registry.promote(world.client, world.add(seed=4), SIGNING.encode(), "fourth").version)
     world.client.set_registered_model_alias("BestModel", "production", "1")
     keyed(client, "/api/v1/reload_model/BestModel")
     answer = keyed(client, "/api/v1/rollback")
     assert answer.status_code == 409
     assert "no version of BestModel before version 1" in answer.json()["detail"]
-    assert current is not None
     world.client.set_registered_model_alias("BestModel", "production", current)
-    world.client.set_model_version_tag("BestModel", str(int(current) - 1), "signature", "forged")
+    for earlier in range(1, int(current)):
+        world.client.set_model_version_tag("BestModel", str(earlier), "signature", "forged")
     keyed(client, "/api/v1/reload_model/BestModel")
     answer = keyed(client, "/api/v1/rollback")
     assert answer.status_code == 409
