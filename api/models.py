@@ -154,7 +154,7 @@ def _give_way() -> None:
     if sys.platform == "linux":  # elsewhere it would be the whole process
         os.setpriority(
             os.PRIO_PROCESS, threading.get_native_id(), 3
-        )  # a third of a busy core: a hundred loads a minute
+        )  # a third of a busy core
 
 
 def _told(model: LoadedModel) -> tuple[str, str, str, str]:
