@@ -42,7 +42,7 @@ _COMMON = _problems(
     s422="A field is wrong: `errors` names each with its path.",
 )
 _ASKING = _COMMON | _problems(
-    s404="No model of that name is loaded.",
+    s404="No model of that name is loaded, or the scene has no such person.",
     s415="The body is of another type.",
     s503="No model is loaded, or too many requests wait.",
 )
@@ -122,7 +122,7 @@ async def explain_scene(
         raise scenes.SceneError([("body", f"{len(said)} scenes were sent; send one to be explained")])
     (scene,) = said
     if person is not None and person >= len(scene["people"]):
-        raise scenes.SceneError([("person", f"the scene has {len(scene['people'])} people, counted from 0")])
+        raise HTTPException(404, f"There is no person {person}: the scene has {len(scene['people'])}, counted from 0.")
     served = _served(request, model)
     told = await _batcher(request).run(explain.explain, served.model, scene, person)
     return _answer({"model": _origin(served.model), "method": "occlusion", **told})

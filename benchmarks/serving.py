@@ -31,6 +31,7 @@ import httpx
 import numpy as np
 
 SECONDS, RELOADS = int(os.environ.get("SECONDS", "10")), int(os.environ.get("RELOADS", "100"))
+LASTS = max(10, RELOADS * 60 // 100)  # s of load during the reloads: a minute for a hundred
 SERVER_CORE, LOAD_CORE = "0", "1"
 KEY, SIGNING = "benchmark-key-of-the-api", "benchmark-key-of-models"
 PEOPLE = 100_000
@@ -304,7 +305,7 @@ def measure_reloads(client: httpx.Client, registry_url: str, folder: Path, calm:
     seen: list[tuple[float, float, str]] = []
     result: dict[str, float] = {}
     loaded = threading.Thread(
-        target=lambda: result.update(wrk(f"{client.base_url}/api/v1/predict", EXAMPLE, folder, 64, 60))
+        target=lambda: result.update(wrk(f"{client.base_url}/api/v1/predict", EXAMPLE, folder, 64, LASTS))
     )
     watcher = threading.Thread(target=watch)
     loaded.start()
@@ -312,14 +313,14 @@ def measure_reloads(client: httpx.Client, registry_url: str, folder: Path, calm:
     began = time.monotonic()
     for i in range(RELOADS):
         reload("21"[i % 2])
-        time.sleep(max(0.0, began + (i + 1) * 58 / RELOADS - time.monotonic()))
+        time.sleep(max(0.0, began + (i + 1) * (LASTS - 2) / RELOADS - time.monotonic()))
     took = time.monotonic() - began
     stop.set()
     watcher.join()
     loaded.join()
     dead = sum(not _was_live(live, *each) for each in seen)
     tell("reloads", len(live) - 1, "", "higher", RELOADS)
-    tell("reloads_took", took, "s", "lower", 60)
+    tell("reloads_took", took, "s", "lower", LASTS)
     tell("reload_failed", result["failed"], "answers", "lower", 0)
     tell("reload_mixed", len(wrong) + dead, f"of {watched} answers", "lower", 0)
     tell("reload_rate", result["rate"], "requests/s", "higher")

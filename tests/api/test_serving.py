@@ -259,8 +259,8 @@ def test_the_fields_that_moved_an_answer_are_told_strongest_first(client: httpx.
 
 def test_who_is_not_there_cannot_be_explained(client: httpx.Client) -> None:
     answer = client.post("/api/v1/explain?person=2", json=EXAMPLE)
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["field"] == "person"
+    assert answer.status_code == 404
+    assert "There is no person 2" in answer.json()["detail"]
 
 
 # --- bad input and strangers -------------------------------------------------------------------------------
