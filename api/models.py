@@ -152,9 +152,7 @@ class Models:
 def _give_way() -> None:
     """Let this thread's work wait for the serving where both want the processor."""
     if sys.platform == "linux":  # elsewhere it would be the whole process
-        os.setpriority(
-            os.PRIO_PROCESS, threading.get_native_id(), 3
-        )  # a third of a busy core
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 3)  # a third of a busy core
 
 
 def _told(model: LoadedModel) -> tuple[str, str, str, str]:
