@@ -34,7 +34,7 @@ def _loggers_on() -> None:
             logger.disabled = False
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack() -> Iterator[dict[str, str]]:
     """Addresses and logins of an embedded stack on free ports, as its `env` file holds them.
 
