@@ -72,8 +72,8 @@ def run(page: Page, stack: dict[str, str], sample: Path) -> str:
     page.get_by_role("option", name="Oak", exact=True).click()
     form.get_by_role("combobox").first.click()
     page.get_by_role("option", name="Broken", exact=True).click()
-    form.locator("#element_raw_dir").fill(str(sample))
     picture(page, "airflow-form")
+    form.locator("#element_raw_dir").fill(str(sample))
     form.get_by_role("button", name="Trigger", exact=True).click()
     page.wait_for_url(re.compile(r"/runs/manual"))
     address = page.url.split("?")[0]
