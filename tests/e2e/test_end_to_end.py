@@ -189,7 +189,7 @@ def test_mlflow_holds_a_complete_run_a_model(mlflow_client: MlflowClient, first:
     assert reigning.tags["model"] == best.info.run_name
     assert {"report.html", "model_card.html"} <= {a.path for a in mlflow_client.list_artifacts(best.info.run_id)}
     assert best.data.tags["selection_reason"] in first["note"]
-    assert "- Dummy: 0." in first["note"]
+    assert "Dummy: 0." in first["note"]
 
 
 def test_the_api_serves_what_was_promoted(
