@@ -17,6 +17,7 @@ from airflow.sdk import BaseHook, Param, TriggerRule, dag, get_current_context, 
 from airflow.sdk.exceptions import AirflowSkipException
 
 from dags.common import CLEAN_DATA, DEFAULTS, PROMOTED_MODEL, PROMOTION, mlflow_client, url
+from include.accidents.errors import ModelError
 from include.accidents.settings import Settings
 
 DAG_ID = "ml_accidents_pipeline_dag"
@@ -250,7 +251,7 @@ def reload_model(logged: Json) -> Json:
 
 
 @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, execution_timeout=timedelta(minutes=30), outlets=[PROMOTION])
-def select_best_model(names: list[str], data: Json, catalogue: str) -> Json:
+def select_best_model() -> Json:
     """Choose the best model by its weighted score, and promote it when it beats the reigning one.
 
     - **Reads** what this run registered, whatever became of the other models, and `global_test`.
@@ -262,9 +263,27 @@ def select_best_model(names: list[str], data: Json, catalogue: str) -> Json:
 
     context = get_current_context()
     run_id, key = context["dag_run"].run_id, Settings().signing_secret()
-    failures = _failures(context["ti"], len(names))
+    # Pulled here instead of handed in: it runs whatever became of the tasks before it, and says what is missing.
+    names, catalogue, data = (
+        context["ti"].xcom_pull(task_ids=task_id, key=xcom)
+        for task_id, xcom in (
+            ("load_model_names", "return_value"),
+            ("load_model_names", "catalogue"),
+            ("clean_data", "return_value"),
+        )
+    )
+    if not names or not data:
+        raise ModelError("There is no model or no data to select from.", "mend the red task before, and clear it.")
     selected = selection.select_best(
-        Store(), mlflow_client(), names, catalogue, data, run_id, failures, key, promote=_params()["promote"]
+        Store(),
+        mlflow_client(),
+        names,
+        catalogue,
+        data,
+        run_id,
+        _failures(context["ti"], len(names)),
+        key,
+        promote=_params()["promote"],
     )
     _write_note(run_id, selected["note"])
     if selected["promoted"]:
@@ -346,8 +365,8 @@ def ml_accidents_pipeline() -> None:
     data = clean_data(prepare_data.override(doc_md=prepare_data.function.__doc__).expand(entry=years))
     names = load_model_names()
     models = model.partial(data=data, catalogue=names["catalogue"]).expand(model_name=names)
-    selected = select_best_model(names, data, names["catalogue"])
-    models >> selected
+    selected = select_best_model()
+    [names, data, models] >> selected
     reload_best_model(selected)
 
 

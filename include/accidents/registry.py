@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 EXPERIMENT = "Gravite_Accidents"
 BEST = "BestModel"
 ALIAS = "production"
+SUPERSEDED = "superseded"  # tag of a run whose task was cleared and ran again
 MODEL_FILE = "model.skops"
 MAX_MODEL_BYTES = 2 << 30
 ROLLED_BACK = "rolled_back"  # tag of a version that production was taken away from
@@ -126,7 +127,8 @@ def log_run(
 
     `pictures`, `tables` and `results` (the candidates of the search, a row each) become artifacts.
 
-    A run that an earlier try of the same task left behind is replaced.
+    A run that an earlier try of the same task left half done is deleted; a complete one, from which a model may be in
+    production, is marked as superseded and stays.
     """
     import mlflow
     from mlflow.models import infer_signature
@@ -134,7 +136,10 @@ def log_run(
     mlflow.set_experiment(EXPERIMENT)
     name, named = str(lineage_without_run["model"]), frame(example)
     for earlier in runs_of(client, dag_run_id, name):
-        client.delete_run(earlier.info.run_id)
+        if "registered_version" in earlier.data.tags:
+            client.set_tag(earlier.info.run_id, SUPERSEDED, "true")
+        else:
+            client.delete_run(earlier.info.run_id)
     with mlflow.start_run(run_name=name) as run:
         lineage = Lineage(run_id=run.info.run_id, **lineage_without_run)
         mlflow.set_tags({**tags, "model": name, "airflow.dag_run_id": dag_run_id, **_text(asdict(lineage))})
@@ -163,14 +168,15 @@ def log_run(
 
 
 def runs_of(client: MlflowClient, dag_run_id: str, model: str | None = None) -> list[Any]:
-    """Return the runs that a DAG run left in MLflow, newest first, of one model or of all."""
+    """Return the runs that a DAG run left in MLflow, newest first, of one model or of all; one a model."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return []
     wanted = f"tags.`airflow.dag_run_id` = '{_quoted(dag_run_id)}'"
     if model is not None:
         wanted += f" and tags.model = '{_quoted(model)}'"
-    return list(client.search_runs([experiment.experiment_id], wanted, max_results=1000))
+    found = client.search_runs([experiment.experiment_id], wanted, max_results=1000)
+    return [run for run in found if SUPERSEDED not in run.data.tags]
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
