@@ -28,7 +28,8 @@ def _one_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def _loggers_on() -> None:
-    """MLflow's migration of a database, which some tests run in this process, switches all other loggers off."""
+    """Undo what earlier tests did to the loggers: MLflow's migrations switch them off, commands make them quiet."""
+    logging.getLogger("include").setLevel(logging.NOTSET)
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith(("include", "api")) and isinstance(logger, logging.Logger):
             logger.disabled = False
