@@ -10,7 +10,7 @@ CONF ?=
 MODELS ?=
 YEARS ?=
 TESTS ?= tests
-BENCH ?= data pipeline catalogue quality serving
+BENCH ?= data pipeline quality serving
 
 BIN := $(VENV)/bin
 STACK := $(BIN)/python -m embedded
