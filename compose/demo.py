@@ -48,7 +48,7 @@ def _run(raw: Path | None, console: Console) -> bool:
         demo.show_results(env, run_id, console)
     console.print(
         f"\nAirflow  {env['AIRFLOW_URL']}\nMLflow   {httpx.URL(env['MLFLOW_TRACKING_URI']).copy_with(userinfo=b'')}\n"
-        f"API      {env['ACCIDENTS_API_URL']}  (try it at /docs)\nThe logins are in .env.",
+        f"API      {env['ACCIDENTS_API_URL']}  (a page for people; /docs for programs)\nThe logins are in .env.",
         highlight=False,
     )
     return succeeded

@@ -165,7 +165,7 @@ def addresses(env: Mapping[str, str], env_file: Path) -> str:
     return f"""
 Airflow  {env["AIRFLOW_URL"]}  user {env["AIRFLOW_USER"]}, password {env["AIRFLOW_PASSWORD"]}
 MLflow   {env["MLFLOW_TRACKING_URI"]}
-API      {env["ACCIDENTS_API_URL"]}  (try it at /docs)
+API      {env["ACCIDENTS_API_URL"]}  (a page for people; /docs for programs)
 S3       {env["AWS_ENDPOINT_URL"]}  (keys, and all of this for programs: {env_file})"""
 
 
