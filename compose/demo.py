@@ -47,7 +47,7 @@ def _run(raw: Path | None, console: Console) -> bool:
     if succeeded:
         demo.show_results(env, run_id, console)
     console.print(
-        f"\nAirflow  {env['AIRFLOW_URL']}\nMLflow   {httpx.URL(env['MLFLOW_TRACKING_URI']).copy_with(userinfo=b'')}\n"
+        f"\nAirflow  {env['AIRFLOW_URL']}\nMLflow   {env['MLFLOW_TRACKING_URI']}\n"
         f"API      {env['ACCIDENTS_API_URL']}  (a page for people; /docs for programs)\nThe logins are in .env.",
         highlight=False,
     )
@@ -61,12 +61,13 @@ def clients(file: Mapping[str, str]) -> dict[str, str]:
     def url(service: str, usual: int) -> str:
         return f"http://{HOST}:{said.get(f'ACCIDENTS_{service}_PORT') or usual}"
 
-    mlflow = url("MLFLOW", 5000).replace("//", f"//{USER}:{said['MLFLOW_PASSWORD']}@")
     return {
         "AIRFLOW_URL": url("AIRFLOW", 8080),
         "AIRFLOW_USER": USER,
         "AIRFLOW_PASSWORD": said["AIRFLOW_PASSWORD"],
-        "MLFLOW_TRACKING_URI": mlflow,
+        "MLFLOW_TRACKING_URI": url("MLFLOW", 5000),
+        "MLFLOW_TRACKING_USERNAME": USER,
+        "MLFLOW_TRACKING_PASSWORD": said["MLFLOW_PASSWORD"],
         "ACCIDENTS_API_URL": url("API", 8000),
         "ACCIDENTS_API_KEY": said["ACCIDENTS_API_KEY"],
         "AWS_ENDPOINT_URL": url("S3", 9000),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from datetime import timedelta
 from typing import Any, Final
 
@@ -37,10 +38,14 @@ def url(connection_id: str) -> str:
 
 
 def mlflow_client() -> Any:
-    """Return a client of MLflow, and let MLflow's own functions use the same server."""
+    """Return a client of MLflow, and let MLflow's own functions use the same server and login."""
     import mlflow
 
+    connection = BaseHook.get_connection("mlflow")
     mlflow.set_tracking_uri(url("mlflow"))
+    # MLflow takes a login from nowhere else.
+    os.environ["MLFLOW_TRACKING_USERNAME"] = connection.login or ""
+    os.environ["MLFLOW_TRACKING_PASSWORD"] = connection.password or ""
     return mlflow.MlflowClient()
 
 

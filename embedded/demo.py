@@ -113,13 +113,14 @@ def fetch(folder: Path, url: str, console: Console) -> None:
 
 def show_results(env: Mapping[str, str], run_id: str, console: Console) -> None:
     """Show the models of a run, and what the API says of an accident."""
-    console.print(leaderboard(env["MLFLOW_TRACKING_URI"], run_id))
+    console.print(leaderboard(env, run_id))
     console.print(prediction(env["ACCIDENTS_API_URL"]))
 
 
-def leaderboard(url: str, run_id: str) -> Table:
+def leaderboard(env: Mapping[str, str], run_id: str) -> Table:
     """Compare the models that MLflow holds of a run of the DAG; `►` marks the one in production."""
-    with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+    url, login = env["MLFLOW_TRACKING_URI"], (env["MLFLOW_TRACKING_USERNAME"], env["MLFLOW_TRACKING_PASSWORD"])
+    with httpx.Client(base_url=url, auth=login, timeout=30, trust_env=False) as client:
         runs, production = _runs(client, run_id), _production(client)
     look: dict[str, Any] = {"box": SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True, **_LEFT}
     table = Table(title=f"Models of {run_id}", caption=_caption(runs, production), **look)
@@ -162,9 +163,11 @@ def prediction_table(people: Sequence[Mapping[str, Any]]) -> Table:
 
 def addresses(env: Mapping[str, str], env_file: Path) -> str:
     """List where to look, and with which login."""
+    airflow = f"user {env['AIRFLOW_USER']}, password {env['AIRFLOW_PASSWORD']}"
+    mlflow = f"user {env['MLFLOW_TRACKING_USERNAME']}, password {env['MLFLOW_TRACKING_PASSWORD']}"
     return f"""
-Airflow  {env["AIRFLOW_URL"]}  user {env["AIRFLOW_USER"]}, password {env["AIRFLOW_PASSWORD"]}
-MLflow   {env["MLFLOW_TRACKING_URI"]}
+Airflow  {env["AIRFLOW_URL"]}  {airflow}
+MLflow   {env["MLFLOW_TRACKING_URI"]}  {mlflow}
 API      {env["ACCIDENTS_API_URL"]}  (a page for people; /docs for programs)
 S3       {env["AWS_ENDPOINT_URL"]}  (keys, and all of this for programs: {env_file})"""
 

@@ -39,6 +39,8 @@ def addresses(settings: Settings, saved: Mapping[str, str]) -> dict[str, str]:
         "AIRFLOW_USER": "admin",
         "AIRFLOW_PASSWORD": saved.get("AIRFLOW_PASSWORD") or envfile.token(),
         "MLFLOW_TRACKING_URI": values["MLFLOW_TRACKING_URI"],
+        "MLFLOW_TRACKING_USERNAME": "admin",
+        "MLFLOW_TRACKING_PASSWORD": saved.get("MLFLOW_TRACKING_PASSWORD") or envfile.token(),
         "AWS_ENDPOINT_URL": values["AWS_ENDPOINT_URL"],
         "AWS_ACCESS_KEY_ID": saved.get("AWS_ACCESS_KEY_ID") or secrets.token_hex(10),
         "AWS_SECRET_ACCESS_KEY": saved.get("AWS_SECRET_ACCESS_KEY") or envfile.token(),
@@ -128,20 +130,26 @@ def airflow(settings: Settings, internal: Mapping[str, str]) -> dict[str, str]:
 
 def tasks(env: Mapping[str, str]) -> dict[str, str]:
     """Compose what Airflow's tasks need beside their connections."""
-    names = ("MLFLOW_TRACKING_URI", "ACCIDENTS_SIGNING_KEY")
-    return settings_of_the_project(env) | {name: env[name] for name in names}
+    return settings_of_the_project(env) | {"ACCIDENTS_SIGNING_KEY": env["ACCIDENTS_SIGNING_KEY"]}
 
 
 def api(env: Mapping[str, str]) -> dict[str, str]:
     """Compose what the API needs: the registry, and the keys of its callers and of the models' signatures."""
-    names = ("MLFLOW_TRACKING_URI", "ACCIDENTS_API_KEY", "ACCIDENTS_SIGNING_KEY")
+    names = (
+        *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
+        *("ACCIDENTS_API_KEY", "ACCIDENTS_SIGNING_KEY"),
+    )
     return settings_of_the_project(env) | {name: env[name] for name in names}
 
 
-def mlflow(env: Mapping[str, str]) -> dict[str, str]:
-    """Compose what MLflow's server needs: the keys of the store in which it keeps the artifacts."""
+def mlflow(settings: Settings, env: Mapping[str, str]) -> dict[str, str]:
+    """Compose what MLflow's server needs: its database, its login, the keys of the store of its artifacts."""
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
     return {name: env[name] for name in names} | {
+        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{settings.folder / 'mlflow.db'}",
+        "MLFLOW_AUTH_CONFIG_PATH": str(settings.folder / "run" / "mlflow.ini"),
+        "MLFLOW_AUTH_ADMIN_USERNAME": env["MLFLOW_TRACKING_USERNAME"],
+        "MLFLOW_AUTH_ADMIN_PASSWORD": env["MLFLOW_TRACKING_PASSWORD"],
         "MLFLOW_S3_ENDPOINT_URL": env["AWS_ENDPOINT_URL"],
         # Spares a consumer process, which only the features for generative AI use.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

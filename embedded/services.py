@@ -53,7 +53,7 @@ def define(settings: Settings, env: Mapping[str, str], internal: Mapping[str, st
         Service(
             "mlflow",
             (*python, *_mlflow(settings)),
-            common | environment.mlflow(env),
+            common | environment.mlflow(settings, env),
             env["MLFLOW_TRACKING_URI"],
         ),
         Service("api", (*python, *_uvicorn(settings)), common | environment.api(env), env["ACCIDENTS_API_URL"]),
@@ -97,10 +97,9 @@ def _rclone(settings: Settings) -> tuple[str, ...]:
 def _mlflow(settings: Settings) -> tuple[str, ...]:
     port = str(settings.ports["mlflow"])
     hosts = f"{HOST}:{port},localhost:{port}"
-    store = f"sqlite:///{settings.folder / 'mlflow.db'}"
     return (
-        *("mlflow", "server", "--host", HOST, "--port", port, "--allowed-hosts", hosts, "--workers", "1"),
-        *("--backend-store-uri", store, "--artifacts-destination", "s3://mlflow"),
+        *("include.mlflow_server", "--host", HOST, "--port", port),
+        *("--allowed-hosts", hosts, "--workers", "1"),
     )
 
 

@@ -35,7 +35,12 @@ def page(stack: dict[str, str]) -> Iterator[Page]:
     """A page that is logged in to Airflow."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        opened = browser.new_page(viewport={"width": 1400, "height": 900})
+        login = {
+            "username": stack["MLFLOW_TRACKING_USERNAME"],
+            "password": stack["MLFLOW_TRACKING_PASSWORD"],
+            "origin": stack["MLFLOW_TRACKING_URI"],
+        }
+        opened = browser.new_page(viewport={"width": 1400, "height": 900}, http_credentials=login)
         opened.set_default_timeout(30_000)
         opened.goto(stack["AIRFLOW_URL"])
         opened.fill("input[name=username]", stack["AIRFLOW_USER"])

@@ -109,7 +109,9 @@ class Compose:
         )
 
     def mlflow(self) -> httpx.Client:
-        return httpx.Client(base_url=self.clients["MLFLOW_TRACKING_URI"], timeout=30, trust_env=False)
+        said = self.clients
+        login = (said["MLFLOW_TRACKING_USERNAME"], said["MLFLOW_TRACKING_PASSWORD"])
+        return httpx.Client(base_url=said["MLFLOW_TRACKING_URI"], auth=login, timeout=30, trust_env=False)
 
 
 def docker(*arguments: str) -> str:

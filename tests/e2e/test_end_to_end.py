@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xmlrpc.client import ServerProxy
@@ -83,8 +84,11 @@ def s3(stack: dict[str, str]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def mlflow_client(stack: dict[str, str]) -> MlflowClient:
-    return MlflowClient(stack["MLFLOW_TRACKING_URI"])
+def mlflow_client(stack: dict[str, str]) -> Iterator[MlflowClient]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+            patch.setenv(name, stack[name])
+        yield MlflowClient(stack["MLFLOW_TRACKING_URI"])
 
 
 def catalogue(stack: dict[str, str], models: dict[str, Any]) -> None:

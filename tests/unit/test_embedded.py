@@ -63,8 +63,8 @@ def test_secrets_are_long_and_differ_from_each_other() -> None:
     env, internal = environment.prepare(settings.load())
     secrets = [value for name, value in (env | internal).items() if name.endswith(("PASSWORD", "KEY", "SECRET"))]
 
-    assert len(secrets) == 7
-    assert len(set(secrets)) == 7
+    assert len(secrets) == 8
+    assert len(set(secrets)) == 8
     assert all(len(secret) >= 32 for secret in secrets)
 
 
@@ -153,7 +153,7 @@ def test_no_secret_stands_on_a_command_line(local_dir: Path) -> None:
         if name.endswith(("PASSWORD", "KEY", "SECRET", "KEY_ID"))
     ]
     words = " ".join(word for each in found.values() for word in each.command)
-    assert len(secrets) == 8
+    assert len(secrets) == 9
     assert not any(secret in words for secret in secrets)
 
 
@@ -165,8 +165,8 @@ def test_each_service_knows_only_the_secrets_that_it_needs() -> None:
     airflow = {"AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API__SECRET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"}
     assert knows == {
         "s3": {"RCLONE_AUTH_KEY"},
-        "mlflow": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
-        "api": {"ACCIDENTS_API_KEY", "ACCIDENTS_SIGNING_KEY"},
+        "mlflow": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_AUTH_ADMIN_PASSWORD"},
+        "api": {"ACCIDENTS_API_KEY", "ACCIDENTS_SIGNING_KEY", "MLFLOW_TRACKING_PASSWORD"},
         "airflow-api-server": airflow,
         "airflow-scheduler": airflow | {"ACCIDENTS_SIGNING_KEY"},
         "airflow-dag-processor": airflow,

@@ -1,26 +1,32 @@
-"""Become MLflow's server with a login, its database brought up to date first. Runs in a container.
+"""Become MLflow's server with a login: `python -m include.mlflow_server OPTIONS OF mlflow server`.
 
-Everything comes from MLflow's own environment variables (`MLFLOW_BACKEND_STORE_URI`, `MLFLOW_AUTH_ADMIN_…`).
+The database is brought up to date first, and the administrator's password is made the one that the environment says.
+What is secret comes from MLflow's own environment variables (`MLFLOW_BACKEND_STORE_URI`, `MLFLOW_AUTH_ADMIN_…`), so
+that no command line shows it. Imports nothing of the project: MLflow's image holds this file alone.
 """
 
 from __future__ import annotations
 
 import configparser
 import os
+import secrets
+import sys
 import tempfile
 from pathlib import Path
 
 
-def main() -> None:
-    """Migrate, see that the administrator's password is the given one, and start the server."""
+def main(options: list[str]) -> None:
+    """Migrate, see that the administrator's password is the given one, and serve."""
+    uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
+    # MLflow reads both when its login is imported; its workers are children of this process.
+    os.environ.setdefault("MLFLOW_FLASK_SERVER_SECRET_KEY", secrets.token_hex(32))
+    os.environ["MLFLOW_AUTH_CONFIG_PATH"] = str(_write_settings(uri))
+    from mlflow.cli import cli
     from mlflow.db import upgrade
 
-    uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
     upgrade.main([uri], standalone_mode=False)
     _set_password(uri, os.environ["MLFLOW_AUTH_ADMIN_USERNAME"], os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"])
-    os.environ["MLFLOW_AUTH_CONFIG_PATH"] = str(_write_settings(uri))
-    command = ["mlflow", "server", "--app-name", "basic-auth", "--host", "0.0.0.0", "--port", "5000"]  # noqa: S104
-    os.execvp("mlflow", [*command, "--workers", "2", "--artifacts-destination", "s3://mlflow"])  # noqa: S606, S607
+    cli(["server", "--app-name", "basic-auth", "--artifacts-destination", "s3://mlflow", *options], prog_name="mlflow")
 
 
 def _set_password(uri: str, user: str, password: str) -> None:
@@ -45,11 +51,11 @@ def _write_settings(uri: str) -> Path:
         # A check of a password is slow on purpose, and a client sends it with every request.
         "auth_cache_ttl_seconds": "60",
     }
-    path = Path(tempfile.mkdtemp()) / "auth.ini"
-    with path.open("w", encoding="utf-8") as stream:
+    path = Path(os.environ.get("MLFLOW_AUTH_CONFIG_PATH") or Path(tempfile.mkdtemp()) / "auth.ini")
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
         settings.write(stream)
     return path
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
