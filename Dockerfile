@@ -8,15 +8,20 @@ COPY requirements/uv.txt /requirements/
 RUN pip install --no-cache-dir --no-deps --require-hashes --root-user-action=ignore -r /requirements/uv.txt \
  && python -m venv --without-pip /opt/venv
 
+# The packages' own tests stay out: a fifth of what they weigh.
 FROM uv AS api-packages
 COPY requirements/api.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv pip install --python /opt/venv --require-hashes --compile-bytecode -r /requirements/api.txt
+    uv pip install --python /opt/venv --require-hashes -r /requirements/api.txt \
+ && find /opt/venv -type d -name tests -prune -exec rm -r {} + \
+ && python -m compileall -q -j 0 /opt/venv
 
 FROM uv AS mlflow-packages
 COPY requirements/mlflow.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv pip install --python /opt/venv --require-hashes --compile-bytecode -r /requirements/mlflow.txt
+    uv pip install --python /opt/venv --require-hashes -r /requirements/mlflow.txt \
+ && find /opt/venv -type d -name tests -prune -exec rm -r {} + \
+ && python -m compileall -q -j 0 /opt/venv
 
 # The project, readable by every user whatever the umask of the checkout was, with bytecode that needs no check.
 FROM python:3.12-slim-bookworm AS source
@@ -26,9 +31,9 @@ RUN mkdir -p /app/plugins \
  && chmod -R u=rwX,go=rX /app
 
 FROM python:3.12-slim-bookworm AS slim
-RUN apt-get update -q \
+RUN --mount=type=cache,target=/var/cache/apt,sharing=locked --mount=type=cache,target=/var/lib/apt,sharing=locked \
+    apt-get update -q \
  && apt-get install -y -q --no-install-recommends libgomp1 \
- && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --gid 0 --create-home app
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONPATH=/app \
     DO_NOT_TRACK=true MLFLOW_DISABLE_TELEMETRY=true
@@ -54,13 +59,15 @@ LABEL org.opencontainers.image.version=$VERSION
 
 FROM apache/airflow:3.3.2-python3.12 AS airflow
 USER root
-RUN apt-get update -q \
- && apt-get install -y -q --no-install-recommends libgomp1 \
- && rm -rf /var/lib/apt/lists/*
+RUN --mount=type=cache,target=/var/cache/apt,sharing=locked --mount=type=cache,target=/var/lib/apt,sharing=locked \
+    apt-get update -q \
+ && apt-get install -y -q --no-install-recommends libgomp1
 USER airflow
 COPY requirements/airflow.txt /requirements/
 RUN --mount=type=cache,target=/home/airflow/.cache/pip,uid=50000,gid=0 \
-    pip install --no-deps --require-hashes -r /requirements/airflow.txt
+    pip install --no-deps --require-hashes --no-compile -r /requirements/airflow.txt \
+ && find /home/airflow/.local -type d -name tests -prune -exec rm -r {} + \
+ && python -m compileall -q -j 0 /home/airflow/.local/lib
 ENV PYTHONPATH=/app AIRFLOW__CORE__DAGS_FOLDER=/app/dags AIRFLOW__CORE__PLUGINS_FOLDER=/app/plugins \
     DO_NOT_TRACK=true MLFLOW_DISABLE_TELEMETRY=true
 WORKDIR /app

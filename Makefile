@@ -22,7 +22,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' Makefile
 
 # --- the stack without containers ---
 
@@ -82,6 +82,10 @@ restore: ## Replace its databases and buckets by those of a backup (FROM=folder)
 .PHONY: test-compose
 test-compose: dev ## Test the compose stack for real; needs a Docker Engine with Compose v2
 	@$(BIN)/python -m pytest tests/compose
+
+.PHONY: test-faults-compose
+test-faults-compose: dev ## Kill each container once while the DAG runs; needs the same, takes an hour
+	@$(BIN)/python -m pytest tests/compose/faults.py
 
 # --- checks ---
 

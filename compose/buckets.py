@@ -14,14 +14,14 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from include.accidents.versions import BUCKETS
+
 #: MLflow's artifacts, and the logs of Airflow's tasks.
 OTHERS: Final = ("mlflow", "airflow-logs")
 
 
 def create(s3: Any) -> None:
     """Make the buckets that are absent."""
-    from include.storage import BUCKETS  # imports Airflow
-
     for bucket in (*BUCKETS, *OTHERS):
         _create(s3, bucket)
 
@@ -49,13 +49,13 @@ def restore(s3: Any, stream: BinaryIO) -> int:
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for entry in archive:
             bucket, _, key = entry.name.partition("/")
-            if entry.isdir():
+            file = archive.extractfile(entry)
+            if file is None:  # a folder
                 _create(s3, bucket)
                 kept.setdefault(bucket, set())
             else:
                 # With nothing but `read`: the file of a tar stream promises to seek, and fails when it is asked to.
-                content = SimpleNamespace(read=archive.extractfile(entry).read)
-                s3.upload_fileobj(content, bucket, key)
+                s3.upload_fileobj(SimpleNamespace(read=file.read), bucket, key)
                 kept[bucket].add(key)
     for bucket, keys in kept.items():
         for key in set(_keys(s3, bucket)) - keys:

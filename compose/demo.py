@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,7 +15,6 @@ import typer
 from rich.console import Console
 
 from embedded import demo, envfile, health, settings, stack
-from embedded.airflow_api import Airflow
 from embedded.follow import follow
 from embedded.settings import HOST, ROOT
 from include.accidents.errors import AccidentsError, SettingsError
@@ -35,28 +35,30 @@ def main(raw: Annotated[Path | None, typer.Option(help="Folder of CSV files (pla
 
 
 def _run(raw: Path | None, console: Console) -> bool:
-    folder = demo.find_input(raw, settings.load(), console)
+    file = os.environ.get("ACCIDENTS_ENV_FILE", ".env")
+    said = envfile.read(ROOT / file) | os.environ  # as Compose reads them
+    given = raw or (Path(said["ACCIDENTS_RAW_DIR"]) if said.get("ACCIDENTS_RAW_DIR") else None)
+    folder = demo.find_input(given, settings.load(), console)
     environ = {**os.environ, "ACCIDENTS_RAW_DIR": str(folder)}
     if subprocess.run([ROOT / "compose" / "stack.sh", "up", "--build"], env=environ, check=False).returncode:  # noqa: S603
         return False
-    env = clients(envfile.read(ROOT / os.environ.get("ACCIDENTS_ENV_FILE", ".env")))
+    env = clients(said)
     airflow = stack.connect(env)
-    _wait_for_dag(airflow)
+    _wait_for_dag(health.dag(airflow, lambda: _start_of("airflow-dag-processor", file)))
     run_id = airflow.trigger({})
     succeeded = follow(airflow, run_id, console)
     if succeeded:
         demo.show_results(env, run_id, console)
     console.print(
         f"\nAirflow  {env['AIRFLOW_URL']}\nMLflow   {env['MLFLOW_TRACKING_URI']}\n"
-        f"API      {env['ACCIDENTS_API_URL']}  (a page for people; /docs for programs)\nThe logins are in .env.",
+        f"API      {env['ACCIDENTS_API_URL']}  (a page for people; /docs for programs)\nThe logins are in {file}.",
         highlight=False,
     )
     return succeeded
 
 
-def clients(file: Mapping[str, str]) -> dict[str, str]:
-    """Compose addresses and logins, under the names of the embedded stack's env file, from those of `.env`."""
-    said = {**file, **os.environ}  # as Compose reads them
+def clients(said: Mapping[str, str]) -> dict[str, str]:
+    """Compose addresses and logins from the settings, under the names of the embedded stack's env file."""
 
     def url(service: str, usual: int) -> str:
         return f"http://{HOST}:{said.get(f'ACCIDENTS_{service}_PORT') or usual}"
@@ -76,8 +78,19 @@ def clients(file: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _wait_for_dag(airflow: Airflow) -> None:
-    check, deadline = health.dag(airflow), time.monotonic() + PATIENCE_SECONDS
+def _start_of(service: str, file: str) -> float:
+    """When the container of a service was started, in seconds since the epoch."""
+    listed = _output("docker", "compose", "--env-file", file, "ps", "--quiet", service)
+    started = _output("docker", "inspect", "--format", "{{.State.StartedAt}}", *listed.split())
+    return datetime.fromisoformat(started.strip()).timestamp()
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S603
+
+
+def _wait_for_dag(check: health.Check) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while missing := check():
         if time.monotonic() > deadline:
             raise SettingsError(

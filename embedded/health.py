@@ -72,7 +72,7 @@ def airflow_part(airflow: Airflow, part: str, since: Callable[[], int]) -> Check
     return check
 
 
-def dag(airflow: Airflow, since: Callable[[], int]) -> Check:
+def dag(airflow: Airflow, since: Callable[[], float]) -> Check:
     """Check that Airflow has read the DAG since the start of its dag-processor (seconds since the epoch).
 
     The check raises AirflowError if a file of the dags folder does not load. What was found before the start does

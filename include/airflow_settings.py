@@ -1,7 +1,6 @@
 """`airflow_settings.yaml`, checked, filled in from the environment, and rendered for Airflow.
 
 The file has the format that `astro dev` reads, with `${NAME}` for what the environment provides.
-`python -m include.airflow_settings FOLDER` writes what `airflow connections|pools|variables import` take.
 Does not import Airflow.
 """
 
@@ -10,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,17 +156,3 @@ def _write_private(path: Path, text: str) -> Path:
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
     return path
-
-
-def main() -> None:
-    """Write the files for Airflow's import commands into the folder named on the command line."""
-    if len(sys.argv) != 2:
-        raise SystemExit("usage: python -m include.airflow_settings FOLDER")
-    try:
-        load(FILE, os.environ).write(Path(sys.argv[1]))
-    except SettingsError as error:
-        raise SystemExit(str(error)) from error
-
-
-if __name__ == "__main__":
-    main()

@@ -20,8 +20,11 @@ from include.accidents import files
 from include.accidents.errors import InputError, StorageError
 from include.accidents.schema import Table
 from include.accidents.versions import (
+    BUCKETS,
+    INCOMING,
     MANIFEST,
     MODELS,
+    PREDICTIONS,
     PREPROCESSED,
     RAW,
     TRAIN,
@@ -45,10 +48,6 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-
-INCOMING = "accidents-incoming"
-PREDICTIONS = "accidents-predictions"
-BUCKETS = (RAW, PREPROCESSED, TRAIN, MODELS, INCOMING, PREDICTIONS)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ def run(
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(theirs, minutes * 60, work, args), daemon=True)
     deadline = time.monotonic() + minutes * 60
+    # A Celery worker runs its tasks in daemons, which may have no children, lest these be orphaned; ours cannot be.
+    multiprocessing.current_process().daemon = False
     process.start()
     theirs.close()
     try:

@@ -23,6 +23,9 @@ RAW = "accidents-raw-csv"
 PREPROCESSED = "accidents-preprocessed-csv"
 TRAIN = "accidents-train-csv"
 MODELS = "accidents-models"
+INCOMING = "accidents-incoming"
+PREDICTIONS = "accidents-predictions"
+BUCKETS = (RAW, PREPROCESSED, TRAIN, MODELS, INCOMING, PREDICTIONS)
 MANIFEST = "manifest.json"
 WRITERS = 2  # objects written at a time: Arrow formats them without Python's lock
 

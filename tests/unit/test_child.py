@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from typing import Any
@@ -33,6 +34,21 @@ def test_the_result_and_what_was_told_come_back() -> None:
     heard: list[Any] = []
     assert child.run(_double, 21, minutes=1, what="It", hear=heard.append) == 42
     assert heard == ["halfway"]
+
+
+def _answer(pipe: Any) -> None:
+    pipe.send(child.run(_double, 21, minutes=1, what="It"))
+
+
+def test_it_works_in_a_daemon_as_the_tasks_of_a_celery_worker_are() -> None:
+    context: Any = multiprocessing.get_context(child.METHOD)
+    ours, theirs = context.Pipe(duplex=False)
+    daemon = context.Process(target=_answer, args=(theirs,), daemon=True)
+    daemon.start()
+    theirs.close()
+    assert ours.poll(30)
+    assert ours.recv() == 42
+    daemon.join()
 
 
 def test_a_c_call_is_killed_at_the_limit_and_nothing_is_left_running() -> None:
