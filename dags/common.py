@@ -15,6 +15,7 @@ from airflow.sdk import (
     RetryAction,
     RetryRule,
 )
+from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from include.accidents.errors import AccidentsError
 
@@ -104,10 +105,18 @@ DEFAULTS: Final[dict[str, Any]] = {
     "retry_delay": timedelta(seconds=5),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=2),
-    # Bad input stays bad: only what may pass (network, services) is tried again.
+    # Bad input stays bad, and what used up its time would do so again: only what may pass (network, services) is
+    # tried again.
     "retry_policy": ExceptionRetryPolicy(
-        rules=[RetryRule(exception=[AccidentsError, ValueError, TypeError, ArithmeticError], action=RetryAction.FAIL)]
+        rules=[
+            RetryRule(
+                exception=[AccidentsError, ValueError, TypeError, ArithmeticError, AirflowTaskTimeout],
+                action=RetryAction.FAIL,
+            )
+        ]
     ),
     "on_failure_callback": tell_failure,
+    # A log ends with a summary for people, not with the JSON that goes to the next task.
+    "show_return_value_in_logs": False,
 }
 """Default arguments of every DAG of the project."""

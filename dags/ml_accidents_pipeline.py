@@ -14,13 +14,28 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseHook, Param, TriggerRule, dag, get_current_context, task, task_group
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from dags.common import CLEAN_DATA, DEFAULTS, PROMOTED_MODEL, PROMOTION, mlflow_client, url
 from include.accidents.errors import ModelError
 from include.accidents.settings import Settings
 
 DAG_ID = "ml_accidents_pipeline_dag"
+DOC = """### From CSVs to a served model
+
+1. `load_csv_to_s3` → `prepare_data` (each year) → `clean_data`; beside them `load_model_names`.
+2. Each model: `search_params` → `train_model` → `log_model` → `reload_model`.
+3. `select_best_model` → `reload_best_model`.
+
+- **Reads** the CSVs of the folder `data/raw` and of the bucket `accidents-raw-csv`, and the catalogue of models.
+- **Writes** clean data and models to the buckets, a run a model to MLflow's experiment `Gravite_Accidents`, and the
+  best model to `BestModel`, which the API serves.
+- **To run it**, press *Trigger*: an empty form takes every year and every model. Nothing that did not change is made
+  again. A second run waits for the first.
+- **The run's note** tells the models that failed, the leaderboard, and why one was promoted or not.
+- **When a task fails**, its log ends with the reason and what to mend; each task has a page like this one. Then clear
+  that task: it goes on from there, with this run's data. To read changed CSVs, trigger a new run.
+"""
 HEAVY = "models"  # the pool of work that fills a core
 Json = dict[str, Any]
 
@@ -107,7 +122,7 @@ def _reason_kept(model: str) -> Iterator[None]:
     """Leave the reason behind, for the selection and the note, when the model's task fails."""
     try:
         yield
-    except Exception as error:
+    except (Exception, AirflowTaskTimeout) as error:
         reason = {"model": model, "reason": f"{type(error).__name__}: {error}"[:500]}
         get_current_context()["ti"].xcom_push("failure", reason)
         raise
@@ -242,8 +257,10 @@ def reload_model(logged: Json) -> Json:
 
     - **Calls** the API with the key of connection `api`, and checks that it serves this very version.
     - **When it fails**, the API is down or refuses the model, and goes on serving the version before. The selection
-      does not wait for it.
+      does not wait for it. **When it is skipped**, an old run was repeated: the API stays with a later run's model.
     """
+    if logged.get("served_version", logged["registered_version"]) != logged["registered_version"]:
+        raise AirflowSkipException(f"A later run registered version {logged['served_version']}: the API keeps that.")
     with _reason_kept(logged["model"]):
         from include import services
 
@@ -349,7 +366,7 @@ def _write_note(run_id: str, note: str) -> None:
     is_paused_upon_creation=False,
     params=PARAMS,
     default_args=DEFAULTS,
-    doc_md=__doc__,
+    doc_md=DOC,
     tags=["accidents", "mlops"],
 )
 def ml_accidents_pipeline() -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from include.accidents import evaluate, features, files, raw, registry, tables
+from include.accidents import evaluate, features, files, raw, registry, report, tables
 from include.accidents.errors import ModelError
 from include.accidents.schema import CLASSES, Table
+from include.accidents.versions import megabytes
 from include.storage import INCOMING, PREDICTIONS, Store
 
 if TYPE_CHECKING:
@@ -38,15 +39,17 @@ def find_batches(store: Store) -> list[Json]:
             continue
         table, year = recognised
         found.setdefault((folder, year), {})[str(table)] = key
-    batches = []
+    batches, rows = [], []
     for (folder, year), keys in sorted(found.items()):
         missing = [str(table) for table in Table if str(table) not in keys]
         name = f"{folder}/{year}".lstrip("/")
+        rows.append((name, f"waits for {', '.join(missing)}" if missing else "complete"))
         if missing:
             log.warning("%s waits for %s.", name, ", ".join(missing))
         else:
             batches.append({"name": name, "folder": folder, "year": year, "files": keys})
-    log.info("%d batches to predict.", len(batches))
+    table = f":\n{report.text_table(('batch', ''), rows)}" if rows else f": s3://{INCOMING} holds none."
+    log.info("%d batches to predict%s", len(batches), table)
     return batches
 
 
@@ -73,14 +76,25 @@ def predict_batch(store: Store, client: MlflowClient, key: bytes, batch: Mapping
         log.info("%s is predicted already by BestModel version %s.", batch["name"], version)
         return {"batch": batch["name"], "people": before["people"], "object": target}
     model = registry.load(client, registry.BEST, version, key, features.version())
-    scenes, report = raw.read_year(contents, batch["year"])
+    log.info("Read: %s.", ", ".join(f"{n} ({megabytes(len(content))})" for n, content in contents.values()))
+    scenes, checked = raw.read_year(contents, batch["year"])
     table = _predictions(scenes, evaluate.probabilities(model.estimator, features.build(scenes)))
     content = io.BytesIO()
     tables.csv_writer([tables.to_arrow(table)])(content)
     store.write(PREDICTIONS, target, content.getvalue())
-    facts = {**made_of, "people": len(table), "report": report.as_dict()}
+    facts = {**made_of, "people": len(table), "report": checked.as_dict()}
     store.write(PREDICTIONS, note, json.dumps(facts, indent=1).encode())
-    log.info("%d people of %s predicted by BestModel version %s.", len(table), batch["name"], version)
+    counts = table["class"].value_counts()
+    rows = [(name, int(counts.get(name, 0)), float(table[f"p_{name}"].sum())) for name in CLASSES]
+    log.info(
+        "%d people of %s predicted by BestModel version %s, into s3://%s/%s:\n%s",
+        len(table),
+        batch["name"],
+        version,
+        PREDICTIONS,
+        target,
+        report.text_table(("class", "likeliest for", "expected"), [(a, b, f"{c:,.0f}") for a, b, c in rows]),
+    )
     return {"batch": batch["name"], "people": len(table), "object": target}
 
 

@@ -64,19 +64,18 @@ def select_best(
     checked = kept_catalogue(store, catalogue_version)
     board = [{"model": r.data.tags["model"], **r.data.metrics} for r in runs]
     board = sorted([*board, _dummy(store, checked, data)], key=lambda row: -row["selection_score"])
-    log.info("Leaderboard:\n%s", report.leaderboard(board))
     best = runs[0]
     winner = client.get_model_version(best.data.tags["model"], best.data.tags["registered_version"])
     promoted, reason = _judge(store, client, winner, checked, data, key)
     if promoted and not promote:
         promoted, reason = False, f"Only compared. Else: {reason}"
-    log.info("%s", reason)
     client.set_tag(best.info.run_id, "selection_reason", reason)
     client.set_model_version_tag(winner.name, winner.version, "selection_reason", reason)
     if promoted:
         version = registry.promote(client, winner, key, reason)
         client.log_text(best.info.run_id, _card(client, best, str(version.version), reason, data), MODEL_CARD)
     client.log_text(best.info.run_id, _page(client, runs, board, reason, failed, data), REPORT)
+    log.info("Leaderboard:\n%s\n%s", report.leaderboard(board), reason)
     return {
         "promoted": promoted,
         "reason": reason,

@@ -7,6 +7,7 @@ import logging
 import httpx
 
 from include.accidents.errors import ModelError
+from include.accidents.report import text_table
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,8 @@ def reload_model(url: str, key: str, model: str, version: str) -> dict[str, str]
             f"The API serves {model} version {told.get('version')}, but this run registered {version}.",
             "see that the API and Airflow use the same MLflow; then clear this task.",
         )
-    log.info("The API serves %s version %s (before: %s).", model, version, told.get("previous_version"))
+    rows = [("model", model), ("before", str(told.get("previous_version") or "none")), ("now", version)]
+    log.info("The API at %s serves it:\n%s", url, text_table(("", "version"), rows))
     return told
 
 

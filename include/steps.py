@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from include.accidents import (
     pictures,
     pipeline,
     registry,
+    report,
     search,
     tables,
 )
@@ -33,6 +35,7 @@ from include.accidents.catalogue import Catalogue, Defaults, ModelSpec
 from include.accidents.errors import CatalogueError, InputError, ModelError, StorageError
 from include.accidents.sample import is_sample
 from include.accidents.schema import Table
+from include.accidents.versions import megabytes
 from include.storage import MODELS, TRAIN, RawFile, Store
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ Json = dict[str, Any]
 # What decides how a model is made and judged, beside the data and its specification.
 MODEL_CODE = ("catalogue", "search", "evaluate", "split")
 GROUPS = "recall_by_group.json"  # artifact of a model's run in MLflow
+SHOWN = 10  # candidates in the log
 CALIBRATED = 0.03  # mean distance of probabilities from what happened, up to which they are called calibrated
 
 
@@ -56,9 +60,9 @@ def load_raw(store: Store, folder: Path, years: Sequence[int]) -> list[Json]:
         When there is no file at all, a file is unknown or missing, or a wanted year is absent.
     """
     store.create_buckets()
+    loaded, uploaded = datetime.now(UTC).isoformat(), []
     if folder.is_dir():
         uploaded = store.upload_raw(folder, sample=is_sample(folder))
-        log.info("%d files uploaded from %s.", len(uploaded), folder)
     else:
         log.info("There is no folder %s: the files that are in the bucket are used.", folder)
     found = store.raw_years()
@@ -69,12 +73,19 @@ def load_raw(store: Store, folder: Path, years: Sequence[int]) -> list[Json]:
             f"No files of {', '.join(map(str, absent)) or 'any year'} in {folder} or the raw bucket (years: {have}).",
             "put the four CSV files of a year into that folder, or choose among the years that are there.",
         )
-    log.info("Years in the raw bucket: %s.", ", ".join(map(str, found)))
+    rows = [
+        (year, str(table), file.key, megabytes(file.size), "uploaded now" if file.key in uploaded else "was there")
+        for year, tables_ in found.items()
+        for table, file in tables_.items()
+    ]
+    heading = ("year", "table", "file", "size", "")
+    log.info("%d files uploaded; the raw bucket holds:\n%s", len(uploaded), report.text_table(heading, rows))
     return [
         {
             "year": year,
             "sample": any(file.sample for file in tables_.values()),
             "files": {str(table): [file.key, file.sha256] for table, file in tables_.items()},
+            "loaded": loaded,
         }
         for year, tables_ in found.items()
         if not years or year in years
@@ -120,8 +131,17 @@ def load_catalogue(
     version = f"catalogue-{_digest(text)}"
     if store.manifest(MODELS, version) is None:
         store.write_version(MODELS, version, {"models.json": text.encode()}, {"source": address})
-    log.info("Models of %s: %s.", address, ", ".join(names))
+    used = catalogue.load(text, address)
+    rows = [(name, *_planned(used.model(name), used.defaults)) for name in names]
+    heading = ("model", "search", "candidates", "fits", "people at most", "minutes at most")
+    log.info("%d models of %s:\n%s", len(names), address, report.text_table(heading, rows))
     return names, version
+
+
+def _planned(spec: ModelSpec, defaults: Defaults) -> tuple[Any, ...]:
+    tried, fits = len(search.candidates(spec, defaults)), sum(search.n_fits(spec, defaults).values())
+    minutes = spec.minutes or defaults.minutes
+    return spec.search.kind if tried > 1 else "none", tried, fits, spec.max_rows or "all", f"{minutes:g}"
 
 
 def _limited(said: Json, folds: int | None, max_rows: int | None) -> Json:
@@ -158,7 +178,7 @@ def search_params(store: Store, model: str, data: Json, catalogue_version: str, 
     else:
         log.info("Already searched with this data and specification: %s is used again.", version)
     best = json.loads(store.read_version(MODELS, f"{version}/search", "search.json"))
-    log.info("Best parameters: %s (score %s).", json.dumps(best["params"]), best["score"])
+    log.info("Best parameters of %s: %s\n%s", model, json.dumps(best["params"]), _candidates(best["results"]))
     return {
         "model": model,
         "version": version,
@@ -168,6 +188,18 @@ def search_params(store: Store, model: str, data: Json, catalogue_version: str, 
     }
 
 
+def _candidates(results: Sequence[Json]) -> str:
+    """Return the best candidates as a table; nothing where there was only one."""
+    rows = [
+        (r["rank_test_score"], r["mean_test_score"], r["std_test_score"], f"{r['mean_fit_time']:.1f}", r["rows"],
+         r["error"] or json.dumps(r["params"]))
+        for r in results[:SHOWN]
+    ]  # fmt: skip
+    more = [f"… and {len(results) - SHOWN} more, in MLflow's cv_results.json."] if len(results) > SHOWN else []
+    heading = ("rank", "score", "std", "s a fit", "people", "parameters")
+    return "\n".join([report.text_table(heading, rows), *more]) if rows else ""
+
+
 def train_model(store: Store, found: Json, *, force: bool) -> Json:
     """Fit the model with its best parameters; store it as skops for services and as pickle for people."""
     model, version, data = found["model"], found["version"], found["data"]
@@ -175,10 +207,15 @@ def train_model(store: Store, found: Json, *, force: bool) -> Json:
     if force or store.manifest(MODELS, version) is None:
         checked = kept_catalogue(store, found["catalogue"])
         started = time.monotonic()
+        log.info("Training %s with %s.", model, json.dumps(found["params"]))
         train_test = dataset(store, data["version"], "train_test")
         made = search.train_in_time(checked.model(model), checked.defaults, found["params"], train_test, registry.dump)
-        log.info("Trained in %.1f s.", time.monotonic() - started)
-        facts = {"data_version": data["version"], "sample": data["sample"], "params": found["params"]}
+        facts = {
+            "data_version": data["version"],
+            "sample": data["sample"],
+            "params": found["params"],
+            "seconds": round(time.monotonic() - started, 1),
+        }
         store.write_version(MODELS, version, {file: made}, facts)
     else:
         log.info("Already trained with this data and specification: %s is used again.", version)
@@ -190,7 +227,17 @@ def train_model(store: Store, found: Json, *, force: bool) -> Json:
                 registry.undump(store.read_version(MODELS, version, file)), target
             )
         },
+        data.get("loaded", ""),
     )
+    manifest = store.manifest(MODELS, version) or {}
+    rows = [
+        ("version", version),
+        *((name, json.dumps(value)) for name, value in found["params"].items()),
+        ("people in train_test", f"{data['rows']['train_test']:,}"),
+        ("seconds of training", str(manifest.get("seconds", "–"))),
+        ("size", megabytes(manifest["files"][file]["size"])),
+    ]
+    log.info("%s is trained:\n%s", model, report.text_table((model, ""), rows))
     return found
 
 
@@ -238,6 +285,7 @@ def log_model(
             "features": (store.manifest(TRAIN, data["version"]) or {})["features"],
             "sample": data["sample"],
         },
+        loaded=data.get("loaded", ""),
         key=key,
         dag_run_id=dag_run_id,
         params={k: json.dumps(value) for k, value in found["params"].items()}
@@ -255,8 +303,19 @@ def log_model(
         results=best["results"],
         example=held_out.x[:5],
     )
-    log.info("%s", json.dumps({name: round(value, 4) for name, value in sorted(metrics.items())}, indent=1))
-    return {"model": model, "registered_version": str(registered.version), "run_id": registered.run_id}
+    log.info(
+        "%s is version %s in MLflow, selection_score %.4f:\n%s",
+        model,
+        registered.version,
+        metrics["selection_score"],
+        report.metrics_table(metrics),
+    )
+    return {
+        "model": model,
+        "registered_version": str(registered.version),
+        "run_id": registered.run_id,
+        "served_version": registry.newest(client, model),
+    }
 
 
 def _bounds(held_out: clean.Dataset, proba: evaluate.Probabilities) -> dict[str, float]:
@@ -328,6 +387,7 @@ def _evaluation(
             full,
             minutes=spec.minutes or checked.defaults.minutes,
             what="The cross-validation",
+            hear=log.info,
         )
         store.write_version(MODELS, version, {"cv.json": json.dumps(made).encode()}, {})
     return dict(json.loads(store.read_version(MODELS, version, "cv.json")))
@@ -338,8 +398,16 @@ def _fit_and_judge(
 ) -> dict[str, float]:
     search.limit_threads()
 
+    done = 0
+
     def fit(data: clean.Dataset) -> Any:
-        return search.fit(spec, defaults, params, data)
+        nonlocal done
+        started = time.monotonic()
+        fitted = search.fit(spec, defaults, params, data)
+        done += 1
+        what = f"Fold {done} of {defaults.evaluation_folds}" if done <= defaults.evaluation_folds else "Earlier years"
+        tell(f"{what}: fitted on {len(data):,} people in {time.monotonic() - started:.1f} s.")
+        return fitted
 
     found = evaluate.cross_validate(
         fit,

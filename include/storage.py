@@ -30,6 +30,7 @@ from include.accidents.versions import (
     TRAIN,
     Manifest,
     Versions,
+    megabytes,
     sha256,
     sha256_of_file,
 )
@@ -57,6 +58,7 @@ class RawFile:
     key: str
     sha256: str
     sample: bool
+    size: int = 0
 
 
 class Store(Versions):
@@ -142,11 +144,12 @@ class Store(Versions):
             log.warning("Real files are in %s: the sample of %s is left out.", RAW, folder)
             return []
         uploaded = []
-        for path in sorted(path for tables in by_year.values() for path in tables.values()):
+        paths = sorted(path for tables in by_year.values() for path in tables.values())
+        for k, path in enumerate(paths, start=1):
             digest = sha256_of_file(path)
             if known.get(path.name, {}).get("sha256") == digest:
                 continue
-            log.info("Uploading %s (%.1f MB).", path.name, path.stat().st_size / 1e6)
+            log.info("Uploading file %d of %d: %s (%s).", k, len(paths), path.name, megabytes(path.stat().st_size))
             self.hook.load_file(path, path.name, RAW, replace=True)
             uploaded.append(path.name)
             known[path.name] = {**self._stat(path.name), "sha256": digest, "sample": sample}
@@ -177,7 +180,7 @@ class Store(Versions):
                     f"s3://{RAW}: {years[year][table].key} and {name} are both '{table}' of {year}.",
                     "delete one of them from the bucket.",
                 )
-            years[year][table] = RawFile(name, index[name]["sha256"], index[name]["sample"])
+            years[year][table] = RawFile(name, **{f: index[name][f] for f in ("sha256", "sample", "size")})
         for year, tables in years.items():
             missing = [str(table) for table in Table if table not in tables]
             if missing:
@@ -190,6 +193,7 @@ class Store(Versions):
     def read_raw(self, file: RawFile) -> bytes:
         """Return a raw file, once its SHA-256 was seen to be the one that the run started from."""
         content = self.read(RAW, file.key)
+        log.info("Read: %s/%s (%s).", RAW, file.key, megabytes(len(content)))
         if sha256(content) != file.sha256:
             raise StorageError(f"s3://{RAW}/{file.key} changed since the run started.", "trigger the DAG again.")
         return content

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from include.accidents import registry
+from include.accidents import registry, report
 from include.storage import MODELS, PREPROCESSED, TRAIN, Store
 
 if TYPE_CHECKING:
@@ -64,8 +64,13 @@ def plan(store: Store, client: MlflowClient, keep_last: int | None) -> Json:
         ],
     }
     for bucket, versions in planned["versions"].items():
-        log.info("%s: %d versions to remove%s", bucket, len(versions), "".join(f"\n  {name}" for name in versions))
-    log.info("MLflow: %d runs and %d registered versions to remove.", len(gone), len(planned["registered"]))
+        for name in versions:
+            log.info("To remove: s3://%s/versions/%s", bucket, name)
+    for model, version in planned["registered"]:
+        log.info("To remove: %s version %s", model, version)
+    rows = [(b, len(store.versions(b)) - len(versions), len(versions)) for b, versions in planned["versions"].items()]
+    rows.append(("runs in MLflow", len(kept_runs), len(gone)))
+    log.info("The rule is to keep %d of a kind:\n%s", keep_last, report.text_table(("", "stay", "to remove"), rows))
     return planned
 
 
@@ -85,7 +90,10 @@ def remove(store: Store, client: MlflowClient, planned: Mapping[str, Any]) -> No
                 raise
     for run_id in planned["runs"]:
         client.delete_run(run_id)
+    rows = [(f"versions in {bucket}", len(versions)) for bucket, versions in planned["versions"].items()]
+    rows += [("registered versions", len(planned["registered"])), ("runs in MLflow", len(planned["runs"]))]
     log.info("MLflow keeps removed runs in its bin; `mlflow gc` empties it.")
+    log.info("Done:\n%s", report.text_table(("", "removed"), rows))
 
 
 def _reigning(client: MlflowClient) -> list[registry.Lineage]:

@@ -22,6 +22,7 @@ import pyarrow as pa
 from include.accidents import checks, clean, features, files, prepare, raw, tables
 from include.accidents.checks import Report
 from include.accidents.errors import StorageError
+from include.accidents.report import text_table
 from include.accidents.sample import is_sample
 from include.accidents.schema import Table
 from include.accidents.settings import Thresholds
@@ -65,7 +66,8 @@ def _frugally() -> None:
 
 def year_version(entry: Mapping[str, Any]) -> str:
     """Return the version of a year's tables: a hash of its files and of the code."""
-    return f"{entry['year']}-{digest(entry, features.version())}"
+    made_of = {name: value for name, value in entry.items() if name != "loaded"}
+    return f"{entry['year']}-{digest(made_of, features.version())}"
 
 
 def prepare_year(
@@ -81,7 +83,8 @@ def prepare_year(
     Parameters
     ----------
     entry
-        `year`, `sample` (whether it is generated) and `files`: name and SHA-256 by table.
+        `year`, `sample` (whether it is generated), `files`: name and SHA-256 by table; and `loaded`, when the run
+        looked at the files, if objects for people are to show the newest run.
     read
         Gives the files' contents; called when they were not prepared before.
 
@@ -92,6 +95,7 @@ def prepare_year(
     """
     _frugally()
     year, version, limits = entry["year"], year_version(entry), limits or Thresholds()
+    loaded = entry.get("loaded", "")
     manifest = None if force else store.manifest(PREPROCESSED, version)
     scenes = None
     if manifest:
@@ -103,7 +107,7 @@ def prepare_year(
     log.info("Checks of %s:\n%s", year, checks.text(report, limits))
     page = checks.page(report, limits).encode()
     judged = f"{version} by {digest(limits.model_dump())}"
-    store.publish(PREPROCESSED, judged, {f"report_{year}.html": page})  # also of a year that is refused now
+    store.publish(PREPROCESSED, judged, {f"report_{year}.html": page}, loaded)  # also of a year that is refused now
     checks.enforce(report, limits)
     people = report.rows_out[Table.USAGERS]
     if scenes is not None:
@@ -121,8 +125,9 @@ def prepare_year(
         )
         _frugally()
     merged: dict[str, Content] = {_merged_name(year): tables.csv_writer(_merged(store, version, scenes))}
-    store.publish(PREPROCESSED, version, merged)
-    return {"year": year, "version": version, "sample": entry["sample"], "people": people}
+    store.publish(PREPROCESSED, version, merged, loaded)
+    log.info("Year %s is version %s:\n%s", year, version, _rows_of_files(report))
+    return {"year": year, "version": version, "sample": entry["sample"], "people": people, "loaded": loaded}
 
 
 def clean_data(store: Versions, prepared: Sequence[Mapping[str, Any]], *, force: bool = False) -> Json:
@@ -140,14 +145,34 @@ def clean_data(store: Versions, prepared: Sequence[Mapping[str, Any]], *, force:
     else:
         log.info("Nothing changed: data version %s is used again.", version)
     _frugally()
-    _publish_clean(store, version, years)
-    log.info("Rows: %s", json.dumps(manifest["rows"]))
+    loaded = max((p.get("loaded", "") for p in years), default="")
+    _publish_clean(store, version, years, loaded)
+    log.info("Data version %s:\n%s", version, _counted(manifest["rows"]))
     return {
         "version": version,
         "sample": sample,
         "rows": manifest["rows"],
         "years": [p["year"] for p in years],
+        "loaded": loaded,
     }
+
+
+def _rows_of_files(report: Report) -> str:
+    """Return how many rows of each file were read, and kept, as a table."""
+    counts = [(report.files[name], report.rows_in[name], report.rows_out[name]) for name in Table]
+    heading = ("file", "rows read", "rows kept", "left out")
+    return text_table(heading, [(file, read, kept, read - kept) for file, read, kept in counts])
+
+
+def _counted(rows: Json) -> str:
+    """Return what became of all people, as a table."""
+    lost = [
+        [f"left out of {year}: {reason}", count]
+        for year, reasons in rows["dropped"].items()
+        for reason, count in reasons.items()
+    ]
+    kept = [["in the files", rows["in"]], *([part, rows[part]] for part in PARTS)]
+    return text_table(("", "people"), [*kept, *lost])
 
 
 def _write_clean(store: Versions, version: str, years: Sequence[Mapping[str, Any]], *, sample: bool) -> Json:
@@ -176,7 +201,7 @@ def _write_clean(store: Versions, version: str, years: Sequence[Mapping[str, Any
     return store.write_version(TRAIN, version, contents, facts)
 
 
-def _publish_clean(store: Versions, version: str, years: Sequence[Mapping[str, Any]]) -> None:
+def _publish_clean(store: Versions, version: str, years: Sequence[Mapping[str, Any]], loaded: str) -> None:
     """Write what people read; nothing is read where it already shows this version."""
     held: dict[str, bytes] = {}
 
@@ -193,7 +218,8 @@ def _publish_clean(store: Versions, version: str, years: Sequence[Mapping[str, A
 
     splits: dict[str, Content] = {f"X_{part}.csv": columns(part, features.NAMES) for part in PARTS}
     splits |= {f"y_{part}.csv": columns(part, tables.TARGET) for part in PARTS}
-    store.publish(TRAIN, version, splits)
+    if not store.publish(TRAIN, version, splits, loaded):
+        return
     _frugally()
     store.publish(
         PREPROCESSED,
@@ -202,6 +228,7 @@ def _publish_clean(store: Versions, version: str, years: Sequence[Mapping[str, A
             "df_accident_clean.csv": lambda file: _write_clean_csv(store, version, file),
             "df_accidents.csv": lambda file: _write_all_years(store, years, file),
         },
+        loaded,
     )
 
 

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 EXPERIMENT = "Gravite_Accidents"
 BEST = "BestModel"
 ALIAS = "production"
+LOADED = "loaded"  # tag of a version: when the run that made it looked at the raw files
 SUPERSEDED = "superseded"  # tag of a run whose task was cleared and ran again
 MODEL_FILE = "model.skops"
 MAX_MODEL_BYTES = 2 << 30
@@ -122,10 +123,12 @@ def log_run(
     tables: Mapping[str, Any],
     example: Floats,
     results: Sequence[Mapping[str, Any]] = (),
+    loaded: str = "",
 ) -> ModelVersion:
     """Log one model as a run of the experiment and register it, signed, under its name.
 
-    `pictures`, `tables` and `results` (the candidates of the search, a row each) become artifacts.
+    `pictures`, `tables` and `results` (the candidates of the search, a row each) become artifacts. `loaded` is when
+    the DAG's run looked at the raw files.
 
     A run that an earlier try of the same task left half done is deleted; a complete one, from which a model may be in
     production, is marked as superseded and stays.
@@ -163,6 +166,7 @@ def log_run(
         )
         version = mlflow.register_model(info.model_uri, name)
         _sign(client, version, lineage, key, expected=fitted, example=example)
+        client.set_model_version_tag(name, version.version, LOADED, loaded)
         mlflow.set_tag("registered_version", version.version)
     return client.get_model_version(name, version.version)
 
@@ -236,7 +240,11 @@ def load(client: MlflowClient, name: str, version: str, key: bytes, features: st
 
 
 def newest(client: MlflowClient, name: str) -> str | None:
-    """Return the version to serve under a name: `production` of BestModel, the newest of any other."""
+    """Return the version to serve under a name: `production` of BestModel, the newest of any other.
+
+    The newest is the last one of the run that looked at the raw files last: to repeat an old run does not undo a new
+    one.
+    """
     from mlflow.exceptions import MlflowException
 
     if name == BEST:
@@ -247,7 +255,8 @@ def newest(client: MlflowClient, name: str) -> str | None:
                 return None
             raise
     versions = client.search_model_versions(f"name = '{_quoted(name)}'")
-    return max((str(v.version) for v in versions), key=int, default=None)
+    last = max(versions, key=lambda v: (v.tags.get(LOADED, ""), int(v.version)), default=None)
+    return None if last is None else str(last.version)
 
 
 def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str) -> ModelVersion:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -22,10 +23,39 @@ PAGE_COLUMNS = (*COLUMNS, "test_auc_severe", "test_log_loss", "test_calibration_
 
 def leaderboard(rows: Sequence[Row]) -> str:
     """Lay out models and their metrics as a table of text, best first."""
-    lines = [[str(row["model"]), *(_figure(row.get(column)) for column in COLUMNS)] for row in rows]
-    lines.insert(0, ["model", *COLUMNS])
+    return text_table(("model", *COLUMNS), [[row["model"], *(row.get(column) for column in COLUMNS)] for row in rows])
+
+
+def text_table(heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Lay out a table for a log: numbers to the right, a dash for what is not known (None or NaN)."""
+    lines = [heading, *([_cell(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+    right = [any(isinstance(cell, int | float) for cell in column) for column in zip(*rows, strict=True)] or [False]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if numbers else cell.ljust(width)
+            for cell, width, numbers in zip(line, widths, right * (len(widths) // len(right)), strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def metrics_table(metrics: Mapping[str, float]) -> str:
+    """Lay out a model's metrics for a log: a row a metric, a column for each way it was measured."""
+    ways = {
+        "cross-validated": "cv_{}",
+        "±": "cv_{}_std",
+        "global_test": "test_{}",
+        "95 % from": "test_{}_low",
+        "to": "test_{}_high",
+        "at a call": "call_{}",
+        "next year": "temporal_{}",
+    }
+    names = [n.removeprefix("test_") for n in metrics if n.startswith("test_") and not n.endswith(("_low", "_high"))]
+    rows = [[name, *(metrics.get(way.format(name)) for way in ways.values())] for name in sorted(names)]
+    known = [i for i, cells in enumerate(zip(*rows, strict=True)) if any(cell is not None for cell in cells)]
+    heading = ["metric", *ways]
+    return text_table([heading[i] for i in known], [[row[i] for i in known] for row in rows])
 
 
 def page(
@@ -136,6 +166,14 @@ def _now() -> str:
 
 def _figure(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else "–"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 @cache

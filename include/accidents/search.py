@@ -159,15 +159,14 @@ class _Progress:
         self.rows.append(row)
         best = ranked(self.rows)[0]
         log.info(
-            "Candidate %d of %d, %s on %d people: %s. Best so far: %.4f with %s. Time left: %.0f s.",
+            "Candidate %d of %d: %s; best so far %.4f, %.0f s left; %d people, %s",
             row["candidate"] + 1,
             self._expected,
-            row["params"],
-            row["rows"],
-            row["error"] or f"{row['mean_test_score']:.4f} in {row['mean_fit_time']:.1f} s a fit",
+            row["error"] or f"{row['mean_test_score']:.4f}, {row['mean_fit_time']:.1f} s a fit",
             best["mean_test_score"],
-            best["params"],
             max(self._deadline - time.monotonic(), 0),
+            row["rows"],
+            row["params"],
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ PREDICTIONS = "accidents-predictions"
 BUCKETS = (RAW, PREPROCESSED, TRAIN, MODELS, INCOMING, PREDICTIONS)
 MANIFEST = "manifest.json"
 WRITERS = 2  # objects written at a time: Arrow formats them without Python's lock
+
+log = logging.getLogger(__name__)
 
 Manifest = dict[str, Any]
 Content = bytes | Callable[[IO[bytes]], None]
@@ -74,7 +77,10 @@ class Versions(ABC):
     def _put_all(self, bucket: str, prefix: str, contents: Mapping[str, Content]) -> dict[str, dict[str, Any]]:
         with ThreadPoolExecutor(WRITERS) as pool:
             waiting = {name: pool.submit(self._put, bucket, prefix + name, c) for name, c in contents.items()}
-        return {name: made.result() for name, made in waiting.items()}
+        made = {name: each.result() for name, each in waiting.items()}
+        for name, facts in made.items():
+            log.info("Written: %s/%s%s (%s).", bucket, prefix, name, megabytes(facts["size"]))
+        return made
 
     def read_json(self, bucket: str, key: str) -> dict[str, Any] | None:
         """Return a JSON object, None when it is absent."""
@@ -122,19 +128,31 @@ class Versions(ABC):
 
     # --- objects for people
 
-    def publish(self, bucket: str, version: str, contents: Mapping[str, Content]) -> None:
-        """Write objects for people, unless they already show this version.
+    def publish(self, bucket: str, version: str, contents: Mapping[str, Content], loaded: str = "") -> bool:
+        """Write objects for people, unless they already show this version or what a later run made.
 
         The mark of what an object shows is written after it, with its SHA-256.
-        """
-        wanted = {name: made for name, made in contents.items() if not self._shows(bucket, name, version)}
-        for name, facts in self._put_all(bucket, "", wanted).items():
-            mark = json.dumps({"version": version, "sha256": facts["sha256"]}).encode()
-            self.write(bucket, _mark(name), mark)
 
-    def _shows(self, bucket: str, name: str, version: str) -> bool:
-        mark = self.read_json(bucket, _mark(name)) or {}
-        return mark.get("version") == version and self.exists(bucket, name)
+        Parameters
+        ----------
+        loaded
+            When the run looked at the raw files (ISO 8601, UTC): the later run is the one that looked later.
+
+        Returns
+        -------
+        False when all was left as it is, because a later run has written there.
+        """
+        marks = {name: self.read_json(bucket, _mark(name)) or {} for name in contents}
+        if any(mark.get("loaded", "") > loaded for mark in marks.values()):
+            log.info("%s in %s: left as it is, a later run wrote it.", ", ".join(contents), bucket)
+            return False
+        old = {n: m for n, m in marks.items() if m.get("version") == version and self.exists(bucket, n)}
+        made = self._put_all(bucket, "", {name: made for name, made in contents.items() if name not in old})
+        for name in contents:
+            mark = {"version": version, "sha256": (old.get(name) or made[name])["sha256"], "loaded": loaded}
+            if mark != old.get(name):
+                self.write(bucket, _mark(name), json.dumps(mark).encode())
+        return True
 
     def published(self, bucket: str, version: str, name: str) -> bytes | None:
         """Return an object for people if it is what was published of this version, else None."""
@@ -188,6 +206,11 @@ class FolderStore(Versions):
     def exists(self, bucket: str, key: str) -> bool:
         """Tell whether a file is there."""
         return self._path(bucket, key).is_file()
+
+
+def megabytes(size: int) -> str:
+    """Return a number of bytes as people read it."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} KB"
 
 
 def _mark(name: str) -> str:

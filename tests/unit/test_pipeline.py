@@ -25,7 +25,9 @@ def years(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(store: FolderStore, folder: Path, *years: int, force: bool = False) -> tuple[list[Any], Any, list[int]]:
+def run(
+    store: FolderStore, folder: Path, *years: int, force: bool = False, loaded: str = ""
+) -> tuple[list[Any], Any, list[int]]:
     """Prepare and clean; also return the years whose files were read."""
     opened, prepared = [], []
     for entry, read in pipeline.folder_entries(folder):
@@ -35,7 +37,7 @@ def run(store: FolderStore, folder: Path, *years: int, force: bool = False) -> t
                 opened.append(year)
                 return read()
 
-            prepared.append(pipeline.prepare_year(store, entry, watched, force=force))
+            prepared.append(pipeline.prepare_year(store, {**entry, "loaded": loaded}, watched, force=force))
     return prepared, pipeline.clean_data(store, prepared, force=force), opened
 
 
@@ -135,6 +137,36 @@ def test_an_older_run_once_more_shows_its_own_files_again(store: FolderStore, ye
     assert store.read(PREPROCESSED, "df_accidents.csv") != shown[0]
     run(store, years, 2021)
     assert (store.read(PREPROCESSED, "df_accidents.csv"), store.read(TRAIN, "X_global_test.csv")) == shown
+
+
+def test_an_old_run_that_is_repeated_leaves_what_a_newer_one_shows(store: FolderStore, years: Path) -> None:
+    _, old, _ = run(store, years, 2021, loaded="2026-01-01T10:00:00+00:00")
+    run(store, years, 2021, 2023, loaded="2026-01-02T10:00:00+00:00")
+    before = written(store)
+    _, again, opened = run(store, years, 2021, loaded="2026-01-01T10:00:00+00:00")
+    assert (again, opened) == (old, [])
+    assert written(store) == before
+
+
+def test_a_newer_run_of_the_same_data_holds_the_place_against_a_late_older_one(store: FolderStore, years: Path) -> None:
+    run(store, years, 2021, loaded="2026-01-01T10:00:00+00:00")
+    run(store, years, 2021, loaded="2026-01-03T10:00:00+00:00")
+    shown = store.read(TRAIN, "X_global_test.csv"), store.read(PREPROCESSED, "df_accident_clean.csv")
+    run(store, years, 2021, 2023, loaded="2026-01-02T10:00:00+00:00")
+    assert (store.read(TRAIN, "X_global_test.csv"), store.read(PREPROCESSED, "df_accident_clean.csv")) == shown
+    run(store, years, 2021, 2023, loaded="2026-01-04T10:00:00+00:00")
+    assert store.read(TRAIN, "X_global_test.csv") != shown[0]
+
+
+def test_the_log_ends_with_what_became_of_every_row(store: FolderStore, years: Path, caplog: Any) -> None:
+    caplog.set_level("INFO")
+    _, made, _ = run(store, years, 2021)
+    *_, year, clean_ = [r.getMessage() for r in caplog.records if "is version" in r.msg or "Data version" in r.msg]
+    assert ["file", "rows", "read", "rows", "kept", "left", "out"] in [line.split() for line in year.splitlines()]
+    assert any(line.startswith("usagers") for line in year.splitlines())
+    assert caplog.records[-1].getMessage() == clean_
+    told = {line.rsplit(maxsplit=1)[0].strip(): line.split()[-1] for line in clean_.splitlines()[2:]}
+    assert told["train_test"] == f"{made['rows']['train_test']:,}"
 
 
 def test_a_yearly_csv_that_was_overwritten_is_made_anew_for_all_years(store: FolderStore, years: Path) -> None:

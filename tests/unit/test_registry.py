@@ -9,6 +9,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 from typer.testing import CliRunner
 
 from include.accidents import catalogue, clean, features, model_commands, registry, search
@@ -29,10 +30,10 @@ class Registry:
         mlflow.create_experiment(registry.EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
         self.client = MlflowClient(self.uri)
 
-    def promote(self, number: int, *, made_of: str | None = None) -> None:
+    def log(self, number: int, *, made_of: str | None = None, loaded: str = "") -> ModelVersion:
         checked = catalogue.load(json.dumps({"models": {"Tree": TREE}}), "x")
         data, _ = clean.clean(sample_scenes(2023, 800))
-        version = registry.log_run(
+        return registry.log_run(
             self.client,
             search.train(checked.model("Tree"), checked.defaults, {}, data),
             lineage_without_run={
@@ -47,8 +48,11 @@ class Registry:
             tables={"recall_by_group.json": {"rows": []}},
             results=[{"params": {"clf__max_depth": 3}, "mean_test_score": 0.5}, {"params": {}, "error": "no"}],
             example=data.x[:5],
+            loaded=loaded,
         )  # fmt: skip
-        registry.promote(self.client, version, KEY, "it is better")
+
+    def promote(self, number: int, *, made_of: str | None = None) -> None:
+        registry.promote(self.client, self.log(number, made_of=made_of), KEY, "it is better")
 
     def production(self) -> str | None:
         return registry.newest(self.client, registry.BEST)
@@ -80,6 +84,13 @@ def test_a_rollback_returns_to_the_version_before_and_never_to_one_that_was_left
     store.promote(3)
     assert store.production() == "3"
     assert store.rollback().version == "1"
+
+
+def test_an_old_run_that_is_repeated_does_not_replace_a_newer_runs_model(store: Registry) -> None:
+    first, second = "2026-01-01T10:00:00+00:00", "2026-01-02T10:00:00+00:00"
+    for number, loaded, served in ((1, first, "1"), (2, second, "2"), (1, first, "2"), (2, second, "4")):
+        store.log(number, loaded=loaded)
+        assert registry.newest(store.client, "Tree") == served
 
 
 def test_without_a_version_before_nothing_changes(store: Registry) -> None:
