@@ -7,6 +7,7 @@ twentieth of that. A file that crashes its reader does not crash the service.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -104,6 +105,8 @@ def _serve(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends this process
     os.nice(NICENESS)
     search.limit_threads()
+    gc.freeze()  # what was imported, and a model while it is read, is not looked through for cycles
+    gc.set_threshold(200_000)
     while True:
         try:
             content = pipe.recv_bytes()

@@ -6,6 +6,7 @@ signature that was made when it was registered: a list of types alone does not s
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import json
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from include.accidents import arrays
 from include.accidents.errors import ModelError
 from include.accidents.features import NAMES, Floats, frame
 
@@ -100,11 +102,13 @@ def undump(content: bytes) -> Any:
         ) from error
 
 
+@functools.cache
 def _skops() -> Any:
     """Import skops, which looks hundreds of names up in every loaded module; Airflow's old ones warn at each."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import skops.io
+    arrays.teach_skops()
     return skops.io
 
 
