@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
-import sys
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +13,7 @@ from datetime import UTC, datetime
 from mlflow import MlflowClient
 
 from api.observe import MODEL, RELOADS
+from api.reading import Reader, predict_once
 from api.settings import ApiSettings
 from include.accidents import features, registry
 from include.accidents.errors import ModelError
@@ -42,12 +41,14 @@ class Models:
         self._served: dict[str, Served] = {}
         self._refused: dict[str, str] = {}
         self._loading = threading.Lock()
-        self._loader = ThreadPoolExecutor(1, "load", initializer=_give_way)
+        self._loader = ThreadPoolExecutor(1, "load")
+        self._reader = Reader()
         self._stop = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="registry", daemon=True)
 
     def start(self) -> None:
         """Begin to follow the registry in the background."""
+        self._reader.start()
         self._follower.start()
 
     def stop(self) -> None:
@@ -55,6 +56,7 @@ class Models:
         self._stop.set()
         self._follower.join(timeout=5)
         self._loader.shutdown(wait=False, cancel_futures=True)
+        self._reader.stop()
 
     def all(self) -> Mapping[str, Served]:
         """Return what is served now."""
@@ -102,7 +104,9 @@ class Models:
     def _roll_back(self) -> tuple[str, str]:
         with self._loading:
             # It loads the version before anything is changed; so what it allows can be served.
-            gone = registry.rollback(self._client, self._key, features.version(), reason="asked of the API")
+            gone = registry.rollback(
+                self._client, self._key, features.version(), reason="asked of the API", read=self._reader.read
+            )
             self._load(BEST, gone.version)
             return gone.left, gone.version
 
@@ -112,8 +116,8 @@ class Models:
         if previous == version:
             return previous, version
         try:
-            loaded = registry.load(self._client, name, version, self._key, features.version())
-            _warm_up(loaded)
+            loaded = registry.load(self._client, name, version, self._key, features.version(), self._reader.read)
+            predict_once(loaded.estimator)
         except ModelError:
             RELOADS.labels(name, "refused").inc()
             raise
@@ -149,28 +153,5 @@ class Models:
                     log.error("%s version %s is refused: %s", found.name, version, error)
 
 
-def _give_way() -> None:
-    """Let this thread's work wait for the serving where both want the processor."""
-    if sys.platform == "linux":  # elsewhere it would be the whole process
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 3)  # a third of a busy core
-
-
 def _told(model: LoadedModel) -> tuple[str, str, str, str]:
     return model.name, model.version, model.lineage.model, model.lineage.run_id
-
-
-def _warm_up(loaded: LoadedModel) -> None:
-    """Predict once, so that a model that cannot predict is never served."""
-    import numpy as np
-
-    from include.accidents.evaluate import probabilities
-
-    try:
-        probabilities(loaded.estimator, np.zeros((1, len(features.NAMES)), dtype=np.float32))
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(
-            f"{loaded.name} version {loaded.version} cannot predict ({type(error).__name__}: {error}).",
-            "train it again with this installation's libraries.",
-        ) from error

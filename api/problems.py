@@ -112,7 +112,9 @@ def _message(defect: Any) -> str:
         return "is missing; give it"
     if kind == "json_invalid":
         return f"{message[0].lower()}{message[1:]}; send JSON in UTF-8"
-    return message[0].lower() + message[1:] if message.startswith(("Input", "List", "String", "Field")) else message
+    if message.startswith(("Input", "List", "String", "Field")):
+        return f"{message[0].lower()}{message[1:]}; correct it"
+    return message
 
 
 def _path(location: Sequence[int | str]) -> str:

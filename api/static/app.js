@@ -3,7 +3,7 @@
 import { $, ask, h } from "./dom.js";
 import * as form from "./form.js";
 import { predict } from "./results.js";
-import { language, number, percent, speak, t } from "./texts.js";
+import { language, number, percent, risk, speak, t } from "./texts.js";
 
 const METRICS = ["selection_score", "cv_f1_weighted", "cv_accuracy", "test_f1_weighted", "test_f1_macro", "test_auc_severe"];
 const ADDED = ["p_unharmed", "p_killed", "p_hospitalised", "p_light", "p_severe", "predicted_class"];
@@ -22,26 +22,28 @@ function translate() {
   document.title = t("title");
   for (const each of document.querySelectorAll("[data-text]")) each.textContent = t(each.dataset.text);
   for (const each of document.querySelectorAll("[data-language]")) each.setAttribute("aria-pressed", each.dataset.language === language);
+  nameFiles();
 }
 
 async function look() {
-  models = await ask("/api/v1/models").then((answer) => answer.json());
-  const best = models.find((model) => model.name === "BestModel");
+  const loaded = await ask("/api/v1/models").then((answer) => answer.json());
+  const best = loaded.find((model) => model.name === "BestModel");
+  // The model in production is a copy; its original has no line of its own unless it has been trained anew since.
+  models = loaded.filter((model) => model === best || model.run_id !== best?.run_id).map((model) => ({ ...model, best: model === best }))
+    .sort((a, b) => (b.metrics.selection_score ?? 0) - (a.metrics.selection_score ?? 0));
   $("#status").textContent = best ? t("ready")(best.trained_as, best.version) : t("notReady");
   const chosen = $("#csv-model").value;
-  $("#csv-model").replaceChildren(...models.map((model) => h("option", { value: model.name, selected: model.name === (chosen || "BestModel") }, model.name)));
-  drawModels(best);
+  $("#csv-model").replaceChildren(...models.map((model) => h("option", { value: model.name, selected: model.name === (chosen || "BestModel") }, model.best ? `${model.trained_as} (${t("production")})` : model.name)));
+  drawModels();
 }
 
-function drawModels(best) {
-  // The model in production is a copy; it has a line of its own only when its original has been trained anew since.
-  const rows = models.filter((model) => model !== best || !models.some((other) => other !== best && other.run_id === best.run_id)).sort((a, b) => (b.metrics.selection_score ?? 0) - (a.metrics.selection_score ?? 0));
+function drawModels() {
   const shown = METRICS.filter((name) => models.some((model) => name in model.metrics));
   $("#panel-models").replaceChildren(h("div", { class: "card" }, h("h2", {}, t("leaderboard")), h("p", { class: "help" }, t("leaderboardHelp")),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("leaderboard") }, h("table", { class: "board" },
-      h("thead", {}, h("tr", {}, ...[t("model"), t("version"), ...shown, t("data"), t("since"), t("requests")].map((name) => h("th", { scope: "col" }, name.replaceAll("_", " "))))),
-      h("tbody", {}, ...rows.map((model) => h("tr", { class: best?.run_id === model.run_id ? "best" : "" },
-        h("th", { scope: "row" }, model.trained_as, best?.run_id === model.run_id && h("span", { class: "chip plain" }, t("production"))), h("td", {}, model.version),
+      h("thead", {}, h("tr", {}, ...[t("model"), t("version"), ...shown, t("data"), t("since"), t("requests")].map((name) => h("th", { scope: "col" }, t(name) ?? name)))),
+      h("tbody", {}, ...models.map((model) => h("tr", { class: model.best ? "best" : "" },
+        h("th", { scope: "row" }, model.trained_as, model.best && h("span", { class: "chip plain" }, t("production"))), h("td", {}, model.version),
         ...shown.map((name) => h("td", {}, name in model.metrics ? number(model.metrics[name], 4) : "–")),
         h("td", {}, model.sample ? t("sample") : t("real")), h("td", {}, new Date(model.loaded_since).toLocaleString(language, { dateStyle: "short", timeStyle: "short" })), h("td", {}, number(model.requests)))))))));
 }
@@ -74,6 +76,11 @@ for (const tab of tabs) {
 
 // --- files ---
 
+// The browser's own control speaks the browser's language, not the page's.
+function nameFiles() {
+  $("#chosen").textContent = [...$("#files").files].map((file) => file.name).join(", ") || t("csvNone");
+}
+
 async function upload(event) {
   event.preventDefault();
   const body = new FormData();
@@ -104,7 +111,7 @@ function drawUpload(text) {
     h("div", { class: "card narrow" }, link, h("table", {}, h("thead", {}, h("tr", {}, ...["class", "count", "share"].map((name) => h("th", { scope: "col" }, t(name))))),
       h("tbody", {}, ...Object.entries(counts).sort((a, b) => b[1] - a[1]).map(([name, count]) => h("tr", {}, h("th", { scope: "row" }, h("span", { class: `dot ${name}` }), t(name)), h("td", {}, number(count)), h("td", {}, percent(count / lines.length, 1))))))),
     h("div", { class: "card" }, h("h2", {}, t("firstRows")), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("firstRows") }, h("table", {},
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, first(head)), ...ADDED.map((name) => h("th", { scope: "col" }, name.replaceAll("_", " "))))),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, first(head)), ...ADDED.map((name) => h("th", { scope: "col" }, t(name))))),
       h("tbody", {}, ...lines.slice(0, PREVIEW_ROWS).map((line) => h("tr", {}, h("th", { scope: "row" }, first(line)), ...line.split(delimiter).slice(-ADDED.length).map((cell) => h("td", {}, Number.isNaN(Number(cell)) ? t(cell) : number(Number(cell), 3))))))))));
 }
 
@@ -129,7 +136,9 @@ for (const kind of ["dragover", "dragleave", "drop"]) drop.addEventListener(kind
   event.preventDefault();
   drop.classList.toggle("over", kind === "dragover");
   if (kind === "drop") $("#files").files = event.dataTransfer.files;
+  if (kind === "drop") nameFiles();
 });
+$("#files").addEventListener("change", nameFiles);
 translate();
 Promise.all([look(), form.start(later)]).then(() => predict(models)).catch((error) => {
   $("#error").textContent = error instanceof TypeError ? t("offline") : error.message;

@@ -33,8 +33,15 @@ export async function start(onChange) {
   $("#add-vehicle").addEventListener("click", () => addVehicle());
   $("#add-person").addEventListener("click", () => addPerson());
   $("#example").addEventListener("click", () => replace(structuredClone(EXAMPLE)));
-  $("#clear").addEventListener("click", () => replace({ accident: {}, vehicles: [], people: [{ catu: 1 }] }));
+  $("#clear").addEventListener("click", () => replace({ accident: now(), vehicles: [], people: [{ catu: 1 }] }));
   draw();
+}
+
+// Most scenes are of this moment; without a date nobody has an age.
+function now() {
+  const at = new Date();
+  const two = (value) => String(value).padStart(2, "0");
+  return { an: at.getFullYear(), mois: at.getMonth() + 1, jour: at.getDate(), hrmn: `${two(at.getHours())}:${two(at.getMinutes())}` };
 }
 
 export function draw() {
@@ -123,6 +130,7 @@ function field(part, told, values, prefix) {
 
 function control(part, told, values, id) {
   const value = values[told.name];
+  const read = (input) => set(values, told.name, input.value === "" ? "" : input.valueAsNumber);
   if (told.type === "code") {
     return h("select", { id, onchange: (event) => { set(values, told.name, event.target.value === "" ? "" : Number(event.target.value)); if (told.name === "catu") drawRowsKeeping(id); } },
       h("option", { value: "" }, `— ${t("unknown")}`),
@@ -135,7 +143,8 @@ function control(part, told, values, id) {
   }
   if (told.type === "time") return h("input", { type: "time", id, value, onchange: (event) => set(values, told.name, event.target.value.slice(0, 5)) });
   return h("input", { type: "number", id, value, min: told.low, max: told.high, step: told.type === "integer" ? 1 : "any", inputmode: "decimal",
-    oninput: (event) => set(values, told.name, event.target.value === "" ? "" : event.target.valueAsNumber) });
+    // While a year is typed, its first digits are no defect yet.
+    oninput: (event) => { if (event.target.checkValidity()) read(event.target); }, onchange: (event) => read(event.target) });
 }
 
 function drawRowsKeeping(id) {

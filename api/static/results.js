@@ -2,11 +2,12 @@
 
 import { $, h, post } from "./dom.js";
 import { fieldOf, scene } from "./form.js";
-import { number, percent, say, t } from "./texts.js";
+import { number, risk, say, t } from "./texts.js";
 
 const ORDER = ["unharmed", "light", "hospitalised", "killed"];
 const SHOWN_EFFECTS = 8;
 let asked = null;
+let explainedRow = {};
 let explained = null; // position of the person; null for the one worst off
 
 export async function predict(models) {
@@ -30,6 +31,7 @@ export async function predict(models) {
 function show(error) {
   const box = $("#error");
   box.hidden = !error;
+  $("#answer").classList.toggle("stale", Boolean(error)); // what stands there answers an earlier scene
   if (!error) return;
   const defects = error.errors ?? [];
   box.replaceChildren(defects.length ? h("ul", {}, ...defects.map((each) => h("li", {}, h("strong", {}, named(each.field)), ` ${each.message}`))) : error instanceof TypeError ? t("offline") : error.message);
@@ -43,9 +45,10 @@ function markFields(defects) {
 
 function draw(answer, effects, compared, models) {
   const [told] = answer.scenes;
+  $("#summary").replaceChildren(`${t("worst")} · ${t("person").toLowerCase()} ${told.worst.person + 1} · `, h("strong", {}, `${t("severe")} ${risk(told.worst.severe_probability)}`));
   $("#answer").replaceChildren(
     h("h2", {}, t("results")),
-    h("p", { class: "expected" }, `${t("expected")} `, ...ORDER.slice().reverse().map((name) => h("span", { class: `chip ${name}` }, `${number(told.expected[name], 1)} × ${t(name)}`))),
+    h("p", { class: "expected" }, `${t("expected")} `, ...ORDER.slice().reverse().map((name) => h("span", { class: `chip ${name}` }, `${t(name)} ${number(told.expected[name], 1)}`))),
     ...told.people.map((person) => drawPerson(person, told, effects, models)),
     h("details", { id: "compare", class: "card", open: compared !== null, ontoggle: (event) => { if (event.target.open && !event.target.querySelector("table")) predict(models); } },
       h("summary", {}, t("compare")), compared && drawCompared(compared)),
@@ -59,8 +62,8 @@ function drawPerson(person, told, effects, models) {
   return h("article", { class: `card person${person.person === told.worst.person ? " worst" : ""}` },
     h("header", {}, h("h3", {}, title),
       person.person === told.worst.person && told.people.length > 1 && h("span", { class: "chip plain" }, t("worst")),
-      h("span", { class: `chip ${person.severe ? "killed" : "unharmed"}` }, `${person.severe ? t("severe") : t("notSevere")} ${percent(person.severe_probability)}`)),
-    h("dl", { class: "bars" }, ...ORDER.map((name) => h("div", {}, h("dt", {}, t(name)), h("dd", {}, bar(person.probabilities[name], name), h("span", { class: "share" }, percent(person.probabilities[name])))))),
+      h("span", { class: `chip ${person.severe ? "killed" : "unharmed"}`, title: t("severeProbability") }, `${t("severe")} ${risk(person.severe_probability)}`)),
+    h("dl", { class: "bars" }, ...ORDER.map((name) => h("div", {}, h("dt", {}, t(name)), h("dd", {}, bar(person.probabilities[name], name), h("span", { class: "share" }, risk(person.probabilities[name])))))),
     effects.person === person.person ? drawEffects(effects)
       : h("button", { type: "button", class: "why", onclick: async () => { explained = person.person; await predict(models); $(".effects h4")?.focus(); } }, t("why")));
 }
@@ -71,7 +74,8 @@ function bar(share, name) {
   return h("span", { class: "bar", "aria-hidden": "true" }, filled);
 }
 
-function drawEffects({ fields }) {
+function drawEffects({ person, fields }) {
+  explainedRow = { people: person, vehicles: scene.vehicles.findIndex((vehicle) => vehicle.id === scene.people[person].vehicle) };
   const shown = fields.slice(0, SHOWN_EFFECTS);
   const most = Math.max(0.01, ...shown.map((each) => Math.abs(each.severe_change)));
   return h("section", { class: "effects" }, h("h4", { tabindex: "-1" }, t("whyTitle")), h("p", { class: "help" }, t("whyHelp")),
@@ -79,7 +83,7 @@ function drawEffects({ fields }) {
       const up = each.severe_change >= 0;
       const filled = h("span", { class: up ? "up" : "down" });
       filled.style.width = `${(50 * Math.abs(each.severe_change)) / most}%`;
-      return h("li", {}, h("span", { class: "name" }, named(each.field), h("em", {}, valueOf(each))),
+      return h("li", {}, h("span", { class: "name" }, named(single(each.field)), h("em", {}, valueOf(single(each.field)))),
         h("span", { class: "both", "aria-hidden": "true" }, filled),
         h("span", { class: "share" }, `${up ? "+" : "−"}${number(100 * Math.abs(each.severe_change), 1)} `, h("span", { class: "hidden" }, `${t("points")}, ${up ? t("raises") : t("lowers")}`)));
     })));
@@ -88,6 +92,14 @@ function drawEffects({ fields }) {
 function parts(path) {
   const found = /^(accident|vehicles|people)(?:\[(\w+)\])?\.(\w+)$/.exec(path);
   return found && { part: found[1], row: found[2], name: found[3] };
+}
+
+// The others are named when there is only one of them.
+function single(path) {
+  const found = /^(vehicles|people)\[others\]\.(\w+)$/.exec(path);
+  if (!found || explainedRow[found[1]] === undefined) return path;
+  const others = scene[found[1]].map((_, i) => i).filter((i) => i !== explainedRow[found[1]]);
+  return others.length === 1 ? `${found[1]}[${others[0]}].${found[2]}` : path;
 }
 
 function named(path) {
@@ -100,9 +112,10 @@ function named(path) {
   return `${whose} · ${say(told.label)}`;
 }
 
-function valueOf({ field, value }) {
-  const found = parts(field);
-  if (value === null || value === undefined || !found) return "";
+function valueOf(path) {
+  const found = parts(path);
+  if (!found || found.row === "others") return "";
+  const value = found.part === "accident" ? scene.accident[found.name] : scene[found.part][found.row][found.name];
   const told = fieldOf(found.part, found.name);
   const code = told.codes.find((each) => each.code === value);
   if (told.type === "time") return ` ${scene.accident.hrmn}`;
@@ -117,6 +130,6 @@ async function compare(models, signal) {
 function drawCompared(compared) {
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("compare") }, h("table", {}, h("caption", {}, t("severeProbability")),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("model")), ...scene.people.map((_, i) => h("th", { scope: "col" }, `${t("person")} ${i + 1}`)))),
-    h("tbody", {}, ...compared.map(({ model, answer }) => h("tr", {}, h("th", { scope: "row" }, model.name, h("small", {}, ` v${model.version}`)),
-      ...answer.scenes[0].people.map((person) => h("td", {}, bar(person.severe_probability, person.severe ? "killed" : "light"), `${percent(person.severe_probability)} `, h("small", {}, t(person.class)))))))));
+    h("tbody", {}, ...compared.map(({ model, answer }) => h("tr", {}, h("th", { scope: "row" }, model.trained_as, h("small", {}, model.best ? ` ${t("production")}` : ` v${model.version}`)),
+      ...answer.scenes[0].people.map((person) => h("td", {}, bar(person.severe_probability, person.severe ? "killed" : "light"), `${risk(person.severe_probability)} `, h("small", {}, t(person.class)))))))));
 }

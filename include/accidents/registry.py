@@ -6,17 +6,19 @@ signature that was made when it was registered: a list of types alone does not s
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from include.accidents import arrays
 from include.accidents.errors import ModelError
 from include.accidents.features import NAMES, Floats, frame
 
@@ -101,11 +103,13 @@ def undump(content: bytes) -> Any:
         ) from error
 
 
+@functools.cache
 def _skops() -> Any:
     """Import skops, which looks hundreds of names up in every loaded module; Airflow's old ones warn at each."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import skops.io
+    arrays.teach_skops()
     return skops.io
 
 
@@ -215,8 +219,15 @@ def artifact(client: MlflowClient, run_id: str, path: str) -> bytes | None:
         return Path(content).read_bytes()
 
 
-def load(client: MlflowClient, name: str, version: str, key: bytes, features: str) -> LoadedModel:
-    """Fetch, verify and load one version.
+def load(
+    client: MlflowClient,
+    name: str,
+    version: str,
+    key: bytes,
+    features: str,
+    read: Callable[[bytes], Any] = undump,
+) -> LoadedModel:
+    """Fetch, verify and load one version; `read` makes the model of the file whose signature was checked.
 
     Raises
     ------
@@ -232,7 +243,7 @@ def load(client: MlflowClient, name: str, version: str, key: bytes, features: st
             f"{name} version {version} was trained on features {lineage.features}; today's are {features}.",
             "run the pipeline once more with today's code.",
         )
-    estimator = undump(content)
+    estimator = read(content)
     if estimator.n_features_in_ != len(NAMES):
         raise ModelError(f"{name} version {version} expects other columns.", "run the pipeline once more.")
     metrics = client.get_run(lineage.run_id).data.metrics
@@ -280,7 +291,14 @@ class RolledBack:
     model: str
 
 
-def rollback(client: MlflowClient, key: bytes, features: str, *, reason: str = "by hand") -> RolledBack:
+def rollback(
+    client: MlflowClient,
+    key: bytes,
+    features: str,
+    *,
+    reason: str = "by hand",
+    read: Callable[[bytes], Any] = undump,
+) -> RolledBack:
     """Let `production` point to the version of BestModel before the present one.
 
     A version that was left by a rollback is marked, and no later rollback returns to it. The version that
@@ -306,7 +324,7 @@ def rollback(client: MlflowClient, key: bytes, features: str, *, reason: str = "
             "run the pipeline with another catalogue or other data to promote another model.",
         )
     target = str(max(earlier, key=lambda found: int(found.version)).version)
-    loaded = load(client, BEST, target, key, features)
+    loaded = load(client, BEST, target, key, features, read)
     client.set_registered_model_alias(BEST, ALIAS, target)
     client.set_model_version_tag(BEST, present, ROLLED_BACK, reason)
     log.info("%s: production went back from version %s to version %s (%s).", BEST, present, target, reason)

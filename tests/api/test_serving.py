@@ -332,9 +332,9 @@ def test_wrong_keys_are_counted_and_limited(world: World) -> None:
         before = metric(client, "accidents_refused_keys_total")
         statuses = [client.post("/api/v1/rollback", headers={"X-Api-Key": f"guess{i}"}).status_code for i in range(4)]
         assert statuses == [401, 401, 401, 429]
-        assert keyed(client, "/api/v1/reload_model/Forest").status_code == 429, "a guess among many is not looked at"
-        assert client.post("/api/v1/rollback").headers["retry-after"] == "60"
-        assert metric(client, "accidents_refused_keys_total") - before == 6
+        assert keyed(client, "/api/v1/reload_model/Forest").status_code == 200, "the right key always passes"
+        assert client.post("/api/v1/rollback").headers["retry-after"] == "60", "and does not end the wait"
+        assert metric(client, "accidents_refused_keys_total") - before == 5
 
 
 def test_metrics_tell_requests_predictions_models_and_reloads(client: httpx.Client) -> None:

@@ -1,0 +1,126 @@
+"""Model files are read in a process of their own, at a lower priority.
+
+To read a file of some thousand arrays costs a tenth of a second or more of Python, during which every answer would
+wait for the interpreter's lock again and again. What the serving process gets is the finished model, which costs it a
+twentieth of that. A file that crashes its reader does not crash the service.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+from include.accidents.errors import ModelError
+
+NICENESS: Final = 5  # a quarter of a busy core
+ROOT: Final = Path(__file__).resolve().parents[1]
+
+
+class Reader:
+    """Reads skops files whose signature was checked, one at a time."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection
+        self._one_at_a_time = threading.Lock()
+
+    def start(self) -> None:
+        """Start the process, unless it runs; it takes seconds to import what models are made of."""
+        if self._process is not None:
+            return
+        self._pipe, theirs = Pipe()
+        command = [sys.executable, "-m", "api.reading", str(theirs.fileno())]
+        secrets = {"ACCIDENTS_API_KEY", "ACCIDENTS_SIGNING_KEY"}  # not needed there
+        env = {name: value for name, value in os.environ.items() if name not in secrets}
+        with theirs:
+            self._process = subprocess.Popen(command, cwd=ROOT, env=env, pass_fds=[theirs.fileno()])  # noqa: S603
+
+    def read(self, content: bytes) -> Any:
+        """Return the model of a file, which has predicted once.
+
+        Raises
+        ------
+        ModelError
+            When it holds types that are not on the list, cannot predict, or crashes its reader.
+        """
+        with self._one_at_a_time:
+            self.start()
+            try:
+                self._pipe.send_bytes(content)
+                made = self._pipe.recv()  # a pickle, but of our own process, made of a file that was checked
+            except (EOFError, OSError) as error:
+                raise ModelError(
+                    f"The process that reads models ended over this one (exit code {self.stop()}).",
+                    "see that the machine has memory left; train the model again.",
+                ) from error
+        if isinstance(made, ModelError):
+            raise made
+        return made
+
+    def stop(self) -> int | None:
+        """End the process, if it runs; return its exit code."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        self._pipe.close()  # it ends when nobody can ask it any more, so it does not outlive its parent either
+        try:
+            return process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+
+def predict_once(estimator: Any) -> None:
+    """Predict one row: a model that cannot is never served, and one that can is warm; ModelError when it cannot."""
+    import numpy as np
+
+    from include.accidents.evaluate import probabilities
+    from include.accidents.features import NAMES
+
+    if estimator.n_features_in_ != len(NAMES):
+        raise ModelError("The model expects other columns than today's.", "run the pipeline once more.")
+    try:
+        probabilities(estimator, np.zeros((1, len(NAMES)), dtype=np.float32))
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"The model cannot predict ({type(error).__name__}: {error}).",
+            "train it again with this installation's libraries.",
+        ) from error
+
+
+def _serve(pipe: Connection) -> None:
+    from include.accidents import registry, search
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends this process
+    os.nice(NICENESS)
+    search.limit_threads()
+    gc.freeze()  # what was imported, and a model while it is read, is not looked through for cycles
+    gc.set_threshold(200_000)
+    while True:
+        try:
+            content = pipe.recv_bytes()
+        except EOFError:
+            return
+        try:
+            made = registry.undump(content)
+            predict_once(made)
+        except ModelError as error:
+            made = error
+        except Exception as error:
+            made = ModelError(f"The file cannot be read ({type(error).__name__}: {error}).", "train the model again.")
+        pipe.send_bytes(pickle.dumps(made, 5))
+
+
+if __name__ == "__main__":
+    _serve(Connection(int(sys.argv[1])))
