@@ -21,6 +21,7 @@ from include.accidents.errors import SettingsError
 
 EXPERIMENT: Final = "Gravite_Accidents"
 BEST: Final = "BestModel"
+BASELINE: Final = "Dummy"
 
 _LEFT: Final[Mapping[str, Any]] = {"title_justify": "left", "caption_justify": "left"}
 
@@ -122,13 +123,14 @@ def leaderboard(env: Mapping[str, str], run_id: str) -> Table:
     url, login = env["MLFLOW_TRACKING_URI"], (env["MLFLOW_TRACKING_USERNAME"], env["MLFLOW_TRACKING_PASSWORD"])
     with httpx.Client(base_url=url, auth=login, timeout=30, trust_env=False) as client:
         runs, production = _runs(client, run_id), _production(client)
+        rows = sorted([*runs, *_baseline(client, runs)], key=lambda each: -each.metrics.get("selection_score", 0))
     look: dict[str, Any] = {"box": SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True, **_LEFT}
     table = Table(title=f"Models of {run_id}", caption=_caption(runs, production), **look)
     for name in ("", "model"):
         table.add_column(name, no_wrap=True)
     for name in METRICS:
         table.add_column("_\n".join(name.rsplit("_", 1)), justify="right")
-    for run in sorted(runs, key=lambda each: -each.metrics.get("selection_score", 0)):
+    for run in rows:
         mark = "[green]►[/]" if production and run.run_id == production["run_id"] else ""
         table.add_row(mark, run.model, *(_number(run.metrics.get(each)) for each in METRICS))
     return table
@@ -199,6 +201,15 @@ def _runs(client: httpx.Client, dag_run_id: str) -> list[LoggedModel]:
         if "registered_version" in tags:
             models[tags["model"]] = LoggedModel(run["info"]["run_id"], tags["model"], metrics)
     return list(models.values())
+
+
+def _baseline(client: httpx.Client, runs: Sequence[LoggedModel]) -> list[LoggedModel]:
+    """Read the leaderboard's row of the baseline, which is no run of its own, from the run that was selected."""
+    for run in runs:
+        found = client.get("/get-artifact", params={"run_uuid": run.run_id, "path": "leaderboard.json"})
+        if found.is_success:
+            return [LoggedModel("", row["model"], row) for row in found.json() if row["model"] == BASELINE]
+    return []
 
 
 def _production(client: httpx.Client) -> dict[str, str] | None:

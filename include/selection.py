@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Artifacts of MLflow's runs; the last two stand in the run of the best model.
+# Artifacts of MLflow's runs; the last three stand in the run of the best model.
 PICTURES = ("confusion_matrix.png", "cv_results.png", "precision_recall.png", "reliability.png", "importance.png")
 REPORT = "report.html"
+LEADERBOARD = "leaderboard.json"
 MODEL_CARD = "model_card.html"
 
 
@@ -74,6 +75,7 @@ def select_best(
     if promoted:
         version = registry.promote(client, winner, key, reason)
         client.log_text(best.info.run_id, _card(client, best, str(version.version), reason, data), MODEL_CARD)
+    client.log_text(best.info.run_id, json.dumps(board, indent=1), LEADERBOARD)
     client.log_text(best.info.run_id, _page(client, runs, board, reason, failed, data), REPORT)
     log.info("Leaderboard:\n%s\n%s", report.leaderboard(board), reason)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -130,6 +131,20 @@ def sample(
     with _progress() as progress:
         for one in progress.track(year or [2022, 2023], description="generating"):
             write_sample(out, years=(one,), accidents_per_year=accidents, seed=seed)
+
+
+@_command
+def places(raw: Raw) -> None:
+    """Write the table of how many accidents happen near a place anew, from the files of one year."""
+    from include.accidents import places as table
+    from include.accidents import raw as reading
+
+    with _progress() as progress:
+        (entry, read), *_ = _entries(raw, None, progress, progress.add_task("reading", total=None))
+        accidents = reading.read_year(read(), entry["year"])[0].accidents
+    content = table.to_file(table.count(*(accidents[name].to_numpy() for name in ("num_acc", "lat", "long"))))
+    table.TABLE.write_bytes(content)
+    Console().print(f"{table.TABLE}: SHA-256 {hashlib.sha256(content).hexdigest()}", soft_wrap=True, highlight=False)
 
 
 @_command

@@ -255,20 +255,30 @@ def _parse(text: str, source: str) -> Any:
 
 def _tell(error: ValidationError, document: Any, defects: _Defects) -> None:
     """Say of each misshapen place what was found there and what is allowed."""
+    misfits: dict[str, tuple[list[str], Any]] = {}  # a place that may hold one of several types misfits each
     for each in error.errors():
-        path = _path(document, each["loc"])
+        path = _path(document, each["loc"], absent=each["type"] == "missing")
         if each["type"] == "extra_forbidden":
             allowed = _fields_at(path[:-1])
-            message = f"{path[-1]!r} is not known here{_closest(str(path[-1]), allowed)}{_allowed(allowed)}"
+            unknown = f"{path[-1]!r} is not known here{_closest(str(path[-1]), allowed)}{_allowed(allowed)}"
+            defects.add(_pointer(path), unknown)
         elif each["type"] == "missing":
-            message = f"{path[-1]!r} is missing"
+            defects.add(_pointer(path), f"{path[-1]!r} is missing")
         else:
-            message = f"{each['msg']}; found {json.dumps(each['input'], default=str)[:80]}"
-        defects.add(_pointer(path), message)
+            misfits.setdefault(_pointer(path), ([], each["input"]))[0].append(each["msg"])
+    for pointer, (messages, found) in misfits.items():
+        if any(other.startswith(f"{pointer}/") for other in misfits):
+            continue  # it is of the right type, and the defect lies inside
+        told = messages[0] + "".join(f", or {m.removeprefix('Input should be ')}" for m in messages[1:])
+        near = _closest_quoted(found, told)
+        defects.add(pointer, f"{told}; found {json.dumps(found, default=str)[:80]}{near}")
 
 
-def _path(document: Any, location: Sequence[int | str]) -> list[int | str]:
-    """Return where a defect lies: pydantic's location also names the branch of a choice between types."""
+def _path(document: Any, location: Sequence[int | str], *, absent: bool = False) -> list[int | str]:
+    """Return where a defect lies: pydantic's location also names the branch of a choice between types.
+
+    Of what is `absent` the last part is not in the document.
+    """
     path: list[int | str] = []
     for i, part in enumerate(location):
         inside = (
@@ -279,8 +289,8 @@ def _path(document: Any, location: Sequence[int | str]) -> list[int | str]:
         if inside:
             document = document[part]
             path.append(part)
-        elif i == len(location) - 1 and isinstance(document, dict):
-            path.append(part)  # what is missing
+        elif absent and i == len(location) - 1:
+            path.append(part)
     return path
 
 
@@ -307,6 +317,8 @@ def _without(document: Any, error: ValidationError) -> Catalogue | None:
     left = json.loads(json.dumps(document))
     for each in error.errors():
         match _path(document, each["loc"]):
+            case ["models", name, "param_grid" | "param_distributions" as key, searched, *_]:
+                left["models"][name][key].pop(searched, None)
             case ["models", name, key, *_] if isinstance(left.get("models", {}).get(name), dict):
                 left["models"][name].pop(key, None)
             case ["models", name]:
@@ -333,10 +345,9 @@ def _check_weights(weights: Weights, defects: _Defects) -> None:
 def _check_model(name: str, spec: ModelSpec, defects: _Defects) -> None:
     pointer = f"/models/{_escape(name)}"
     if not MODEL_NAME.fullmatch(name) or name in RESERVED_NAMES:
-        defects.add(pointer, f"{name!r} cannot be a model's name: use letters, digits, - and _, not BestModel")
-    before = len(defects.found)
+        defects.add(pointer, f"{name!r} cannot be a model's name: use letters, digits, - and _, not BestModel or Dummy")
     pipeline = _pipeline(spec, defects, pointer)
-    if len(defects.found) > before:
+    if pipeline is None:
         return
     last = len(spec.pipeline) - 1
     if not _is_classifier(pipeline):
@@ -387,13 +398,15 @@ def _check_values(pointer: str, searched: Mapping[str, Any], pipeline: Any, defe
 
 
 def _check_value(owner: Any, parameter: str, value: Any, pointer: str, defects: _Defects) -> None:
-    from sklearn.base import clone
+    """Let scikit-learn's own check judge a value; it is private, but stable. Other libraries have none."""
+    from sklearn.utils._param_validation import validate_parameter_constraints
 
-    if hasattr(owner, "_parameter_constraints"):
+    rules = getattr(owner, "_parameter_constraints", {})
+    if parameter in rules:
         try:
-            clone(owner).set_params(**{parameter: value})._validate_params()
+            validate_parameter_constraints(rules, {parameter: value}, caller_name=type(owner).__name__)
         except ValueError as error:
-            defects.add(pointer, str(error))
+            defects.add(pointer, f"{error}{_closest_quoted(value, str(error))}")
 
 
 def _check_weighting(pointer: str, spec: ModelSpec, pipeline: Any, defects: _Defects) -> None:
@@ -405,9 +418,9 @@ def _check_weighting(pointer: str, spec: ModelSpec, pipeline: Any, defects: _Def
 
 
 def _pipeline(spec: ModelSpec, defects: _Defects, pointer: str = "") -> Any:
+    """Make the pipeline without what is defective in it; None when a step cannot be made."""
     from sklearn.pipeline import Pipeline
 
-    before = len(defects.found)
     steps = []
     names: set[str] = set()
     for i, (name, described) in enumerate(spec.pipeline):
@@ -416,10 +429,11 @@ def _pipeline(spec: ModelSpec, defects: _Defects, pointer: str = "") -> Any:
             defects.add(f"{place}/0", f"the step's name {name!r} is empty, doubled, or holds '__'")
         names.add(name)
         steps.append((name, _estimator(described.model_dump(by_alias=True), f"{place}/1", defects)))
-    return None if len(defects.found) > before else Pipeline(steps)
+    return None if any(step is None for _, step in steps) else Pipeline(steps)
 
 
 def _estimator(described: Mapping[str, Any], pointer: str, defects: _Defects) -> Any:
+    """Make an estimator without the parameters that are defective; None when it cannot be made."""
     before = len(defects.found)
     unknown = described.keys() - {"class", "params"}
     for key in sorted(unknown):
@@ -441,10 +455,11 @@ def _estimator(described: Mapping[str, Any], pointer: str, defects: _Defects) ->
             near = _closest(key, allowed)
             defects.add(place, f"{cls.__name__} has no parameter {key!r}{near}{_allowed(allowed)}")
         else:
-            values[key] = _value(value, place, defects)
-    if len(defects.found) > before:
-        return None
-    return _instance(cls, values, pointer, defects)
+            known = len(defects.found)
+            made = _value(value, place, defects)
+            if len(defects.found) == known:
+                values[key] = made
+    return _instance(cls, values, pointer, defects, complete=len(defects.found) == before)
 
 
 def _parameters(cls: type) -> list[str]:
@@ -456,17 +471,15 @@ def _parameters(cls: type) -> list[str]:
         return named
 
 
-def _instance(cls: type, values: dict[str, Any], pointer: str, defects: _Defects) -> Any:
+def _instance(cls: type, values: dict[str, Any], pointer: str, defects: _Defects, *, complete: bool) -> Any:
     try:
         made = cls(**values)
     except TypeError as error:  # a parameter without default is not given
-        defects.add(pointer, f"{cls.__name__} cannot be made: {error}{_allowed(_parameters(cls))}")
+        if complete:
+            defects.add(pointer, f"{cls.__name__} cannot be made: {error}{_allowed(_parameters(cls))}")
         return None
-    if hasattr(made, "_parameter_constraints"):  # scikit-learn's own check of values: private, but stable
-        try:
-            made._validate_params()
-        except ValueError as error:  # scikit-learn's InvalidParameterError among them
-            defects.add(f"{pointer}/params", str(error))
+    for key, value in values.items():
+        _check_value(made, key, value, f"{pointer}/params/{_escape(key)}", defects)
     return made
 
 
@@ -573,6 +586,11 @@ def _allowed(names: Sequence[str] | Mapping[str, Any]) -> str:
 def _closest(name: str, allowed: Sequence[str] | Mapping[str, Any], *, show: Mapping[str, str] | None = None) -> str:
     near = difflib.get_close_matches(name, list(allowed), n=1)
     return f" (did you mean {(show or {}).get(near[0], near[0])!r}?)" if near else ""
+
+
+def _closest_quoted(found: Any, message: str) -> str:
+    """Return the nearest of the names that a message quotes as allowed."""
+    return _closest(found, re.findall(r"'([^']+)'", message.partition(" Got ")[0])) if isinstance(found, str) else ""
 
 
 @cache

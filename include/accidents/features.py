@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from include.accidents import places
 from include.accidents.raw import Scenes
 from include.accidents.schema import COLUMNS, VEHICLE_CLASSES, Label, VehicleClass
 
@@ -129,6 +130,8 @@ FEATURES: tuple[Feature, ...] = (
     _f("dep", "Département", "Department", "dep"),
     _f("lat", "Latitude", "Latitude", "lat", unit="degrees"),
     _f("long", "Longitude", "Longitude", "long", unit="degrees"),
+    _f("accidents_near", "Accidents par an à 3 km", "Accidents a year within some 3 km", "lat, long"),
+    _f("accidents_around", "Accidents par an à 15 km", "Accidents a year within some 15 km", "lat, long"),
     _f("nbv", "Nombre de voies", "Number of lanes", "nbv"),
     _f("vma", "Vitesse maximale autorisée", "Speed limit", "vma", unit="km/h"),
     _f("larrout", "Largeur de la chaussée", "Width of the carriageway", "larrout", unit="m"),
@@ -271,7 +274,10 @@ def _build(accidents: _Table, vehicles: _Table, people: _Table) -> Floats:
     values = _Columns(matrix)
     for name in (*ACCIDENT_CODES, "dep", "lat", "long", "nbv", "vma", "larrout"):
         values[name] = accidents[name][accident]
-    for name, of_accident in _dates(accidents).items():
+    near = dict(
+        zip(("accidents_near", "accidents_around"), places.near(accidents["lat"], accidents["long"]), strict=True)
+    )
+    for name, of_accident in (_dates(accidents) | near).items():
         values[name] = of_accident[accident]
     for name in PERSON_CODES:
         values[name] = people[name]
@@ -507,7 +513,7 @@ def version() -> str:
 
     Comments, docstrings and layout do not count.
     """
-    return code_version(("schema", "raw", "checks", "prepare", "features", "clean", "split"))
+    return code_version(("schema", "raw", "checks", "prepare", "places", "features", "clean", "split"))
 
 
 def code_version(modules: Sequence[str]) -> str:

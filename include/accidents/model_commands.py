@@ -28,14 +28,10 @@ PEOPLE_OF_A_YEAR = 129_000  # of 2021
 PROBE_ACCIDENTS = 2000  # enough people that the time of a fit tells of more
 
 File = Annotated[
-    Path,
-    typer.Option(
-        "--file",
-        envvar="ACCIDENTS_MODELS_FILE",
-        help="The catalogue. One at an s3:// address is checked by the DAG: copy it here first.",
-    ),
+    str,
+    typer.Option("--file", envvar="ACCIDENTS_MODELS_FILE", help="The catalogue: a path or s3://bucket/key."),
 ]
-SHIPPED = Path("include/models.json")
+SHIPPED = "include/models.json"
 
 
 @models.command()
@@ -81,7 +77,7 @@ def explain(
     console = Console()
     console.print(search.estimator(spec, checked.defaults), soft_wrap=True, markup=False)
     tried = search.candidates(spec, checked.defaults)
-    console.print(f"\nSearch: {spec.search.kind}, {len(tried)} candidates:")
+    console.print(f"\nSearch: {spec.search.kind}, {len(tried)} candidate{'s' if len(tried) > 1 else ''}:")
     for params in tried[:20]:
         console.print(f"  {json.dumps(params)}", markup=False)
     if len(tried) > 20:
@@ -132,15 +128,30 @@ def rollback(
     Console().print(f"BestModel: version {done.left} → version {done.version} ({done.model}).")
 
 
-def _load(file: Path) -> Catalogue:
+def _load(file: str) -> Catalogue:
     from include.accidents import catalogue
 
     try:
-        return catalogue.load(file.read_text("utf-8"), str(file))
-    except OSError as error:
-        raise _refused(SettingsError(f"{file} cannot be read ({error}).", "name the catalogue with --file.")) from error
+        return catalogue.load(_text_of(file), file)
     except AccidentsError as error:
         raise _refused(error) from error
+
+
+def _text_of(file: str) -> str:
+    try:
+        if not file.startswith("s3://"):
+            return Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} cannot be read ({error}).", "name the catalogue with --file.") from error
+    import boto3  # the DAG goes through Airflow's connection instead
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, _, key = file.removeprefix("s3://").partition("/")
+    try:
+        return str(boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode("utf-8"))
+    except (BotoCoreError, ClientError, ValueError) as error:  # ValueError: no text, or no address
+        remedy = "set -a; . .local/env; set +a tells where the storage is; else name another catalogue with --file."
+        raise SettingsError(f"{file} cannot be read ({error}).", remedy) from error
 
 
 def _refused(error: AccidentsError) -> typer.Exit:

@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from supervisor.xmlrpc import SupervisorTransport
 
 from api.scenes import EXAMPLE
+from embedded import demo
 from include.accidents import registry
 from include.accidents.sample import write_sample
 from include.accidents.schema import CLASSES
@@ -194,6 +195,13 @@ def test_mlflow_holds_a_complete_run_a_model(mlflow_client: MlflowClient, first:
     assert {"report.html", "model_card.html"} <= {a.path for a in mlflow_client.list_artifacts(best.info.run_id)}
     assert best.data.tags["selection_reason"] in first["note"]
     assert "Dummy: 0." in first["note"]
+
+
+def test_the_demo_shows_the_leaderboard_with_the_baseline(stack: dict[str, str], first: dict[str, Any]) -> None:
+    shown = demo.leaderboard(stack["MLFLOW_TRACKING_URI"], first["dag_run_id"])
+    assert set(shown.columns[1].cells) == {"Tree", "Bayes", "Dummy"}
+    assert all(float(cell) > 0 for column in shown.columns[2:] for cell in map(str, column.cells))
+    assert list(shown.columns[0].cells).count("[green]►[/]") == 1
 
 
 def test_the_api_serves_what_was_promoted(

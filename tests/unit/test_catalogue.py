@@ -89,10 +89,10 @@ def test_the_published_schema_is_the_codes() -> None:
         (document(pipeline=[["clf", {"class": "sklearn.svm.SVC", "parms": {}}]]), ["/1/parms", "'params'", "allowed: class, params"]),
         (document() | {"defaults": {"sed": 1}}, ["/defaults/sed", "'seed'", "allowed: evaluation_folds"]),
         (document(param_grid={"clf__max_depth": [3, -3]}), ["/param_grid/clf__max_depth/1", "Got -3"]),
-        (document(search={"kind": "bayes"}), ["/models/Forest/search/kind", "'grid', 'random' or 'halving'", 'found "bayes"']),
+        (document(search={"kind": "halvin"}), ["/models/Forest/search/kind", "'grid', 'random' or 'halving'", 'found "halvin" (did you mean \'halving\'?)']),
         (document(param_distributions={"clf__max_depth": [3]}), ["/search/kind", "random, halving"]),
         (document(param_distributions={"clf__max_depth": {"distribution": "integers", "low": 3, "high": 1}}), ["/param_distributions/clf__max_depth", "low must be below high"]),
-        (document(class_weight={"dead": 2}), ["/models/Forest/class_weight/dead", "killed"]),
+        (document(class_weight={"killd": 2}), ["1 defect: /models/Forest/class_weight/killd", "did you mean 'killed'"]),
         (step("sklearn.ensembel.RandomForestClassifier"), ["did you mean 'sklearn.ensemble.RandomForestClassifier'"]),
         (document(pipeline=[["clf", {"class": "sklearn.neighbors.KNeighborsClassifier"}]], class_weight="balanced"), ["/class_weight", "takes no weights"]),
     ],
@@ -113,6 +113,28 @@ def test_all_defects_are_told_at_once() -> None:
     assert "3 defects" in cause
     assert "/models/Other" in cause
     assert "/models/Third" in cause
+
+
+def test_one_defect_hides_no_other_of_the_same_model() -> None:
+    forest = {
+        "class": FOREST["pipeline"][0][1]["class"],
+        "params": {"max_dept": 1, "max_depth": -3, "criterion": "ginni"},
+    }
+    grid = {"clf__max_deptth": [1], "clf__max_features": []}
+    cause = refusal(document(pipeline=[["clf", forest]], param_grid=grid, max_rows=-1, class_weight="balancd"))
+    assert "7 defects" in cause
+    for words in (
+        "/pipeline/0/1/params/max_dept: RandomForestClassifier has no parameter 'max_dept' (did you mean 'max_depth'?)",
+        "/pipeline/0/1/params/max_depth: ",
+        "/pipeline/0/1/params/criterion: ",
+        "(did you mean 'gini'?)",
+        "/param_grid/clf__max_deptth: ",
+        "/param_grid/clf__max_features: ",
+        "/max_rows: ",
+        "/class_weight: Input should be 'balanced', or a valid number",
+        "(did you mean 'balanced'?)",
+    ):
+        assert words in cause, words
 
 
 def test_python_values_are_made_of_json() -> None:

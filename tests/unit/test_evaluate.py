@@ -12,6 +12,7 @@ from include.accidents import bootstrap, catalogue, clean, evaluate, features, p
 from include.accidents.catalogue import Weights
 from include.accidents.errors import ModelError
 from tests.helpers import REAL_2021, read_folder, sample_scenes
+from tests.unit.test_catalogue import INCLUDE
 
 
 @cache
@@ -149,25 +150,25 @@ def test_a_model_that_answers_nan_is_named() -> None:
         evaluate.probabilities(broken(), np.zeros((2, 1)))
 
 
-def test_every_shipped_model_survives_skops_with_the_same_predictions() -> None:
-    from tests.unit.test_catalogue import SHIPPED
-
-    checked, rows = catalogue.load(SHIPPED.read_text(), "x"), data()
-    for name, spec in checked.models.items():
+@pytest.mark.parametrize("name", ["models.json", "models-night.json"])
+def test_every_shipped_model_survives_skops_with_the_same_predictions(name: str) -> None:
+    checked, rows = catalogue.load((INCLUDE / name).read_text("utf-8"), name), data()
+    for model, spec in checked.models.items():
         small = spec.model_copy(update={"max_rows": 600})
         fitted = search.train(small, checked.defaults, search.candidates(small, checked.defaults)[0], rows)
         again = registry.undump(registry.dump(fitted))
-        np.testing.assert_array_equal(again.predict_proba(rows.x[:50]), fitted.predict_proba(rows.x[:50]), err_msg=name)
+        np.testing.assert_array_equal(
+            again.predict_proba(rows.x[:50]), fitted.predict_proba(rows.x[:50]), err_msg=model
+        )
 
 
 @pytest.mark.real_data
 @pytest.mark.skipif(not REAL_2021.is_dir(), reason="the real files of 2021 are not beside the project")
 def test_histgradientboosting_reaches_its_bar_on_real_2021() -> None:
     from include.accidents import raw
-    from tests.unit.test_catalogue import SHIPPED
 
     scenes, _ = raw.read_year(read_folder(REAL_2021)[2021], 2021)
     train_test, global_test = clean.hold_out(clean.clean(scenes)[0])
-    checked = catalogue.load(SHIPPED.read_text(), "x")
+    checked = catalogue.load((INCLUDE / "models.json").read_text("utf-8"), "models.json")
     fitted = search.train(checked.model("HistGradientBoosting"), checked.defaults, {}, train_test)
     assert evaluate.scores(global_test.y, evaluate.probabilities(fitted, global_test.x))["f1_weighted"] >= 0.68

@@ -38,6 +38,15 @@ def test_check_tells_every_defect_of_a_file(file: Path, tmp_path: Path) -> None:
     assert "cannot be read" in absent.output
 
 
+def test_a_catalogue_in_s3_that_cannot_be_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("ACCESS_KEY_ID", "k"), ("SECRET_ACCESS_KEY", "s"), ("ENDPOINT_URL", "http://127.0.0.1:9"), ("MAX_ATTEMPTS", "1")):  # fmt: skip
+        monkeypatch.setenv(f"AWS_{name}", value)
+    refused = invoke("check", "--file", "s3://bucket/models.json")
+    assert refused.exit_code == 1
+    assert "s3://bucket/models.json cannot be read (Could not connect" in refused.output
+    assert ".local/env" in refused.output
+
+
 def test_list_counts_the_fits(file: Path) -> None:
     row = next(line for line in invoke("list", "--file", str(file)).output.splitlines() if "Tree" in line)
     assert row.split() == ["Tree", "grid", "2", "12", "1,000"]
