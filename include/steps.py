@@ -237,7 +237,7 @@ def train_model(store: Store, found: Json, *, force: bool) -> Json:
         ("seconds of training", str(manifest.get("seconds", "–"))),
         ("size", megabytes(manifest["files"][file]["size"])),
     ]
-    log.info("%s is trained:\n%s", model, report.text_table((model, ""), rows))
+    log.info("%s is trained:\n%s", model, report.text_table(("", ""), rows))
     return found
 
 
@@ -406,7 +406,7 @@ def _fit_and_judge(
         fitted = search.fit(spec, defaults, params, data)
         done += 1
         what = f"Fold {done} of {defaults.evaluation_folds}" if done <= defaults.evaluation_folds else "Earlier years"
-        tell(f"{what}: fitted on {len(data):,} people in {time.monotonic() - started:.1f} s.")
+        tell(f"{what}: fitted on {len(data.y):,} people in {time.monotonic() - started:.1f} s.")
         return fitted
 
     found = evaluate.cross_validate(
