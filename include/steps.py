@@ -51,14 +51,20 @@ SHOWN = 10  # candidates in the log
 CALIBRATED = 0.03  # mean distance of probabilities from what happened, up to which they are called calibrated
 
 
-def load_raw(store: Store, folder: Path, years: Sequence[int]) -> list[Json]:
+def load_raw(store: Store, folder: Path, years: Sequence[int], *, chosen: bool = False) -> list[Json]:
     """Upload what changed in `folder`; return the files of the years wanted (or of all) that are in the raw bucket.
 
     Raises
     ------
     InputError
-        When there is no file at all, a file is unknown or missing, or a wanted year is absent.
+        When there is no file at all, a file is unknown or missing, a wanted year is absent, or there is no such folder
+        though it was chosen by the form.
     """
+    if chosen and not folder.is_dir():
+        raise InputError(
+            f"There is no folder {folder} on the machine that runs this task.",
+            "trigger with another 'Folder of CSVs', or with none to use the installation's.",
+        )
     store.create_buckets()
     loaded, uploaded = datetime.now(UTC).isoformat(), []
     if folder.is_dir():

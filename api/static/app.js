@@ -8,6 +8,7 @@ import { language, number, percent, speak, t } from "./texts.js";
 const METRICS = ["selection_score", "cv_f1_weighted", "cv_accuracy", "test_f1_weighted", "test_f1_macro", "test_auc_severe"];
 const ADDED = ["p_unharmed", "p_killed", "p_hospitalised", "p_light", "p_severe", "predicted_class"];
 const PREVIEW_ROWS = 20;
+const ASKED = new URLSearchParams(location.search).get("model"); // from a button in Airflow
 let models = [];
 let waiting = 0;
 let lastUpload = null;
@@ -40,7 +41,7 @@ function drawModels(best) {
   $("#panel-models").replaceChildren(h("div", { class: "card" }, h("h2", {}, t("leaderboard")), h("p", { class: "help" }, t("leaderboardHelp")),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("leaderboard") }, h("table", { class: "board" },
       h("thead", {}, h("tr", {}, ...[t("model"), t("version"), ...shown, t("data"), t("since"), t("requests")].map((name) => h("th", { scope: "col" }, name.replaceAll("_", " "))))),
-      h("tbody", {}, ...rows.map((model) => h("tr", { class: best?.run_id === model.run_id ? "best" : "" },
+      h("tbody", {}, ...rows.map((model) => h("tr", { class: best?.run_id === model.run_id ? "best" : "", "aria-current": model.name === ASKED || (ASKED === "BestModel" && best?.run_id === model.run_id) ? "true" : false },
         h("th", { scope: "row" }, model.trained_as, best?.run_id === model.run_id && h("span", { class: "chip plain" }, t("production"))), h("td", {}, model.version),
         ...shown.map((name) => h("td", {}, name in model.metrics ? number(model.metrics[name], 4) : "–")),
         h("td", {}, model.sample ? t("sample") : t("real")), h("td", {}, new Date(model.loaded_since).toLocaleString(language, { dateStyle: "short", timeStyle: "short" })), h("td", {}, number(model.requests)))))))));
@@ -131,6 +132,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) drop.addEventListener(kind
   if (kind === "drop") $("#files").files = event.dataTransfer.files;
 });
 translate();
+if (ASKED) select($("#tab-models"));
 Promise.all([look(), form.start(later)]).then(() => predict(models)).catch((error) => {
   $("#error").textContent = error instanceof TypeError ? t("offline") : error.message;
   $("#error").hidden = false;

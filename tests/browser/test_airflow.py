@@ -204,7 +204,7 @@ def test_every_button_opens_what_it_names(page: Page, run: str, stack: dict[str,
         expect(opened.get_by_text(holds).first).to_be_visible()
         opened.close()
     opened = follow("reload_model/mapped/0", "Model in the API")
-    expect(opened.locator("body")).to_contain_text("Oak")
+    expect(opened.locator("tr[aria-current]")).to_contain_text("Oak")
     assert opened.url.startswith(stack["ACCIDENTS_API_URL"])
     opened.close()
     opened = follow("select_best_model", "MLflow")

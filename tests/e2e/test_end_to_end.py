@@ -332,7 +332,7 @@ def test_an_old_run_that_is_repeated_reads_its_own_data_and_spoils_no_newer_one(
         return {f"{b}/{e['Key']}": e["ETag"] for b, e in listed if not e["Key"].startswith("versions/")}
 
     def served() -> dict[str, str]:
-        told = httpx.get(f"{stack['ACCIDENTS_API_URL']}/api/v1/models").raise_for_status().json()["models"]
+        told = httpx.get(f"{stack['ACCIDENTS_API_URL']}/api/v1/models").raise_for_status().json()
         return {model["name"]: model["version"] for model in told if model["name"] in ("Tree", "Bayes")}
 
     data, shown, models = airflow.xcom(first, "clean_data"), for_people(), served()
