@@ -142,7 +142,8 @@ def load_csv_to_s3() -> list[Json]:
 
     params = _params()
     folder = Path(params["raw_dir"] or Settings().raw_dir)
-    return steps.load_raw(Store(), folder, [int(year) for year in params["years"] or ()])
+    years = [int(year) for year in params["years"] or ()]
+    return steps.load_raw(Store(), folder, years, chosen=bool(params["raw_dir"]))
 
 
 @task(map_index_template="{{ task.op_kwargs['entry']['year'] }}", execution_timeout=timedelta(minutes=30))

@@ -28,8 +28,8 @@ def reload_model(url: str, key: str, model: str, version: str) -> dict[str, str]
             f"The API serves {model} version {told.get('version')}, but this run registered {version}.",
             "see that the API and Airflow use the same MLflow; then clear this task.",
         )
-    rows = [("model", model), ("before", str(told.get("previous_version") or "none")), ("now", version)]
-    log.info("The API at %s serves it:\n%s", url, text_table(("", "version"), rows))
+    rows = [("model", model), ("version", version), ("version before", str(told.get("previous_version") or "none"))]
+    log.info("The API at %s serves it:\n%s", url, text_table(("", ""), rows))
     return told
 
 

@@ -51,14 +51,20 @@ SHOWN = 10  # candidates in the log
 CALIBRATED = 0.03  # mean distance of probabilities from what happened, up to which they are called calibrated
 
 
-def load_raw(store: Store, folder: Path, years: Sequence[int]) -> list[Json]:
+def load_raw(store: Store, folder: Path, years: Sequence[int], *, chosen: bool = False) -> list[Json]:
     """Upload what changed in `folder`; return the files of the years wanted (or of all) that are in the raw bucket.
 
     Raises
     ------
     InputError
-        When there is no file at all, a file is unknown or missing, or a wanted year is absent.
+        When there is no file at all, a file is unknown or missing, a wanted year is absent, or there is no such folder
+        though it was chosen by the form.
     """
+    if chosen and not folder.is_dir():
+        raise InputError(
+            f"There is no folder {folder} on the machine that runs this task.",
+            "trigger with another 'Folder of CSVs', or with none to use the installation's.",
+        )
     store.create_buckets()
     loaded, uploaded = datetime.now(UTC).isoformat(), []
     if folder.is_dir():
@@ -237,7 +243,7 @@ def train_model(store: Store, found: Json, *, force: bool) -> Json:
         ("seconds of training", str(manifest.get("seconds", "–"))),
         ("size", megabytes(manifest["files"][file]["size"])),
     ]
-    log.info("%s is trained:\n%s", model, report.text_table((model, ""), rows))
+    log.info("%s is trained:\n%s", model, report.text_table(("", ""), rows))
     return found
 
 
@@ -406,7 +412,7 @@ def _fit_and_judge(
         fitted = search.fit(spec, defaults, params, data)
         done += 1
         what = f"Fold {done} of {defaults.evaluation_folds}" if done <= defaults.evaluation_folds else "Earlier years"
-        tell(f"{what}: fitted on {len(data):,} people in {time.monotonic() - started:.1f} s.")
+        tell(f"{what}: fitted on {len(data.y):,} people in {time.monotonic() - started:.1f} s.")
         return fitted
 
     found = evaluate.cross_validate(

@@ -8,6 +8,7 @@ import { language, number, percent, risk, speak, t } from "./texts.js";
 const METRICS = ["selection_score", "cv_f1_weighted", "cv_accuracy", "test_f1_weighted", "test_f1_macro", "test_auc_severe"];
 const ADDED = ["p_unharmed", "p_killed", "p_hospitalised", "p_light", "p_severe", "predicted_class"];
 const PREVIEW_ROWS = 20;
+const ASKED = new URLSearchParams(location.search).get("model"); // from a button in Airflow
 let models = [];
 let waiting = 0;
 let lastUpload = null;
@@ -37,12 +38,16 @@ async function look() {
   drawModels();
 }
 
+function isAsked(model) {
+  return ASKED === model.name || (ASKED === model.trained_as && !models.some((other) => other.name === ASKED));
+}
+
 function drawModels() {
   const shown = METRICS.filter((name) => models.some((model) => name in model.metrics));
   $("#panel-models").replaceChildren(h("div", { class: "card" }, h("h2", {}, t("leaderboard")), h("p", { class: "help" }, t("leaderboardHelp")),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("leaderboard") }, h("table", { class: "board" },
       h("thead", {}, h("tr", {}, ...[t("model"), t("version"), ...shown, t("data"), t("since"), t("requests")].map((name) => h("th", { scope: "col" }, t(name) ?? name)))),
-      h("tbody", {}, ...models.map((model) => h("tr", { class: model.best ? "best" : "" },
+      h("tbody", {}, ...models.map((model) => h("tr", { class: model.best ? "best" : "", "aria-current": isAsked(model) ? "true" : false },
         h("th", { scope: "row" }, model.trained_as, model.best && h("span", { class: "chip plain" }, t("production"))), h("td", {}, model.version),
         ...shown.map((name) => h("td", {}, name in model.metrics ? number(model.metrics[name], 4) : "–")),
         h("td", {}, model.sample ? t("sample") : t("real")), h("td", {}, new Date(model.loaded_since).toLocaleString(language, { dateStyle: "short", timeStyle: "short" })), h("td", {}, number(model.requests)))))))));
@@ -140,6 +145,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) drop.addEventListener(kind
 });
 $("#files").addEventListener("change", nameFiles);
 translate();
+if (ASKED) select($("#tab-models"));
 Promise.all([look(), form.start(later)]).then(() => predict(models)).catch((error) => {
   $("#error").textContent = error instanceof TypeError ? t("offline") : error.message;
   $("#error").hidden = false;

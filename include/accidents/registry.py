@@ -9,11 +9,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
+import io
 import json
 import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, redirect_stderr
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,14 +142,15 @@ def log_run(
     import mlflow
     from mlflow.models import infer_signature
 
-    mlflow.set_experiment(EXPERIMENT)
+    with _quiet():
+        mlflow.set_experiment(EXPERIMENT)
     name, named = str(lineage_without_run["model"]), frame(example)
     for earlier in runs_of(client, dag_run_id, name):
         if "registered_version" in earlier.data.tags:
             client.set_tag(earlier.info.run_id, SUPERSEDED, "true")
         else:
             client.delete_run(earlier.info.run_id)
-    with mlflow.start_run(run_name=name) as run:
+    with _quiet(), mlflow.start_run(run_name=name) as run:
         lineage = Lineage(run_id=run.info.run_id, **lineage_without_run)
         mlflow.set_tags({**tags, "model": name, "airflow.dag_run_id": dag_run_id, **_text(asdict(lineage))})
         mlflow.log_params(dict(params))
@@ -173,6 +176,11 @@ def log_run(
         client.set_model_version_tag(name, version.version, LOADED, loaded)
         mlflow.set_tag("registered_version", version.version)
     return client.get_model_version(name, version.version)
+
+
+def _quiet() -> AbstractContextManager[Any]:
+    """Hush MLflow, which tells of success on the stream of errors; what fails it raises."""
+    return redirect_stderr(io.StringIO())
 
 
 def runs_of(client: MlflowClient, dag_run_id: str, model: str | None = None) -> list[Any]:
@@ -275,7 +283,8 @@ def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str)
     lineage = _lineage(source)
     content = _fetch(source)
     _check_signature(source, lineage, content, key)
-    copied = client.copy_model_version(f"models:/{source.name}/{source.version}", BEST)
+    with _quiet():
+        copied = client.copy_model_version(f"models:/{source.name}/{source.version}", BEST)
     _set_tags(client, copied, lineage, content, key)
     client.set_model_version_tag(BEST, copied.version, "promotion_reason", reason)
     client.set_registered_model_alias(BEST, ALIAS, copied.version)

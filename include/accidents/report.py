@@ -27,8 +27,11 @@ def leaderboard(rows: Sequence[Row]) -> str:
 
 
 def text_table(heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Lay out a table for a log: numbers to the right, a dash for what is not known (None or NaN)."""
-    lines = [heading, *([_cell(cell) for cell in row] for row in rows)]
+    """Lay out a table for a log: numbers to the right, a dash for what is not known (None or NaN).
+
+    A heading of empty cells takes no line.
+    """
+    lines = [*([heading] if any(heading) else []), *([_cell(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     right = [any(isinstance(cell, int | float) for cell in column) for column in zip(*rows, strict=True)] or [False]
     return "\n".join(

@@ -1,4 +1,4 @@
-"""Airflow as its users drive it: the form, the grid, an instance's log, the way to MLflow; in a real browser."""
+"""Airflow as its users drive it: the form, the grid, an instance's log, the ways out of it; in a real browser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from include.accidents.sample import write_sample
 from tests.helpers import BROKEN, DAG, TREE
@@ -24,6 +25,28 @@ FLAGS = [
 # A folder, when pictures for the documentation are wanted.
 PICTURES = os.environ.get("ACCIDENTS_PICTURES")
 RUN_MS = 300_000
+BATCH, PRUNE = "accidents_batch_predict_dag", "accidents_prune_dag"
+TASKS = {
+    DAG: (
+        "load_csv_to_s3", "prepare_data", "clean_data", "load_model_names", "search_params", "train_model", "log_model",
+        "reload_model", "select_best_model", "reload_best_model",
+    ),
+    BATCH: ("find_batches", "predict_batch"),
+    PRUNE: ("plan_removal", "remove_planned"),
+}  # fmt: skip
+# The last table of each task's log, by its heading.
+SUMMARIES = {
+    "load_csv_to_s3": r"year\s+table\s+file\s+size",
+    "prepare_data/mapped/0": r"file\s+rows read\s+rows kept\s+left out",
+    "clean_data": r"train_test\s+[\d,]+",
+    "load_model_names": r"model\s+search\s+candidates\s+fits\s+people at most",
+    "search_params/mapped/0": r"rank\s+score\s+std\s+s a fit\s+people\s+parameters",
+    "train_model/mapped/0": r"seconds of training\s+[\d.]+",
+    "log_model/mapped/0": r"metric\s+cross-validated\s+±\s+global_test",
+    "reload_model/mapped/0": r"model\s+Oak",
+    "select_best_model": r"model\s+selection_score\s+cv_f1_weighted",
+    "reload_best_model": r"model\s+BestModel",
+}
 
 expect.set_options(timeout=30_000)
 
@@ -60,81 +83,214 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(page: Page, stack: dict[str, str], sample: Path) -> str:
-    """The address of a run of two models, one of which is broken, triggered by the form and watched to its end."""
+    """The address of a run of Oak and Elm, triggered by the form, whose grid was watched until it was done."""
     models: dict[str, Any] = {"Oak": TREE, "Elm": TREE, "Broken": BROKEN}
     said = {"defaults": {"evaluation_folds": 2, "search_folds": 2}, "models": models}
     Path(stack["ACCIDENTS_MODELS_FILE"]).write_text(json.dumps(said))
-    page.goto(f"{stack['AIRFLOW_URL']}/dags/{DAG}")
-    form = page.locator("[role=dialog][aria-modal=true]")
+    return trigger(page, stack, sample, ("Oak", "Elm"), "airflow-grid-while")
+
+
+@pytest.fixture(scope="module")
+def broken_run(page: Page, stack: dict[str, str], sample: Path, run: str) -> str:
+    """The address of a run of Oak and of a model that fails."""
+    return trigger(page, stack, sample, ("Oak", "Broken"))
+
+
+def trigger(page: Page, stack: dict[str, str], sample: Path, models: tuple[str, ...], watched: str = "") -> str:
+    """Fill the form, press Trigger, watch the grid until the run is done; return the run's address."""
+    form = open_form(page, stack, DAG)
     for _ in range(20):  # the form suggests what the catalogue held when Airflow last read the DAG's file
-        page.get_by_role("button", name="Trigger").first.click()
         form.get_by_role("combobox").first.click()
         page.wait_for_timeout(1000)
-        if page.get_by_role("option", name="Oak", exact=True).count():
+        if page.get_by_role("option", name=models[0], exact=True).count():
             break
         page.wait_for_timeout(3000)
-        page.reload()
-    page.get_by_role("option", name="Oak", exact=True).click()
-    form.get_by_role("combobox").first.click()
-    page.get_by_role("option", name="Broken", exact=True).click()
-    picture(page, "airflow-form")
+        form = open_form(page, stack, DAG)
+    page.get_by_role("option", name=models[0], exact=True).click()
+    for name in models[1:]:
+        form.get_by_role("combobox").first.click()
+        page.get_by_role("option", name=name, exact=True).click()
     form.locator("#element_raw_dir").fill(str(sample))
+    form.get_by_text("Run Parameters").scroll_into_view_if_needed()
+    if watched:
+        picture(page, "airflow-form", height=1500)
     form.get_by_role("button", name="Trigger", exact=True).click()
     page.wait_for_url(re.compile(r"/runs/manual"))
-    address = page.url.split("?")[0]
-    page.goto(f"{address}/details")
+    address = page.url.split("?")[0].rstrip("/")
+    expand = page.get_by_label("Expand all task groups").first
+    if expand.is_enabled():
+        expand.click()
+    expect(page.get_by_text("search_params", exact=False).first).to_be_visible()
+    if watched:
+        expect(page.locator("a[href*='search_params'] svg, [id*='search_params'] svg").first).to_be_visible()
+        page.wait_for_timeout(15_000)
+        picture(page, watched)
     expect(page.get_by_text(re.compile("^(Success|Failed)$")).first).to_be_visible(timeout=RUN_MS)
     return address
 
 
-def picture(page: Page, name: str) -> None:
+def open_form(page: Page, stack: dict[str, str], dag: str) -> Locator:
+    page.goto(f"{stack['AIRFLOW_URL']}/dags/{dag}")
+    page.get_by_role("button", name="Trigger").first.click()
+    form = page.locator("[role=dialog][aria-modal=true]")
+    expect(form.get_by_role("button", name="Trigger", exact=True)).to_be_visible()
+    return form
+
+
+def picture(page: Page, name: str, height: int = 900) -> None:
+    """Take a picture for the documentation, in few colours: a tenth of the bytes."""
     if PICTURES:
+        page.set_viewport_size({"width": 1400, "height": height})
         page.wait_for_timeout(1500)
-        page.screenshot(path=f"{PICTURES}/{name}.png")
+        path = Path(PICTURES) / f"{name}.png"
+        page.screenshot(path=path)
+        page.set_viewport_size({"width": 1400, "height": 900})
+        with Image.open(path) as taken:
+            taken.convert("RGB").quantize(96, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
-def test_the_grid_shows_exactly_the_chosen_models_and_the_broken_one_alone_is_red(page: Page, run: str) -> None:
-    page.goto(f"{run}/tasks/search_params/mapped")
+def instances(page: Page, run: str, task: str) -> dict[str, str]:
+    """Return what the list of a task's mapped instances says, by the instance's name."""
+    page.goto(f"{run}/tasks/{task}/mapped")
     rows = page.locator("table tbody tr")
     expect(rows).to_have_count(2)
-    told = {row.inner_text().split()[0]: row.inner_text() for row in rows.all()}
+    return {row.inner_text().split()[0]: row.inner_text() for row in rows.all()}
+
+
+def log_of(page: Page, run: str, task: str) -> Locator:
+    page.goto(f"{run}/tasks/{task}")
+    expect(page.get_by_text("Post Execute").first).to_be_visible()
+    return page.locator("main, body").first
+
+
+def test_the_grid_shows_exactly_the_chosen_models(page: Page, run: str) -> None:
+    for task in ("search_params", "train_model", "log_model", "reload_model"):
+        told = instances(page, run, task)
+        assert set(told) == {"Oak", "Elm"}
+        assert all("Success" in text for text in told.values()), told
+    picture(page, "airflow-grid-after")
+
+
+def test_every_log_ends_with_its_summary_without_warnings_or_secrets(
+    page: Page, run: str, stack: dict[str, str]
+) -> None:
+    secrets = [value for name, value in stack.items() if re.search("PASSWORD|SECRET|API_KEY|SIGNING", name) and value]
+    assert len(secrets) >= 3
+    for task, summary in SUMMARIES.items():
+        shown = log_of(page, run, task)
+        expect(page.get_by_text(re.compile(summary)).first).to_be_visible()
+        text = shown.inner_text()
+        assert not re.search("WARNING|ERROR", text), f"{task}:\n{text}"
+        assert not [secret for secret in secrets if secret in text], task
+        # Nothing but Airflow's own end stands below the table.
+        lines = text[: text.index("Post Execute")].strip().splitlines()
+        assert "Returned value" not in "".join(lines), task
+        if task == "log_model/mapped/0":
+            picture(page, "airflow-log")
+        if task == "search_params/mapped/0":
+            assert re.search(r"Candidate 2 of 2: 0\.\d+", text)
+            picture(page, "airflow-search")
+
+
+def test_every_button_opens_what_it_names(page: Page, run: str, stack: dict[str, str]) -> None:
+    def follow(task: str, button: str) -> Page:
+        page.goto(f"{run}/tasks/{task}/details")
+        with page.context.expect_page() as opened:
+            page.get_by_role("link", name=button).click()
+        return opened.value
+
+    for task, holds in {
+        "prepare_data/mapped/0": "usagers",
+        "clean_data": "global_test",
+        "search_params/mapped/0": "mean_test_score",
+        "train_model/mapped/0": "Oak_model.skops",
+    }.items():
+        opened = follow(task, "Object in the bucket")
+        expect(opened.get_by_text(holds).first).to_be_visible()
+        opened.close()
+    opened = follow("reload_model/mapped/0", "Model in the API")
+    expect(opened.locator("tr[aria-current]")).to_contain_text("Oak")
+    assert opened.url.startswith(stack["ACCIDENTS_API_URL"])
+    opened.close()
+    opened = follow("select_best_model", "MLflow")
+    expect(opened.get_by_text("BestModel").first).to_be_visible()
+    opened.close()
+    opened = follow("log_model/mapped/0", "MLflow")
+    expect(opened.get_by_text("Oak").first).to_be_visible()
+    opened.get_by_text("Artifacts", exact=True).first.click()
+    opened.get_by_text("confusion_matrix.png").first.click()
+    expect(opened.locator("img[src^='blob:'], img[src*='confusion_matrix'], canvas").first).to_be_visible()
+    picture(opened, "mlflow-artifact")
+    opened.close()
+
+
+def test_a_broken_model_alone_is_red_and_says_why(page: Page, broken_run: str) -> None:
+    told = instances(page, broken_run, "search_params")
     assert set(told) == {"Oak", "Broken"}
     assert "Success" in told["Oak"]
     assert "Failed" in told["Broken"]
     picture(page, "airflow-mapped")
-
-
-def test_the_broken_models_log_and_the_runs_note_say_why(page: Page, run: str) -> None:
-    page.goto(f"{run}/tasks/search_params/mapped/1")
+    told = instances(page, broken_run, "reload_model")
+    assert any("Success" in text for text in told.values())
+    page.goto(f"{broken_run}/tasks/search_params/mapped/1")
     expect(page.get_by_text("Input X contains NaN").first).to_be_visible()
     picture(page, "airflow-reason")
-    page.goto(run)
+
+
+def test_the_note_of_the_run_tells_the_failure_the_leaderboard_and_the_promotion(page: Page, broken_run: str) -> None:
+    page.goto(broken_run)
     expect(page.get_by_text("Broken failed: search_params").first).to_be_visible()
-
-
-def test_an_instances_log_ends_with_its_summary_and_leads_to_the_picture_in_mlflow(
-    page: Page, run: str, stack: dict[str, str]
-) -> None:
-    page.goto(f"{run}/tasks/log_model/mapped/0")
-    expect(page.get_by_text("test_f1_weighted").first).to_be_visible()
-    picture(page, "airflow-log")
-    page.goto(f"{run}/tasks/log_model/mapped/0/details")
-    with page.context.expect_page() as opened:
-        page.get_by_role("link", name="MLflow").click()
-    mlflow = opened.value
-    expect(mlflow.get_by_text("Oak").first).to_be_visible()
-    mlflow.get_by_text("Artifacts", exact=True).first.click()
-    mlflow.get_by_text("confusion_matrix.png").first.click()
-    image = mlflow.locator("img[src^='blob:'], img[src*='confusion_matrix'], canvas").first
-    expect(image).to_be_visible()
-    picture(mlflow, "mlflow-artifact")
-    mlflow.close()
+    expect(page.get_by_text(re.compile(r"Oak: 0\.\d{4}")).first).to_be_visible()
+    expect(page.get_by_text("Oak is not promoted: gain over").first).to_be_visible()
+    picture(page, "airflow-note")
+    page.goto(f"{broken_run}/details")
+    expect(page.get_by_text(re.compile("^Success$")).first).to_be_visible()
 
 
 def test_a_wrong_value_cannot_leave_the_form(page: Page, stack: dict[str, str]) -> None:
-    page.goto(f"{stack['AIRFLOW_URL']}/dags/{DAG}")
-    page.get_by_role("button", name="Trigger").first.click()
-    folds = page.locator("[role=dialog][aria-modal=true]").get_by_role("spinbutton").first
+    folds = open_form(page, stack, DAG).get_by_role("spinbutton").first
     folds.fill("99")
     folds.blur()
     expect(folds).to_have_value("10")
+
+
+@pytest.mark.parametrize("dag", TASKS)
+def test_each_dag_and_each_task_has_a_page_for_people(page: Page, stack: dict[str, str], dag: str) -> None:
+    def said(button: str) -> str:
+        page.get_by_role("button", name=button).click()
+        opened = page.get_by_role("dialog").last
+        expect(opened.locator("strong, p").first).to_be_visible()
+        return opened.inner_text()
+
+    page.goto(f"{stack['AIRFLOW_URL']}/dags/{dag}")
+    assert len(said("Dag Docs")) > 200
+    picture(page, f"airflow-docs-{dag}")
+    for task in TASKS[dag]:
+        page.goto(f"{stack['AIRFLOW_URL']}/dags/{dag}/tasks/{task}")
+        text = said("Documentation")
+        assert "When it fails" in text, task
+        assert re.search("Reads|Writes|Calls", text), task
+
+
+def test_upkeep_only_tells_at_first_and_batches_can_be_started_by_hand(
+    page: Page, stack: dict[str, str], run: str
+) -> None:
+    form = open_form(page, stack, PRUNE)
+    form.get_by_role("spinbutton").first.fill("1")
+    picture(page, "airflow-prune-form")
+    address = started(page, form)
+    expect(log_of(page, address, "plan_removal").get_by_text(re.compile(r"stay\s+to remove")).first).to_be_visible()
+    picture(page, "airflow-prune-log")
+    page.goto(f"{address}/tasks/remove_planned")
+    expect(page.get_by_text("Skipped", exact=True).first).to_be_visible()
+    address = started(page, open_form(page, stack, BATCH))
+    expect(log_of(page, address, "find_batches").get_by_text("0 batches to predict").first).to_be_visible()
+
+
+def started(page: Page, form: Locator) -> str:
+    form.get_by_role("button", name="Trigger", exact=True).click()
+    page.wait_for_url(re.compile(r"/runs/manual"))
+    address = page.url.split("?")[0].rstrip("/")
+    page.goto(f"{address}/details")
+    expect(page.get_by_text(re.compile("^(Success|Failed)$")).first).to_be_visible(timeout=RUN_MS)
+    return address

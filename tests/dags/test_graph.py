@@ -70,7 +70,10 @@ def test_the_selection_runs_whatever_became_of_the_models(dag: Any) -> None:
 def test_every_task_tells_what_it_reads_and_writes_and_what_to_do_when_it_fails(dag: Any) -> None:
     for task in dag.tasks:
         assert "When it" in task.doc_md, task.task_id
-    assert dag.doc_md
+        assert task.task_id in dag.doc_md
+    assert "When a task fails" in dag.doc_md
+    # Airflow's pages run the lines of a block of code together.
+    assert "```" not in dag.doc_md
 
 
 def test_the_form_suggests_the_catalogues_models_and_refuses_what_cannot_be(dag: Any) -> None:
@@ -95,13 +98,16 @@ def test_it_is_started_by_hand_one_run_at_a_time(dag: Any) -> None:
 
 def test_every_task_ends_in_time_and_retries_only_what_may_pass(dag: Any) -> None:
     from airflow.sdk import RetryAction
+    from airflow.sdk.exceptions import AirflowTaskTimeout
 
     from include.accidents.errors import InputError
 
     for task in dag.tasks:
         assert task.execution_timeout is not None, task.task_id
         assert task.retries == 3
+        assert task.retry_exponential_backoff
         assert task.retry_policy.evaluate(InputError("a", "b"), 1, 3).action is RetryAction.FAIL
+        assert task.retry_policy.evaluate(AirflowTaskTimeout("late"), 1, 3).action is RetryAction.FAIL
         assert task.retry_policy.evaluate(ConnectionError("a"), 1, 3).action is not RetryAction.FAIL
 
 

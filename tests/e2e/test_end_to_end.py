@@ -36,9 +36,23 @@ class Airflow:
 
     def run(self, dag: str = DAG, **conf: Any) -> dict[str, Any]:
         """Trigger a run and wait for its end."""
+        return self.wait(dag, self.start(dag, **conf))
+
+    def start(self, dag: str = DAG, **conf: Any) -> str:
         said = {"logical_date": None, "conf": conf}
-        run = self.http.post(f"/dags/{dag}/dagRuns", json=said).raise_for_status().json()
-        return self.wait(dag, run["dag_run_id"])
+        return str(self.http.post(f"/dags/{dag}/dagRuns", json=said).raise_for_status().json()["dag_run_id"])
+
+    def clear(self, run: dict[str, Any], tasks: list[Any]) -> dict[str, Any]:
+        """Clear tasks, or `[task, index]` of mapped ones, as the UI does; wait for the run's end."""
+        said = {"dry_run": False, "dag_run_id": run["dag_run_id"], "task_ids": tasks, "only_failed": False}
+        self.http.post(f"/dags/{run['dag_id']}/clearTaskInstances", json=said).raise_for_status()
+        return self.wait(run["dag_id"], run["dag_run_id"])
+
+    def tries(self, run: dict[str, Any]) -> dict[tuple[str, int], tuple[int, str, str | None]]:
+        """Return how often each instance was tried, its state and its end."""
+        path = f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances"
+        found = self.http.get(path, params={"limit": 200}).raise_for_status().json()["task_instances"]
+        return {(ti["task_id"], ti["map_index"]): (ti["try_number"], ti["state"], ti["end_date"]) for ti in found}
 
     def wait(self, dag: str, run_id: str) -> dict[str, Any]:
         deadline = time.monotonic() + 420
@@ -55,9 +69,9 @@ class Airflow:
         found = self.http.get(path, params={"limit": 200}).raise_for_status().json()["task_instances"]
         return {(ti["task_id"], ti["rendered_map_index"]): ti["state"] for ti in found}
 
-    def xcom(self, run: dict[str, Any], task: str) -> Any:
+    def xcom(self, run: dict[str, Any], task: str, index: int = -1) -> Any:
         path = f"/dags/{DAG}/dagRuns/{run['dag_run_id']}/taskInstances/{task}/xcomEntries/return_value"
-        value = self.http.get(path, params={"map_index": -1}).raise_for_status().json()["value"]
+        value = self.http.get(path, params={"map_index": index}).raise_for_status().json()["value"]
         return json.loads(value) if isinstance(value, str) else value
 
 
@@ -274,26 +288,81 @@ def test_an_api_that_is_down_stops_no_promotion_and_is_reported(
     assert "The API could not be reached" in run["note"]
 
 
+@pytest.fixture(scope="module")
+def at_once(stack: dict[str, str], airflow: Airflow, sample: Path, first: dict[str, Any]) -> list[dict[str, Any]]:
+    """Two runs that were triggered one right after the other, on other data than the first; what was seen of them."""
+    catalogue(stack, {"Tree": TREE, "Bayes": BAYES})
+    ids = [airflow.start(raw_dir=str(sample), years=[2023], force=force) for force in (False, True)]
+    seen = []
+    while True:
+        seen.append([airflow.http.get(f"/dags/{DAG}/dagRuns/{i}").json() for i in ids])
+        if all(run["state"] in ("success", "failed") for run in seen[-1]):
+            return [dict(run, seen=[each[k]["state"] for each in seen]) for k, run in enumerate(seen[-1])]
+        time.sleep(1)
+
+
+def test_two_triggers_at_once_queue(at_once: list[dict[str, Any]]) -> None:
+    one, two = at_once
+    assert one["state"] == two["state"] == "success"
+    assert ("running", "queued") in zip(one["seen"], two["seen"], strict=True)
+    assert ("running", "running") not in zip(one["seen"], two["seen"], strict=True)
+    assert two["start_date"] >= one["end_date"]
+
+
+@pytest.mark.parametrize("task", ["prepare_data", "search_params", "train_model", "log_model", "reload_model"])
 def test_one_mapped_instance_can_be_cleared_alone_and_gives_the_same(
-    airflow: Airflow, mlflow_client: MlflowClient, first: dict[str, Any]
+    airflow: Airflow, mlflow_client: MlflowClient, at_once: list[dict[str, Any]], task: str
 ) -> None:
-    def instances() -> dict[tuple[str, int], tuple[int, str | None]]:
-        path = f"/dags/{DAG}/dagRuns/{first['dag_run_id']}/taskInstances"
-        found = airflow.http.get(path, params={"limit": 200}).raise_for_status().json()["task_instances"]
-        return {(ti["task_id"], ti["map_index"]): (ti["try_number"], ti["end_date"]) for ti in found}
+    run = at_once[1]  # everything of it is made anew, also when it is repeated
 
     def scores() -> dict[str, float]:
-        runs = registry.runs_of(mlflow_client, first["dag_run_id"])
+        runs = registry.runs_of(mlflow_client, run["dag_run_id"])
         return {run.data.tags["model"]: run.data.metrics["selection_score"] for run in runs}
 
-    before, scores_before = instances(), scores()
-    said = {"dry_run": False, "dag_run_id": first["dag_run_id"], "task_ids": [["log_model", 0]], "only_failed": False}
-    airflow.http.post(f"/dags/{DAG}/clearTaskInstances", json=said).raise_for_status()
-    assert airflow.wait(DAG, first["dag_run_id"])["state"] == "success"
-    after = instances()
-    assert {key for key in after if after[key] != before[key]} == {("log_model", 0)}
-    assert after["log_model", 0][0] == before["log_model", 0][0] + 1
+    def result() -> dict[str, Any]:
+        changing = ("registered_version", "served_version", "run_id", "version", "previous_version")
+        kept = (name for name in airflow.xcom(run, task, 0) if name not in changing or task != "log_model")
+        return {name: airflow.xcom(run, task, 0)[name] for name in kept}
+
+    before, result_before, scores_before = airflow.tries(run), result(), scores()
+    airflow.clear(run, [[task, 0]])
+    after = airflow.tries(run)
+    assert {key for key in after if after[key] != before[key]} == {(task, 0)}
+    assert after[task, 0][:2] == (before[task, 0][0] + 1, "success")
     assert scores() == scores_before
+    assert set(scores()) == {"Tree", "Bayes"}
+    if task != "reload_model":  # after a repeated `log_model` there is another version to serve
+        assert result() == result_before
+
+
+def test_an_old_run_that_is_repeated_reads_its_own_data_and_spoils_no_newer_one(
+    stack: dict[str, str], airflow: Airflow, s3: Any, first: dict[str, Any], at_once: list[dict[str, Any]]
+) -> None:
+    def for_people() -> dict[str, str]:
+        buckets = ("accidents-preprocessed-csv", "accidents-train-csv", "accidents-models")
+        listed = [(b, e) for b in buckets for e in s3.list_objects_v2(Bucket=b)["Contents"]]
+        return {f"{b}/{e['Key']}": e["ETag"] for b, e in listed if not e["Key"].startswith("versions/")}
+
+    def served() -> dict[str, str]:
+        told = httpx.get(f"{stack['ACCIDENTS_API_URL']}/api/v1/models").raise_for_status().json()
+        return {model["name"]: model["version"] for model in told if model["name"] in ("Tree", "Bayes")}
+
+    data, shown, models = airflow.xcom(first, "clean_data"), for_people(), served()
+    assert data["version"] != airflow.xcom(at_once[0], "clean_data")["version"]
+    assert set(models) == {"Tree", "Bayes"}
+    cleared = [
+        "prepare_data", "clean_data", "search_params", "train_model", "log_model", "reload_model", "select_best_model",
+        "reload_best_model",
+    ]  # fmt: skip
+    again = airflow.clear(first, cleared)
+    assert again["state"] == "success", airflow.states(again)
+    assert airflow.xcom(first, "clean_data") == data
+    assert airflow.xcom(first, "train_model", 0)["data"]["version"] == data["version"]
+    assert for_people() == shown
+    assert served() == models
+    states = airflow.states(first)
+    assert (states["log_model", "Tree"], states["reload_model", "Tree"]) == ("success", "skipped")
+    assert "Broken failed: search_params" in again["note"]
 
 
 def test_the_buttons_of_a_task_lead_to_its_run_its_object_and_its_model(

@@ -61,6 +61,17 @@ def test_a_c_call_is_killed_at_the_limit_and_nothing_is_left_running() -> None:
         os.kill(pids[0], 0)
 
 
+def test_the_time_limit_of_a_task_ends_a_c_call_in_its_child_too() -> None:
+    from airflow.sdk.exceptions import AirflowTaskTimeout
+    from airflow.sdk.execution_time.timeout import timeout
+
+    pids: list[int] = []
+    with pytest.raises(AirflowTaskTimeout), timeout(1):
+        child.run(_never_returns, minutes=5, what="The fit", hear=pids.append)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+
+
 def test_what_the_work_raises_is_told_with_its_name() -> None:
     with pytest.raises(ModelError, match="ValueError: no such leaf"):
         child.run(_raises, ValueError("no such leaf"), minutes=1, what="It")

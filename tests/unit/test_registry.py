@@ -86,6 +86,11 @@ def test_a_rollback_returns_to_the_version_before_and_never_to_one_that_was_left
     assert store.rollback().version == "1"
 
 
+def test_what_goes_well_is_not_told_on_the_stream_of_errors(store: Registry, capfd: pytest.CaptureFixture[str]) -> None:
+    store.promote(1)
+    assert capfd.readouterr().err == ""
+
+
 def test_an_old_run_that_is_repeated_does_not_replace_a_newer_runs_model(store: Registry) -> None:
     first, second = "2026-01-01T10:00:00+00:00", "2026-01-02T10:00:00+00:00"
     for number, loaded, served in ((1, first, "1"), (2, second, "2"), (1, first, "2"), (2, second, "4")):

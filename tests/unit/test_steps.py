@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from include import steps
-from include.accidents.errors import CatalogueError, StorageError
+from include.accidents.errors import CatalogueError, InputError, StorageError
 from include.storage import Store
 
 CATALOGUE = json.dumps({"models": {"Tree": {"pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier"}]]}}})
@@ -66,6 +66,11 @@ def test_a_catalogue_that_is_not_there_is_named(address: str) -> None:
     with pytest.raises(CatalogueError, match=r"absent\.json cannot be read") as caught:
         load(Objects({}), address)
     assert "ACCIDENTS_MODELS_FILE" in caught.value.remedy
+
+
+def test_a_folder_of_the_form_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no folder .*nowhere.* 'Folder of CSVs'"):
+        steps.load_raw(cast(Store, Objects({})), tmp_path / "nowhere", [], chosen=True)
 
 
 def test_a_model_that_the_catalogue_does_not_hold_is_refused() -> None:

@@ -1,0 +1,93 @@
+"""What the upkeep would remove: by the rule, and never what production or its last three predecessors were made of."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from include import upkeep
+from include.accidents import registry
+from include.storage import MODELS, PREPROCESSED, TRAIN
+
+RUNS = 8  # one a day; each was trained on data of its own, and promoted
+
+
+def made(number: int) -> dict[str, str]:
+    return {
+        "model": "Tree", "run_id": f"run-{number}", "data_version": f"data-{number}", "features": "f", "sample": "false",
+        "model_version": f"Tree-{number}",
+    }  # fmt: skip
+
+
+class Registry:
+    """What upkeep asks of MLflow."""
+
+    production = RUNS
+
+    def get_experiment_by_name(self, name: str) -> Any:
+        return SimpleNamespace(experiment_id="1")
+
+    def search_runs(self, experiments: list[str], max_results: int, page_token: str | None) -> Any:
+        class Page(list[Any]):
+            token = None
+
+        return Page(
+            SimpleNamespace(info=SimpleNamespace(run_id=f"run-{n}"), data=SimpleNamespace(tags=made(n)))
+            for n in range(RUNS, 0, -1)
+        )
+
+    def get_model_version_by_alias(self, name: str, alias: str) -> Any:
+        return SimpleNamespace(version=self.production)
+
+    def search_model_versions(self, query: str) -> list[Any]:
+        name = query.split("'")[1]
+        return [SimpleNamespace(name=name, version=n, tags=made(n)) for n in range(1, RUNS + 1)]
+
+
+class Objects:
+    """The versions of each bucket, one of each kind a day; clean data is made of the year of its day."""
+
+    def versions(self, bucket: str) -> dict[str, str]:
+        kind = {MODELS: "Tree", TRAIN: "data", PREPROCESSED: "2021"}[bucket]
+        return {f"{kind}-{n}": f"2026-01-{n:02}" for n in range(1, RUNS + 1)}
+
+    def manifest(self, bucket: str, version: str) -> dict[str, Any]:
+        return {"inputs": [f"2021-{version.rpartition('-')[2]}"]}
+
+
+def planned(keep_last: int | None, production: int = RUNS) -> Any:
+    client = Registry()
+    client.production = production
+    return upkeep.plan(cast(Any, Objects()), cast(Any, client), keep_last)
+
+
+def test_without_a_rule_everything_stays() -> None:
+    assert planned(None) == {"versions": {}, "runs": [], "registered": []}
+
+
+@pytest.mark.parametrize(
+    ("keep_last", "production", "gone"),
+    [(1, 8, {1, 2, 3, 4}), (6, 8, {1, 2}), (1, 5, {1, 6, 7}), (99, 8, set())],
+    ids=["production and three before it", "more by the rule", "after a rollback", "all by the rule"],
+)
+def test_what_production_and_its_predecessors_were_made_of_stays(
+    keep_last: int, production: int, gone: set[int]
+) -> None:
+    plan = planned(keep_last, production)
+    assert plan["runs"] == [f"run-{n}" for n in sorted(gone)]
+    assert plan["registered"] == [["Tree", str(n)] for n in sorted(gone)]
+    assert plan["versions"] == {
+        PREPROCESSED: [f"2021-{n}" for n in sorted(gone)],
+        TRAIN: [f"data-{n}" for n in sorted(gone)],
+        MODELS: [f"Tree-{n}" for n in sorted(gone)],
+    }
+    assert registry.BEST not in str(plan)
+
+
+def test_the_log_ends_with_what_stays_and_what_would_go(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    planned(1)
+    assert caplog.messages[-1].splitlines()[1].split() == ["stay", "to", "remove"]
+    assert [line.split()[-2:] for line in caplog.messages[-1].splitlines()[2:]] == [["4", "4"]] * 4
