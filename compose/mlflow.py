@@ -20,7 +20,9 @@ def main() -> None:
     _set_password(uri, os.environ["MLFLOW_AUTH_ADMIN_USERNAME"], os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"])
     os.environ["MLFLOW_AUTH_CONFIG_PATH"] = str(_write_settings(uri))
     command = ["mlflow", "server", "--app-name", "basic-auth", "--host", "0.0.0.0", "--port", "5000"]  # noqa: S104
-    os.execvp("mlflow", [*command, "--workers", "2", "--artifacts-destination", "s3://mlflow"])  # noqa: S606, S607
+    # Of several processes, uvicorn kills those that do not answer within 5 s, again and again while they import MLflow
+    # on a busy machine; one process has threads enough.
+    os.execvp("mlflow", [*command, "--workers", "1", "--artifacts-destination", "s3://mlflow"])  # noqa: S606, S607
 
 
 def _set_password(uri: str, user: str, password: str) -> None:
