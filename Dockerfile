@@ -44,7 +44,7 @@ FROM slim AS mlflow
 COPY --from=mlflow-packages /opt/venv /opt/venv
 COPY --from=source /app/include/mlflow_server.py /app/include/
 EXPOSE 5000
-CMD ["python", "-m", "include.mlflow_server", "--host", "0.0.0.0", "--port", "5000", "--workers", "2"]
+CMD ["python", "-m", "include.mlflow_server", "--host", "0.0.0.0", "--port", "5000"]
 ARG VERSION=dev
 LABEL org.opencontainers.image.version=$VERSION
 

@@ -99,7 +99,7 @@ def _mlflow(settings: Settings) -> tuple[str, ...]:
     hosts = f"{HOST}:{port},localhost:{port}"
     return (
         *("include.mlflow_server", "--host", HOST, "--port", port),
-        *("--allowed-hosts", hosts, "--workers", "1"),
+        *("--allowed-hosts", hosts),
     )
 
 

@@ -26,7 +26,10 @@ def main(options: list[str]) -> None:
 
     upgrade.main([uri], standalone_mode=False)
     _set_password(uri, os.environ["MLFLOW_AUTH_ADMIN_USERNAME"], os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"])
-    cli(["server", "--app-name", "basic-auth", "--artifacts-destination", "s3://mlflow", *options], prog_name="mlflow")
+    # Of several processes, uvicorn kills those that do not answer within 5 s, again and again while they import MLflow
+    # on a busy machine; one process has threads enough.
+    fixed = ["server", "--app-name", "basic-auth", "--workers", "1", "--artifacts-destination", "s3://mlflow"]
+    cli([*fixed, *options], prog_name="mlflow")
 
 
 def _set_password(uri: str, user: str, password: str) -> None:

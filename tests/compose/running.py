@@ -135,7 +135,7 @@ class Compose:
             for entry in page.get("Contents", [])
         }
 
-    def wait_for_run(self, run_id: str, seconds: int = 600) -> str:
+    def wait_for_run(self, run_id: str, seconds: int = 900) -> str:
         """The state in which a run of the DAG ends; an api-server that is away for a while is waited for."""
         airflow, deadline, state = self.airflow(), time.monotonic() + seconds, "unknown"
         while state not in ("success", "failed"):
@@ -194,6 +194,11 @@ def docker(*arguments: str) -> str:
     done = run("docker", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def inspect(container: str) -> dict[str, Any]:
+    """What Docker knows of a container."""
+    return dict(json.loads(docker("inspect", container))[0])
 
 
 def make(folder: Path, project: str, **settings: str) -> Compose:
