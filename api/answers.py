@@ -58,8 +58,53 @@ class Origin(BaseModel):
     run_id: str
 
 
+_ANSWERED_BY = {
+    "name": "BestModel",
+    "version": "1",
+    "trained_as": "HistGradientBoosting",
+    "run_id": "18ca4bd2dd904cea91705c67e499d9ac",
+}
+_DRIVER = {"unharmed": 0.889693, "killed": 0.0014, "hospitalised": 0.023872, "light": 0.085034}
+_RIDER = {"unharmed": 0.004976, "killed": 0.072395, "hospitalised": 0.487872, "light": 0.434757}
+_PREDICTED = {
+    "model": _ANSWERED_BY,
+    "scenes": [
+        {
+            "people": [
+                {
+                    "person": 0, "vehicle": "A", "class": "unharmed", "probabilities": _DRIVER,
+                    "severe": False, "severe_probability": 0.025273,
+                },
+                {
+                    "person": 1, "vehicle": "B", "class": "hospitalised", "probabilities": _RIDER,
+                    "severe": True, "severe_probability": 0.560267,
+                },
+            ],
+            "worst": {"person": 1, "class": "hospitalised", "severe_probability": 0.560267},
+            "expected": {"unharmed": 0.894669, "killed": 0.073796, "hospitalised": 0.511744, "light": 0.519791},
+        }
+    ],
+}  # fmt: skip
+"""An answer to the first example of a scene: a car and a motorcycle, head-on."""
+_EXPLAINED = {
+    "model": _ANSWERED_BY,
+    "method": "occlusion",
+    "person": 1,
+    "probabilities": _RIDER,
+    "severe_probability": 0.560267,
+    "fields": [
+        {
+            "field": "vehicles[1].catv", "name": "catv", "value": 33, "severe_change": 0.189,
+            "changes": {"unharmed": -0.055, "killed": 0.031, "hospitalised": 0.158, "light": -0.134},
+        }
+    ],
+}  # fmt: skip
+
+
 class Prediction(BaseModel):
     """The answer to a scene or a list of scenes."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_PREDICTED]})
 
     model: Origin
     scenes: list[SceneAnswer]
@@ -77,6 +122,8 @@ class Effect(BaseModel):
 
 class Explanation(BaseModel):
     """The fields that moved a person's answer, strongest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXPLAINED]})
 
     model: Origin
     method: str

@@ -227,7 +227,8 @@ def measure_ours(folder: Path, baseline: dict[str, float], alone: dict[str, Any]
         "ACCIDENTS_REGISTRY_POLL_SECONDS": "3600",
     }  # fmt: skip
     with (
-        server(registry, f"{registry_url}/health", folder),
+        # Without MLflow's processes for jobs, which the project's stacks do not run either.
+        server(registry, f"{registry_url}/health", folder, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
         server(api, f"{url}/ready", folder, **env) as process,
         httpx.Client(base_url=url, trust_env=False, timeout=120) as client,
     ):

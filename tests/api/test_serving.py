@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import pytest
 from fastapi import FastAPI
+from sklearn.preprocessing import FunctionTransformer
 
 from api import uploads
 from api.main import create_app
@@ -133,6 +134,27 @@ def test_rolling_back_to_a_version_that_may_not_be_used_changes_nothing(client: 
     assert "signature" in answer.json()["detail"]
     assert registry.newest(world.client, "BestModel") == current
     assert client.post("/api/v1/predict", json=EXAMPLE).json()["model"]["version"] == current
+
+
+def unchanged(x: Any) -> Any:
+    """A function that no model may bring along."""
+    return x
+
+
+def test_a_model_with_a_type_that_is_not_on_the_list_is_refused_and_the_old_one_stays(
+    client: httpx.Client, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = world.add("Typed", seed=1)
+    assert keyed(client, "/api/v1/reload_model/Typed").status_code == 200
+    stranger = "tests.api.test_serving.unchanged"
+    # It is signed where the list is another one; the API's reader has today's.
+    monkeypatch.setattr(registry, "TRUSTED_TYPES", (*registry.TRUSTED_TYPES, stranger))
+    world.add("Typed", seed=2, first=FunctionTransformer(unchanged))
+    answer = keyed(client, "/api/v1/reload_model/Typed")
+    assert answer.status_code == 409
+    assert stranger in answer.json()["detail"]
+    asked = client.post("/api/v1/predict/Typed", json=EXAMPLE).json()
+    assert asked["model"]["version"] == str(good.version)
 
 
 def test_served_requests_are_counted(client: httpx.Client) -> None:
@@ -328,7 +350,8 @@ def test_every_answer_bears_its_id_and_protects_the_browser(client: httpx.Client
 
 
 def test_wrong_keys_are_counted_and_limited(world: World) -> None:
-    with serve(create_app(world.settings(wrong_keys_per_minute=3))) as url, httpx.Client(base_url=url) as client:
+    app = create_app(world.settings(wrong_keys_per_minute=3))
+    with serve(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         before = metric(client, "accidents_refused_keys_total")
         statuses = [client.post("/api/v1/rollback", headers={"X-Api-Key": f"guess{i}"}).status_code for i in range(4)]
         assert statuses == [401, 401, 401, 429]
@@ -348,6 +371,24 @@ def test_metrics_tell_requests_predictions_models_and_reloads(client: httpx.Clie
         'accidents_reloads_total{model="BestModel",outcome="loaded"}',
     ):
         assert line in text, line
+
+
+def test_the_worked_examples_are_answers_that_the_api_gives(client: httpx.Client) -> None:
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    (scene,) = schemas["Scene"]["examples"]
+    for path, name in (("predict", "Prediction"), ("explain", "Explanation")):
+        (example,) = schemas[name]["examples"]
+        answer = client.post(f"/api/v1/{path}", json=scene).json()
+        assert shape(answer) == shape(example)
+
+
+def shape(value: Any) -> Any:
+    """Return what an answer is made of, without its values; of the fields that moved it, the first."""
+    if isinstance(value, dict):
+        return {key: shape(each[:1] if key == "fields" else each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [shape(each) for each in value]
+    return type(value).__name__ if isinstance(value, str | float | bool) else None
 
 
 def test_the_documentation_needs_no_other_host(client: httpx.Client) -> None:

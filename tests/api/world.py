@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 from mlflow import MlflowClient
 from pydantic import SecretStr
+from sklearn.pipeline import make_pipeline
 
 from api.settings import ApiSettings
 from include.accidents import catalogue, clean, features, registry, search
@@ -40,10 +41,20 @@ class World:
         self.client = MlflowClient(self.uri)
         self.data, _ = clean.clean(sample_scenes(2023, 800))
 
-    def add(self, name: str = "Forest", *, seed: int = 0, key: str = SIGNING, version: str | None = None) -> Any:
+    def add(
+        self,
+        name: str = "Forest",
+        *,
+        seed: int = 0,
+        key: str = SIGNING,
+        version: str | None = None,
+        first: Any = None,  # a step before the forest
+    ) -> Any:
         checked = catalogue.load(json.dumps(CATALOGUE), "x")
         defaults = checked.defaults.model_copy(update={"seed": seed})
         fitted = search.train(checked.model("Forest"), defaults, {}, self.data)
+        if first is not None:
+            fitted = make_pipeline(first.fit(self.data.x), fitted)
         return registry.log_run(
             self.client,
             fitted,
