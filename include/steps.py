@@ -118,7 +118,7 @@ def load_catalogue(
     for name in names:
         checked.model(name)
     version = f"catalogue-{_digest(text)}"
-    if store.manifest(MODELS, version) is None:
+    if store.intact(MODELS, version) is None:
         store.write_version(MODELS, version, {"models.json": text.encode()}, {"source": address})
     log.info("Models of %s: %s.", address, ", ".join(names))
     return names, version
@@ -151,7 +151,7 @@ def search_params(store: Store, model: str, data: Json, catalogue_version: str, 
     checked = kept_catalogue(store, catalogue_version)
     spec = checked.model(model)
     version = f"{model}-{_model_digest(spec, checked, data)}"
-    if force or store.manifest(MODELS, f"{version}/search") is None:
+    if force or store.intact(MODELS, f"{version}/search") is None:
         found = search.search(spec, checked.defaults, dataset(store, data["version"], "train_test"))
         content = json.dumps(asdict(found), indent=1).encode()
         store.write_version(MODELS, f"{version}/search", {"search.json": content}, {"data_version": data["version"]})
@@ -172,7 +172,7 @@ def train_model(store: Store, found: Json, *, force: bool) -> Json:
     """Fit the model with its best parameters; store it as skops for services and as pickle for people."""
     model, version, data = found["model"], found["version"], found["data"]
     file = f"{model}_model.skops"
-    if force or store.manifest(MODELS, version) is None:
+    if force or store.intact(MODELS, version) is None:
         checked = kept_catalogue(store, found["catalogue"])
         started = time.monotonic()
         train_test = dataset(store, data["version"], "train_test")
@@ -318,7 +318,7 @@ def _evaluation(
     The full evaluation also holds the check over time.
     """
     version = f"{found['version']}/evaluation{'-full' if full else ''}"
-    if force or store.manifest(MODELS, version) is None:
+    if force or store.intact(MODELS, version) is None:
         made = child.run(
             _fit_and_judge,
             spec,
