@@ -19,10 +19,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import quote
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -55,6 +57,7 @@ def missed(line: dict[str, Any]) -> bool:
 
 def main() -> int:
     """Measure what was asked for."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped all the same
     table = Path(sys.argv.pop(sys.argv.index("--table") + 1)) if "--table" in sys.argv else None
     wanted = [each for each in sys.argv[1:] if not each.startswith("-")] or ["traffic", "models"]
     if "traffic" in wanted:
@@ -171,13 +174,15 @@ def _traffic(seconds: float, mlflow: Service, api: Service, url: str, key: str, 
     for each in threads:
         each.start()
     acts = {0.1: weigh, KILLED: mlflow.kill, BACK: mlflow.start, FROZEN: mlflow.freeze, THAWED: mlflow.thaw, 1: weigh}
+    done: dict[float, float] = {}
     for share, act in acts.items():
         time.sleep(max(0.0, began + share * seconds - time.monotonic()))
         act()
+        done[share] = time.monotonic() - began
     stop.set()
     for each in threads:
         each.join()
-    _report(seconds, seen, reloads, memory)
+    _report(seen, reloads, memory, done)
     _follow(client, promote)
 
 
@@ -196,26 +201,27 @@ def _follow(client: httpx.Client, promote: Callable[[str], None]) -> None:
     tell("followed_by_itself_after", time.monotonic() - changed, "s", "lower", 10)
 
 
-def _report(seconds: float, seen: Seen, reloads: list[tuple[float, float, int]], memory: list[float]) -> None:
+def _report(seen: Seen, reloads: list[tuple[float, float, int]], memory: list[float], done: dict[float, float]) -> None:
+    """Print what was seen; `done` says when each act upon the registry was done."""
+
     def p99(start: float, end: float) -> float:
-        took = [lasted for asked, lasted in seen.answers if start * seconds <= asked < end * seconds]
-        return float(np.percentile(took, 99)) * 1000
+        took = [lasted for asked, lasted in seen.answers if start <= asked < end]
+        return float(np.percentile(took, 99)) * 1000 if took else 0.0
 
-    away = [(KILLED, BACK), (FROZEN, THAWED)]
-
-    def was_away(asked: float) -> bool:
-        return any(start * seconds <= asked < end * seconds for start, end in away)
+    def was_away(asked: float, took: float) -> bool:
+        away = ((done[KILLED], done[BACK]), (done[FROZEN], done[THAWED]))
+        return any(asked < end + 1 and asked + took > start - 1 for start, end in away)
 
     good = [took for asked, took, status in reloads if status == 200]
     refused = [took for asked, took, status in reloads if status == 503]
-    strange = [r for r in reloads if r[2] not in (200, 503) or (r[2] == 503 and not was_away(r[0]))]
-    tell("traffic_seconds", seconds, "s", "higher")
+    strange = [r for r in reloads if r[2] not in (200, 503) or (r[2] == 503 and not was_away(r[0], r[1]))]
+    tell("traffic_seconds", done[1], "s", "higher")
     tell("requests", len(seen.answers), "requests", "higher")
     tell("requests_failed", len(seen.failed), "requests", "lower", 0)
     tell("answers_wrong_or_mixed", len(seen.wrong), "answers", "lower", 0)
-    tell("p99_all_well", p99(0, KILLED), "ms", "lower")
-    tell("p99_registry_dead", p99(KILLED, BACK), "ms", "lower")
-    tell("p99_registry_frozen", p99(FROZEN, THAWED), "ms", "lower")
+    tell("p99_all_well", p99(0, done[KILLED]), "ms", "lower")
+    tell("p99_registry_dead", p99(done[KILLED], done[BACK]), "ms", "lower")
+    tell("p99_registry_frozen", p99(done[FROZEN], done[THAWED]), "ms", "lower")
     tell("reloads_done", len(good), "reloads", "higher", 1)
     tell("reloads_refused_while_away", len(refused), "reloads", "higher")
     tell("longest_refusal", max(refused, default=0.0), "s", "lower")
@@ -316,7 +322,7 @@ def models(counts: list[int]) -> None:
                         "lower",
                     )
                 before, wall_before = count, wall
-            _pages(said, run_id, counts[-1])
+                _pages(said, run_id, count)
         finally:
             pipeline.embedded(env, "down")
     steps = [line["value"] for line in lines if line["name"].startswith("load.a_further_model")]
@@ -329,8 +335,11 @@ def _wide_run(airflow: Any, sample: Path) -> tuple[str, float, float]:
     from benchmarks.pipeline import moment
 
     run_id = airflow.trigger({"raw_dir": str(sample), "force": True})
-    while (found := airflow.run(run_id))["state"] not in ("success", "failed"):
+    found: dict[str, Any] = {}
+    while found.get("state") not in ("success", "failed"):
         time.sleep(2)
+        with suppress(httpx.TimeoutException):  # a busy machine
+            found = airflow.run(run_id)
     instances = airflow.task_instances(run_id)
     states = {(each.task_id, each.map_index): each.state for each in instances}
     if found["state"] == "failed" or set(states.values()) != {"success"}:
@@ -367,11 +376,12 @@ def _pages(said: dict[str, str], run_id: str, count: int) -> None:
             return time.monotonic() - began
 
         # The group's name bears the number of its instances, as the grid and the graph show it.
-        grid = f"/dags/{DAG_ID}/runs/{run_id}"
+        grid = f"/dags/{DAG_ID}/runs/{quote(run_id)}"
         first = seconds(grid, page.get_by_text("select_best_model").first.wait_for)
         again = seconds(grid, page.get_by_text("select_best_model").first.wait_for)
         mapped = seconds(
-            f"{grid}/tasks/search_params/mapped", lambda: page.locator("table tbody tr").nth(20).wait_for()
+            f"{grid}/tasks/search_params/mapped",
+            lambda: page.locator("table tbody tr").nth(min(count, 20) - 1).wait_for(),
         )
         browser.close()
     tell(f"grid_of_{count}_models_first", first, "s", "lower", 10)

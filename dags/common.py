@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from datetime import timedelta
 from typing import Any, Final
 
@@ -40,6 +41,9 @@ def mlflow_client() -> Any:
     """Return a client of MLflow, and let MLflow's own functions use the same server."""
     import mlflow
 
+    # A connection that hangs is given up after minutes, not after a quarter of an hour; the task is tried again.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
     mlflow.set_tracking_uri(url("mlflow"))
     return mlflow.MlflowClient()
 
