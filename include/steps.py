@@ -154,7 +154,8 @@ def search_params(store: Store, model: str, data: Json, catalogue_version: str, 
     if force or store.intact(MODELS, f"{version}/search") is None:
         found = search.search(spec, checked.defaults, dataset(store, data["version"], "train_test"))
         content = json.dumps(asdict(found), indent=1).encode()
-        store.write_version(MODELS, f"{version}/search", {"search.json": content}, {"data_version": data["version"]})
+        facts = {"data_version": data["version"], "params": found.params, "score": found.score}
+        store.write_version(MODELS, f"{version}/search", {"search.json": content}, facts)
     else:
         log.info("Already searched with this data and specification: %s is used again.", version)
     best = json.loads(store.read_version(MODELS, f"{version}/search", "search.json"))

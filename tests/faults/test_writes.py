@@ -13,12 +13,12 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
 from embedded.services import rclone
 from include.accidents.errors import StorageError
@@ -91,7 +91,7 @@ def open_store(address: str) -> Versions:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real S3 server."""
     folder, (port,) = tmp_path_factory.mktemp("s3"), free_ports(1)
-    env = {**os.environ, "RCLONE_AUTH_KEY": "writers-key,writers-secret", "RCLONE_CONFIG": "/dev/null"}
+    env = {**os.environ, "RCLONE_AUTH_KEY": '"writers-key,writers-secret"', "RCLONE_CONFIG": "/dev/null"}
     process = subprocess.Popen(
         [rclone(), "serve", "s3", "--addr", f"127.0.0.1:{port}", str(folder)], env=env, stderr=subprocess.DEVNULL
     )
@@ -156,10 +156,9 @@ def test_a_killed_writer_leaves_the_old_or_the_new_version(
 
 def until_ready(action: Callable[[], Any]) -> None:
     for _ in range(50):
-        try:
+        with suppress(EndpointConnectionError):
             return action()
-        except Exception:
-            time.sleep(0.2)
+        time.sleep(0.2)
     raise TimeoutError("S3 did not start")
 
 
