@@ -93,6 +93,15 @@ test-faults-compose: dev ## Kill each container once while the DAG runs; needs t
 test: dev ## Run all tests that need no container (TESTS=folder for some of them)
 	@$(BIN)/python -m pytest $(TESTS)
 
+.PHONY: test-faults
+test-faults: dev ## Break the stack in every way that was thought of; writes docs/faults.md (an hour)
+	@ACCIDENTS_KILLS=300 ACCIDENTS_FAULTS_TABLE=docs/faults.md \
+		$(BIN)/python -m pytest tests/faults -m 'long or not long'
+
+.PHONY: load
+load: dev ## Long traffic at the API, 200 models in a run; writes docs/load.md (an hour)
+	@$(BIN)/python benchmarks/load.py --table docs/load.md
+
 .PHONY: check
 check: dev ## Lint, check types, run the fast tests
 	@$(BIN)/ruff check .

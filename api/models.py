@@ -141,16 +141,22 @@ class Models:
                 return
 
     def _catch_up(self) -> None:
-        for found in self._client.search_registered_models():
-            with self._loading:
-                version = registry.newest(self._client, found.name)
-                if version is None or self._refused.get(found.name) == version:
-                    continue
-                try:
-                    self._load(found.name, version)
-                except ModelError as error:
-                    self._refused[found.name] = version
-                    log.error("%s version %s is refused: %s", found.name, version, error)
+        for name in registry.names(self._client):
+            try:
+                self._follow_one(name)
+            except Exception as error:  # of this model alone; it is tried again at the next look
+                log.warning("%s cannot be loaded now (%s: %s).", name, type(error).__name__, error)
+
+    def _follow_one(self, name: str) -> None:
+        with self._loading:
+            version = registry.newest(self._client, name)
+            if version is None or self._refused.get(name) == version:
+                return
+            try:
+                self._load(name, version)
+            except ModelError as error:
+                self._refused[name] = version
+                log.error("%s version %s is refused: %s", name, version, error)
 
 
 def _told(model: LoadedModel) -> tuple[str, str, str, str]:

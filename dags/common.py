@@ -43,6 +43,9 @@ def mlflow_client() -> Any:
     import mlflow
 
     connection = BaseHook.get_connection("mlflow")
+    # A connection that hangs is given up after minutes, not after a quarter of an hour; the task is tried again.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
     mlflow.set_tracking_uri(url("mlflow"))
     # MLflow takes a login from nowhere else.
     os.environ["MLFLOW_TRACKING_USERNAME"] = connection.login or ""

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from embedded import envfile
+from embedded.launch import MARKER
 from embedded.settings import HOST, PORTS, ROOT, Settings, cores
 
 REGION: Final = "us-east-1"
-
-#: Every process of a stack bears this variable, so that `down` finds those that left their parent.
-MARKER: Final = "ACCIDENTS_STACK"
 
 _FROM_THE_SHELL: Final = (
     "PATH",

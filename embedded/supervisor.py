@@ -22,7 +22,8 @@ import psutil
 from supervisor.xmlrpc import Faults, SupervisorTransport  # type: ignore[import-untyped]
 
 from embedded import envfile
-from embedded.environment import MARKER, common
+from embedded.environment import common
+from embedded.launch import MARKER, SERVICE
 from embedded.services import SCHEDULER, Service
 from embedded.settings import ROOT, Settings
 from include.accidents.errors import SettingsError
@@ -197,7 +198,7 @@ class Supervisor:
         return {
             "command": service.command,
             "directory": str(self._settings.folder),
-            "environment": dict(service.environment),
+            "environment": {**service.environment, SERVICE: service.name},
         }
 
     def _head(self, services: Sequence[Service]) -> str:

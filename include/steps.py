@@ -135,7 +135,7 @@ def load_catalogue(
     for name in names:
         checked.model(name)
     version = f"catalogue-{_digest(text)}"
-    if store.manifest(MODELS, version) is None:
+    if store.intact(MODELS, version) is None:
         store.write_version(MODELS, version, {"models.json": text.encode()}, {"source": address})
     used = catalogue.load(text, address)
     rows = [(name, *_planned(used.model(name), used.defaults)) for name in names]
@@ -177,10 +177,11 @@ def search_params(store: Store, model: str, data: Json, catalogue_version: str, 
     checked = kept_catalogue(store, catalogue_version)
     spec = checked.model(model)
     version = f"{model}-{_model_digest(spec, checked, data)}"
-    if force or store.manifest(MODELS, f"{version}/search") is None:
+    if force or store.intact(MODELS, f"{version}/search") is None:
         found = search.search(spec, checked.defaults, dataset(store, data["version"], "train_test"))
         content = json.dumps(asdict(found), indent=1).encode()
-        store.write_version(MODELS, f"{version}/search", {"search.json": content}, {"data_version": data["version"]})
+        facts = {"data_version": data["version"], "params": found.params, "score": found.score}
+        store.write_version(MODELS, f"{version}/search", {"search.json": content}, facts)
     else:
         log.info("Already searched with this data and specification: %s is used again.", version)
     best = json.loads(store.read_version(MODELS, f"{version}/search", "search.json"))
@@ -210,7 +211,7 @@ def train_model(store: Store, found: Json, *, force: bool) -> Json:
     """Fit the model with its best parameters; store it as skops for services and as pickle for people."""
     model, version, data = found["model"], found["version"], found["data"]
     file = f"{model}_model.skops"
-    if force or store.manifest(MODELS, version) is None:
+    if force or store.intact(MODELS, version) is None:
         checked = kept_catalogue(store, found["catalogue"])
         started = time.monotonic()
         log.info("Training %s with %s.", model, json.dumps(found["params"]))
@@ -383,7 +384,7 @@ def _evaluation(
     The full evaluation also holds the check over time.
     """
     version = f"{found['version']}/evaluation{'-full' if full else ''}"
-    if force or store.manifest(MODELS, version) is None:
+    if force or store.intact(MODELS, version) is None:
         made = child.run(
             _fit_and_judge,
             spec,

@@ -50,6 +50,8 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+GENERATED = "generated/"  # in the raw bucket: an object a generated file, named after its SHA-256
+
 
 @dataclass(frozen=True)
 class RawFile:
@@ -101,9 +103,10 @@ class Store(Versions):
         """Return an empty file, gone once it is closed."""
         return tempfile.TemporaryFile()
 
-    def exists(self, bucket: str, key: str) -> bool:
-        """Tell whether an object is there."""
-        return bool(self.hook.check_for_key(key, bucket))
+    def etag(self, bucket: str, key: str) -> str | None:
+        """Return an object's ETag; None when it is absent."""
+        head = self.hook.head_object(key, bucket)
+        return head["ETag"].strip('"') if head else None
 
     def keys(self, bucket: str, prefix: str = "") -> dict[str, str]:
         """Return when each object under a prefix was last written (ISO 8601), by key."""
@@ -150,6 +153,8 @@ class Store(Versions):
             if known.get(path.name, {}).get("sha256") == digest:
                 continue
             log.info("Uploading file %d of %d: %s (%s).", k, len(paths), path.name, megabytes(path.stat().st_size))
+            if sample:  # said first: an upload that breaks off never leaves a generated file that passes for a real one
+                self.write(RAW, GENERATED + digest, path.name.encode())
             self.hook.load_file(path, path.name, RAW, replace=True)
             uploaded.append(path.name)
             known[path.name] = {**self._stat(path.name), "sha256": digest, "sample": sample}
@@ -201,11 +206,13 @@ class Store(Versions):
     def _raw_index(self) -> dict[str, dict[str, Any]]:
         """Return size, ETag, SHA-256 and origin of each raw file; what came another way is read and hashed."""
         stored = (self.read_json(RAW, MANIFEST) or {}).get("files", {})
+        generated = self.keys(RAW, GENERATED)
         index: dict[str, dict[str, Any]] = {}
         for name, stat in self._raw_objects():
             facts = stored.get(name, {})
             if {key: facts.get(key) for key in stat} != stat:
-                facts = {**stat, "sha256": sha256(self.read(RAW, name)), "sample": False}
+                digest = sha256(self.read(RAW, name))
+                facts = {**stat, "sha256": digest, "sample": GENERATED + digest in generated}
             index[name] = facts
         if index != stored:
             self._write_raw_index(index)

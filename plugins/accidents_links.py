@@ -20,7 +20,7 @@ Json = dict[str, Any]
 OBJECTS: dict[str, tuple[str, str]] = {
     "prepare_data": ("accidents-preprocessed-csv", "versions/{version}/manifest.json"),
     "clean_data": ("accidents-train-csv", "versions/{version}/manifest.json"),
-    "search_params": ("accidents-models", "versions/{version}/search/search.json"),
+    "search_params": ("accidents-models", "versions/{version}/search/manifest.json"),
     "train_model": ("accidents-models", "versions/{version}/manifest.json"),
 }
 PIPELINE = "ml_accidents_pipeline_dag"

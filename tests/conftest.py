@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import subprocess
-import sys
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,10 +11,10 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from include.accidents import search
-from tests.helpers import BROKEN, TREE, free_ports
+from tests.helpers import running_stack
 
-ROOT = Path(__file__).resolve().parents[1]
-SERVICES = ("AIRFLOW", "MLFLOW", "S3", "API")
+# Who ends the tests, a time limit say, still has their stacks stopped.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -37,27 +34,6 @@ def _loggers_on() -> None:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[dict[str, str]]:
-    """Addresses and logins of an embedded stack on free ports, as its `env` file holds them.
-
-    It is started and stopped by the commands that a user calls.
-    """
-    with TemporaryDirectory(prefix="acc") as folder:
-        models = Path(folder) / "models.json"
-        models.write_text(json.dumps({"models": {"Oak": TREE, "Elm": TREE, "Broken": BROKEN}}))
-        ports = {f"ACCIDENTS_{s}_PORT": str(p) for s, p in zip(SERVICES, free_ports(len(SERVICES)), strict=True)}
-        env = {
-            **os.environ,
-            **ports,
-            "ACCIDENTS_LOCAL_DIR": f"{folder}/local",
-            "ACCIDENTS_MODELS_FILE": str(models),
-        }
-        command = [sys.executable, "-m", "embedded"]
-        try:
-            up = subprocess.run(
-                [*command, "up"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False
-            )
-            assert up.returncode == 0, up.stdout + up.stderr
-            lines = (Path(folder) / "local" / "env").read_text().splitlines()
-            yield dict(line.split("=", 1) for line in lines if "=" in line)
-        finally:
-            subprocess.run([*command, "down"], cwd=ROOT, env=env, capture_output=True, timeout=120, check=True)
+    """Addresses and logins of an embedded stack on free ports, as its `env` file holds them."""
+    with TemporaryDirectory(prefix="acc") as folder, running_stack(Path(folder)) as env:
+        yield env

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +33,8 @@ BROKEN = {
     "param_grid": {"clf__var_smoothing": [1e-9, 1e-8]},
 }
 
+ROOT = Path(__file__).resolve().parents[1]
+SERVICES = ("AIRFLOW", "MLFLOW", "S3", "API")
 REAL_2021 = Path(__file__).resolve().parents[2] / "shared" / "data" / "baac-2021"
 REAL_FORMATS = REAL_2021.parent / "formats"
 
@@ -59,3 +67,22 @@ def free_ports(count: int) -> list[int]:
     for each in sockets:
         each.close()
     return ports
+
+
+@contextmanager
+def running_stack(folder: Path) -> Iterator[dict[str, str]]:
+    """Start an embedded stack in a folder, on free ports, and stop it, by the commands that a user calls."""
+    models = folder / "models.json"
+    models.write_text(json.dumps({"models": {"Oak": TREE, "Elm": TREE, "Broken": BROKEN}}))
+    ports = {f"ACCIDENTS_{s}_PORT": str(p) for s, p in zip(SERVICES, free_ports(len(SERVICES)), strict=True)}
+    env = {**os.environ, **ports, "ACCIDENTS_LOCAL_DIR": f"{folder}/local", "ACCIDENTS_MODELS_FILE": str(models)}
+    command = [sys.executable, "-m", "embedded"]
+    try:
+        up = subprocess.run(
+            [*command, "up"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert up.returncode == 0, up.stdout + up.stderr
+        lines = (folder / "local" / "env").read_text().splitlines()
+        yield dict(line.split("=", 1) for line in lines if "=" in line)
+    finally:
+        subprocess.run([*command, "down"], cwd=ROOT, env=env, capture_output=True, timeout=120, check=True)

@@ -96,7 +96,7 @@ def prepare_year(
     _frugally()
     year, version, limits = entry["year"], year_version(entry), limits or Thresholds()
     loaded = entry.get("loaded", "")
-    manifest = None if force else store.manifest(PREPROCESSED, version)
+    manifest = None if force else store.intact(PREPROCESSED, version)
     scenes = None
     if manifest:
         log.info("Year %s did not change: version %s is used again.", year, version)
@@ -139,7 +139,7 @@ def clean_data(store: Versions, prepared: Sequence[Mapping[str, Any]], *, force:
     years = sorted(prepared, key=lambda p: p["year"])
     version = digest([p["version"] for p in years], features.version())
     sample = any(p["sample"] for p in years)
-    manifest = None if force else store.manifest(TRAIN, version)
+    manifest = None if force else store.intact(TRAIN, version)
     if manifest is None:
         manifest = _write_clean(store, version, years, sample=sample)
     else:

@@ -258,6 +258,18 @@ def load(
     return LoadedModel(estimator, name, str(found.version), lineage, metrics)
 
 
+def names(client: MlflowClient) -> list[str]:
+    """Return the names of all registered models, the one in production first."""
+    found: list[str] = []
+    token: str | None = None
+    while True:
+        page = client.search_registered_models(max_results=1000, page_token=token)
+        found += [model.name for model in page]
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda name: (name != BEST, name))
+
+
 def newest(client: MlflowClient, name: str) -> str | None:
     """Return the version to serve under a name: `production` of BestModel, the newest of any other.
 
@@ -403,18 +415,20 @@ def lineage_of(version: ModelVersion) -> Lineage:
 
 
 def _fetch(version: ModelVersion) -> bytes:
-    """Download the one file that is read."""
-    from mlflow.artifacts import download_artifacts
+    """Download the one file that is read; ModelError when it is gone, the error itself when MLflow or its store is."""
+    from mlflow.artifacts import download_artifacts, list_artifacts
     from mlflow.exceptions import MlflowException
 
+    uri = f"models:/{version.name}/{version.version}"
     with tempfile.TemporaryDirectory() as folder:
-        uri = f"models:/{version.name}/{version.version}/{MODEL_FILE}"
         try:
-            path = Path(download_artifacts(uri, dst_path=folder))
+            path = Path(download_artifacts(f"{uri}/{MODEL_FILE}", dst_path=folder))
         except (MlflowException, OSError) as error:
+            if MODEL_FILE in {Path(found.path).name for found in list_artifacts(uri)}:
+                raise
             raise ModelError(
-                f"{version.name} version {version.version} cannot be fetched from MLflow ({type(error).__name__}).",
-                "see that MLflow and its artifact store run; train the model again if its file is gone.",
+                f"{version.name} version {version.version} has no file {MODEL_FILE} in MLflow's store.",
+                "train the model again.",
             ) from error
         if path.stat().st_size > MAX_MODEL_BYTES:
             raise ModelError(f"{version.name} version {version.version} is too large.", "make the model smaller.")

@@ -1,7 +1,8 @@
 """Immutable versions with manifests, and objects for people: over S3 in the pipeline, over a folder without it.
 
 A version's files are written first and its manifest last, and a reader trusts only what a manifest names, by SHA-256:
-what was half written does not exist for anybody.
+what was half written does not exist for anybody. A file that a manifest names is never written over: a version that is
+made once more with other content gets other files, and its new manifest names them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import IO, Any, cast
 from uuid import uuid4
 
 from include.accidents.errors import StorageError
+
+log = logging.getLogger(__name__)
 
 RAW = "accidents-raw-csv"
 PREPROCESSED = "accidents-preprocessed-csv"
@@ -57,58 +60,92 @@ class Versions(ABC):
         """Return an empty file, gone afterwards, in which a large object is made before it is written."""
 
     @abstractmethod
-    def exists(self, bucket: str, key: str) -> bool:
-        """Tell whether an object is there."""
+    def etag(self, bucket: str, key: str) -> str | None:
+        """Return what the store tells of an object's content, another for other content; None when it is absent."""
 
-    def _put(self, bucket: str, key: str, content: Content) -> dict[str, Any]:
-        """Write an object; return its SHA-256 and size."""
+    def _put(self, bucket: str, prefix: str, name: str, content: Content, named: Mapping[str, Any]) -> dict[str, Any]:
+        """Write an object beside what a manifest names so far; return its path, SHA-256, size and ETag."""
         if isinstance(content, bytes):
-            self.write(bucket, key, content)
-            return {"sha256": sha256(content), "size": len(content)}
+            facts = {"path": name, "sha256": sha256(content), "size": len(content)}
+            return self._settle(bucket, prefix, facts, named, lambda key: self.write(bucket, key, content))
         with self.temporary() as file:
             content(file)
             file.flush()
             file.seek(0)
-            facts = {"sha256": hashlib.file_digest(cast(Any, file), "sha256").hexdigest(), "size": file.tell()}
+            digest = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
+            facts = {"path": name, "sha256": digest, "size": file.tell()}
             file.seek(0)
-            self.write_file(bucket, key, file)
-        return facts
+            return self._settle(bucket, prefix, facts, named, lambda key: self.write_file(bucket, key, file))
 
-    def _put_all(self, bucket: str, prefix: str, contents: Mapping[str, Content]) -> dict[str, dict[str, Any]]:
+    def _settle(
+        self,
+        bucket: str,
+        prefix: str,
+        facts: dict[str, Any],
+        named: Mapping[str, Any],
+        write: Callable[[str], None],
+    ) -> dict[str, Any]:
+        if named.get("sha256") == facts["sha256"] and self._is(bucket, prefix + named["path"], named["etag"]):
+            return dict(named)
+        if named.get("path") == facts["path"]:
+            facts["path"] = f"{facts['sha256'][:12]}/{facts['path']}"
+        key = prefix + facts["path"]
+        write(key)
+        log.info("Written: %s/%s (%s).", bucket, key, megabytes(facts["size"]))
+        return {**facts, "etag": self.etag(bucket, key)}
+
+    def _put_all(
+        self, bucket: str, prefix: str, contents: Mapping[str, Content], named: Mapping[str, Any]
+    ) -> dict[str, dict[str, Any]]:
         with ThreadPoolExecutor(WRITERS) as pool:
-            waiting = {name: pool.submit(self._put, bucket, prefix + name, c) for name, c in contents.items()}
-        made = {name: each.result() for name, each in waiting.items()}
-        for name, facts in made.items():
-            log.info("Written: %s/%s%s (%s).", bucket, prefix, name, megabytes(facts["size"]))
-        return made
+            waiting = {
+                name: pool.submit(self._put, bucket, prefix, name, content, named.get(name, {}))
+                for name, content in contents.items()
+            }
+        return {name: made.result() for name, made in waiting.items()}
 
     def read_json(self, bucket: str, key: str) -> dict[str, Any] | None:
-        """Return a JSON object, None when it is absent."""
+        """Return a JSON object; None when it is absent or damaged, so that it is made anew."""
         try:
             found = json.loads(self.read(bucket, key))
         except StorageError:
             return None
-        except ValueError as error:
-            raise StorageError(f"{bucket}/{key} is not JSON.", "delete the object and run the DAG again.") from error
+        except ValueError:
+            log.warning("%s/%s is not JSON: it counts as absent.", bucket, key)
+            return None
         return found if isinstance(found, dict) else None
 
     # --- versions
 
     def manifest(self, bucket: str, version: str) -> Manifest | None:
         """Return the manifest of a version, or None when the version was never completed."""
-        return self.read_json(bucket, f"versions/{version}/{MANIFEST}")
+        found = self.read_json(bucket, f"versions/{version}/{MANIFEST}")
+        return found if found and isinstance(found.get("files"), dict) else None
+
+    def intact(self, bucket: str, version: str) -> Manifest | None:
+        """Return the manifest of a version whose files are all as they were written, else None: make it anew."""
+        manifest = self.manifest(bucket, version)
+        for name, facts in (manifest or {"files": {}})["files"].items():
+            if not self._is(bucket, _key(version, name, facts), facts.get("etag")):
+                log.warning("%s/%s is gone or altered: the version is made anew.", bucket, _key(version, name, facts))
+                return None
+        return manifest
 
     def read_version(self, bucket: str, version: str, name: str) -> bytes:
         """Return a file of a version, once its SHA-256 was seen to be the manifest's."""
         manifest = self.manifest(bucket, version)
-        key = f"versions/{version}/{name}"
         if manifest is None or name not in manifest["files"]:
-            raise StorageError(f"{bucket}/{key} was never completed.", "clear the task that writes it.")
+            raise StorageError(
+                f"{bucket}/versions/{version}/{name} was never completed.",
+                "clear the task that writes it, or trigger the DAG again.",
+            )
+        facts = manifest["files"][name]
+        key = _key(version, name, facts)
         content = self.read(bucket, key)
-        if sha256(content) != manifest["files"][name]["sha256"]:
+        if sha256(content) != facts["sha256"]:
             raise StorageError(
                 f"{bucket}/{key} is not what its manifest says (SHA-256 differs).",
-                f"delete versions/{version}/{MANIFEST} from {bucket} and run the DAG again: it is then made anew.",
+                "clear the task that writes it, or trigger the DAG again: it is then made anew.",
             )
         return content
 
@@ -116,7 +153,8 @@ class Versions(ABC):
         self, bucket: str, version: str, contents: Mapping[str, Content], facts: Mapping[str, Any]
     ) -> Manifest:
         """Write the files of a version, then its manifest: facts, and name, SHA-256 and size of each file."""
-        files = self._put_all(bucket, f"versions/{version}/", contents)
+        named = (self.manifest(bucket, version) or {"files": {}})["files"]
+        files = self._put_all(bucket, f"versions/{version}/", contents, named)
         manifest = {
             "version": version,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -131,7 +169,7 @@ class Versions(ABC):
     def publish(self, bucket: str, version: str, contents: Mapping[str, Content], loaded: str = "") -> bool:
         """Write objects for people, unless they already show this version or what a later run made.
 
-        The mark of what an object shows is written after it, with its SHA-256.
+        The mark of what an object shows is written after it, with its SHA-256 and ETag.
 
         Parameters
         ----------
@@ -146,18 +184,22 @@ class Versions(ABC):
         if any(mark.get("loaded", "") > loaded for mark in marks.values()):
             log.info("%s in %s: left as it is, a later run wrote it.", ", ".join(contents), bucket)
             return False
-        old = {n: m for n, m in marks.items() if m.get("version") == version and self.exists(bucket, n)}
-        made = self._put_all(bucket, "", {name: made for name, made in contents.items() if name not in old})
+        shown = {n: m for n, m in marks.items() if m.get("version") == version and self._is(bucket, n, m.get("etag"))}
+        made = self._put_all(bucket, "", {n: content for n, content in contents.items() if n not in shown}, {})
         for name in contents:
-            mark = {"version": version, "sha256": (old.get(name) or made[name])["sha256"], "loaded": loaded}
-            if mark != old.get(name):
+            facts = shown.get(name) or made[name]
+            mark = {"version": version, "sha256": facts["sha256"], "etag": facts["etag"], "loaded": loaded}
+            if mark != shown.get(name):
                 self.write(bucket, _mark(name), json.dumps(mark).encode())
         return True
+
+    def _is(self, bucket: str, key: str, etag: str | None) -> bool:
+        return etag is not None and self.etag(bucket, key) == etag
 
     def published(self, bucket: str, version: str, name: str) -> bytes | None:
         """Return an object for people if it is what was published of this version, else None."""
         mark = self.read_json(bucket, _mark(name)) or {}
-        if mark.get("version") != version or not self.exists(bucket, name):
+        if mark.get("version") != version or self.etag(bucket, name) is None:
             return None
         content = self.read(bucket, name)
         return content if sha256(content) == mark.get("sha256") else None
@@ -203,9 +245,17 @@ class FolderStore(Versions):
         finally:
             path.unlink(missing_ok=True)
 
-    def exists(self, bucket: str, key: str) -> bool:
-        """Tell whether a file is there."""
-        return self._path(bucket, key).is_file()
+    def etag(self, bucket: str, key: str) -> str | None:
+        """Return size and time of a file; None when it is absent."""
+        path = self._path(bucket, key)
+        if not path.is_file():
+            return None
+        stat = path.stat()
+        return f"{stat.st_size}-{stat.st_mtime_ns}"
+
+
+def _key(version: str, name: str, facts: Mapping[str, Any]) -> str:
+    return f"versions/{version}/{facts.get('path', name)}"
 
 
 def megabytes(size: int) -> str:

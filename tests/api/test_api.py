@@ -148,6 +148,28 @@ def test_a_model_that_may_not_be_used_is_refused_and_the_old_one_stays(
     assert client.post(f"/api/v1/predict/{name}", json=EXAMPLE).json()["model"]["version"] == str(good.version)
 
 
+def test_a_model_that_cannot_be_fetched_for_a_while_is_tried_again_and_stops_no_other(
+    client: TestClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = client.app.state.models  # type: ignore[attr-defined]
+    version = str(world.add("Aside", seed=7).version)
+    usual = registry.load
+
+    def away(client: Any, name: str, *rest: Any) -> Any:
+        if name == "Aside":
+            raise OSError("connection refused")
+        return usual(client, name, *rest)
+
+    newer = str(world.add(seed=8).version)
+    monkeypatch.setattr(registry, "load", away)
+    models._catch_up()
+    assert models.get("Aside") is None
+    assert models.get("Forest").model.version == newer
+    monkeypatch.setattr(registry, "load", usual)
+    models._catch_up()
+    assert models.get("Aside").model.version == version
+
+
 def test_a_forged_tag_breaks_the_signature(world: World) -> None:
     version = world.add("Forged", seed=3)
     world.client.set_model_version_tag("Forged", version.version, "sample", "false")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -18,7 +19,7 @@ import httpx
 import pytest
 from rich.console import Console, RenderableType
 
-from embedded import demo, envfile, environment, follow, ports, services, settings, stack, supervisor
+from embedded import demo, envfile, environment, follow, launch, ports, services, settings, stack, supervisor
 from embedded.airflow_api import Airflow, AirflowError, Graph, TaskInstance
 from include.accidents.errors import SettingsError
 
@@ -209,7 +210,7 @@ def test_a_temporary_folder_open_to_others_is_refused(tmp_path: Path, monkeypatc
 
 
 def test_processes_of_a_stack_are_found_by_their_mark(tmp_path: Path) -> None:
-    marked = {**os.environ, environment.MARKER: str(tmp_path)}
+    marked = {**os.environ, launch.MARKER: str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=marked) as child:
         try:
             found = supervisor.stray_processes(tmp_path)
@@ -218,6 +219,22 @@ def test_processes_of_a_stack_are_found_by_their_mark(tmp_path: Path) -> None:
         finally:
             child.kill()
     assert not supervisor.is_alive(child.pid)
+
+
+def test_a_service_that_starts_ends_what_its_killed_predecessor_left(tmp_path: Path) -> None:
+    def orphan(service: str) -> subprocess.Popen[bytes]:
+        marks = {launch.MARKER: str(tmp_path), launch.SERVICE: service}
+        return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={**os.environ, **marks})
+
+    left, other = orphan("mlflow"), orphan("api")
+    try:
+        launch.end_predecessor({launch.MARKER: str(tmp_path), launch.SERVICE: "mlflow"})
+        assert left.wait(10) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        for each in (left, other):
+            each.kill()
+            each.wait()
 
 
 # --- bringing it up

@@ -186,6 +186,39 @@ def test_a_spoilt_file_of_a_version_is_not_believed(store: FolderStore, years: P
         pipeline.scenes_of(store, prepared[0]["version"])
 
 
+@pytest.mark.parametrize(
+    ("bucket", "pattern"),
+    [(PREPROCESSED, "versions/2*/*"), (TRAIN, "versions/*/*"), (TRAIN, "*.csv"), (PREPROCESSED, "*.csv")],
+)
+@pytest.mark.parametrize("half", [True, False])
+def test_whatever_is_spoilt_is_made_anew_by_the_next_run(
+    store: FolderStore, years: Path, bucket: str, pattern: str, half: bool
+) -> None:
+    prepared, _, _ = run(store, years, 2021)
+    expected = {name: content for name, content in written(store).items() if not name.endswith(".json")}
+    for path in list((store.folder / bucket).glob(pattern)):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if half else path.read_bytes()[:-2] + b"??")
+    run(store, years, 2021)
+    assert {name: content for name, content in written(store).items() if name in expected} == expected
+    assert pipeline.scenes_of(store, prepared[0]["version"])
+
+
+def test_a_version_that_is_made_once_more_stays_whole_until_the_new_one_is(store: FolderStore, monkeypatch) -> None:
+    def contents(letter: bytes) -> dict[str, Any]:
+        return {"a.bin": letter * 10, "b.bin": lambda file: file.write(letter * 20)}
+
+    store.write_version(TRAIN, "v", contents(b"1"), {})
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write", lambda *_: (_ for _ in ()).throw(OSError("killed before the manifest")))
+        with pytest.raises(OSError, match="killed"):
+            store.write_version(TRAIN, "v", {"b.bin": contents(b"2")["b.bin"]}, {})
+    assert store.read_version(TRAIN, "v", "b.bin") == b"1" * 20
+    for letter in (b"2", b"2", b"3"):
+        store.write_version(TRAIN, "v", contents(letter), {})
+        assert store.read_version(TRAIN, "v", "a.bin") + store.read_version(TRAIN, "v", "b.bin") == letter * 30
+        assert store.intact(TRAIN, "v")
+
+
 def test_a_refused_year_leaves_its_report_and_nothing_else(store: FolderStore, years: Path) -> None:
     limits = Thresholds(repaired_failure=0, repaired_warning=0)
     ((entry, read),) = [pair for pair in pipeline.folder_entries(years) if pair[0]["year"] == 2023]

@@ -144,3 +144,25 @@ def test_the_command_says_what_it_did_and_what_to_mend(store: Registry, monkeypa
     assert done.exit_code == 0, done.output
     assert "version 2" in done.output
     assert store.production() == "1"
+
+
+def test_a_store_that_is_away_is_no_defect_of_the_model(store: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> str:
+        raise OSError("connection refused")
+
+    store.promote(1)
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.artifacts.download_artifacts", away)
+        with pytest.raises(OSError, match="connection refused"):
+            registry.load(store.client, registry.BEST, "1", KEY, features.version())
+    for path in Path(store.uri.removeprefix("sqlite:///")).parent.rglob(registry.MODEL_FILE):
+        path.unlink()
+    with pytest.raises(ModelError, match=r"has no file model\.skops"):
+        registry.load(store.client, registry.BEST, "1", KEY, features.version())
+
+
+def test_every_registered_model_is_found_and_the_one_in_production_first(store: Registry) -> None:
+    expected = [f"A{number:03}" for number in range(120)]
+    for name in [*expected, registry.BEST]:
+        store.client.create_registered_model(name)
+    assert registry.names(store.client) == [registry.BEST, *expected]

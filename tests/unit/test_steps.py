@@ -25,7 +25,7 @@ class Objects:
             raise StorageError(f"s3://{bucket}/{key} does not exist.", "run the DAG from its first task.")
         return self.objects[bucket, key]
 
-    def manifest(self, bucket: str, version: str) -> Any:
+    def intact(self, bucket: str, version: str) -> Any:
         return None
 
     def write_version(self, bucket: str, version: str, contents: dict[str, bytes], facts: dict[str, Any]) -> None:

@@ -1,0 +1,360 @@
+"""The stack broken in every way that was thought of: each ends in the right result, or in a failure that a re-run repairs.
+
+`make test-faults` tries all; `make test` those that are not marked `long`.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from include.accidents import registry
+from include.accidents.sample import write_sample
+from include.accidents.versions import MODELS, PREPROCESSED, RAW, TRAIN
+from tests.faults.ledger import REPAIRED, WELL, Ledger
+from tests.faults.world import World, until
+
+long = pytest.mark.long
+SERVICES = ("s3", "mlflow", "api", "airflow-scheduler")
+#: In the midst of what a service is killed, and how that moment is recognised.
+WRITES = {"s3": TRAIN, "mlflow": "mlflow"}
+
+
+def survive(
+    world: World,
+    ledger: Ledger,
+    fault: str,
+    stage: str,
+    strike: Callable[[str], Any],
+    *,
+    heal: Callable[[], Any] = lambda: None,
+    must_fail: str | None = None,
+    **conf: Any,
+) -> None:
+    """Trigger a run, strike, and see that it or the next one ends right and that nothing is lost."""
+    row = ledger.begin(fault, stage)
+    run_id = world.trigger(**conf)
+    strike(run_id)
+    state = world.end(run_id)
+    world.ready()
+    row.story = world.story(run_id)
+    if state == "success" and not world.wrong(run_id):
+        assert must_fail is None, "the fault was not noticed"
+        row.outcome = WELL
+        heal()
+    else:
+        assert must_fail is None or must_fail in row.story, row.story
+        heal()
+        again = world.trigger()
+        assert world.end(again) == "success", (row.story, world.story(again))
+        assert not world.wrong(again), (row.story, world.wrong(again))
+        row.outcome = REPAIRED
+    row.lost = world.damage()
+    assert not row.lost, (row.story, row.lost)
+
+
+# --- killed services and tasks -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("service", ["s3", pytest.param("mlflow", marks=long)])
+def test_a_store_is_killed_in_the_midst_of_a_write(world: World, ledger: Ledger, service: str) -> None:
+    def strike(run_id: str) -> None:
+        begun = time.time()
+        until(lambda: world.written_since(WRITES[service], begun), 180, f"{service} wrote nothing", pause=0.002)
+        world.kill(service)
+
+    survive(world, ledger, f"kill -9 of {service}", "during a write", strike, force=True)
+
+
+@pytest.mark.parametrize("task", ["log_model", "select_best_model"])
+@long
+def test_mlflow_is_killed_under_a_task(world: World, ledger: Ledger, task: str) -> None:
+    survive(
+        world, ledger, "kill -9 of mlflow", f"while {task} runs",
+        lambda run_id: (world.wait_for_task(run_id, task), world.kill("mlflow")), force=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@long
+def test_a_service_is_killed_before_the_run(world: World, ledger: Ledger, service: str) -> None:
+    world.kill(service)
+    survive(world, ledger, f"kill -9 of {service}", "just before the run", lambda _: None, force=True)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@long
+def test_a_service_is_killed_after_the_run(world: World, ledger: Ledger, service: str) -> None:
+    def strike(run_id: str) -> None:
+        assert world.end(run_id) == "success"
+        world.kill(service)
+
+    survive(world, ledger, f"kill -9 of {service}", "just after the run", strike, force=True)
+
+
+@long
+def test_the_api_is_killed_while_it_reloads(world: World, ledger: Ledger) -> None:
+    def strike(run_id: str) -> None:
+        process = world.service("api")
+        port = int(world.env["ACCIDENTS_API_URL"].rpartition(":")[2])
+
+        def asked() -> bool:
+            return any(each.status == "ESTABLISHED" and each.laddr.port == port for each in process.net_connections())
+
+        until(asked, 180, "nobody asked the API", pause=0.005)
+        process.send_signal(signal.SIGKILL)
+
+    survive(world, ledger, "kill -9 of api", "while it loads a model", strike, force=True)
+
+
+@pytest.mark.parametrize("task", ["prepare_data", "search_params", "select_best_model"])
+@long
+def test_the_scheduler_is_killed_with_a_running_task(world: World, ledger: Ledger, task: str) -> None:
+    survive(
+        world, ledger, "kill -9 of airflow-scheduler", f"while {task} runs",
+        lambda run_id: (world.wait_for_task(run_id, task), world.kill("airflow-scheduler")), force=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param("load_csv_to_s3", marks=long),
+        pytest.param("prepare_data", marks=long),
+        pytest.param("clean_data", marks=long),
+        pytest.param("search_params", marks=long),
+        pytest.param("train_model", marks=long),
+        "log_model",
+        pytest.param("reload_model", marks=long),
+        pytest.param("select_best_model", marks=long),
+    ],
+)
+def test_a_task_is_killed(world: World, ledger: Ledger, task: str) -> None:
+    def strike(run_id: str) -> None:
+        world.wait_for_task(run_id, task)
+        if task == "log_model":  # in the midst of its artifacts
+            begun = time.time()
+            until(lambda: world.written_since("mlflow", begun), 60, "nothing was logged", pause=0.002)
+        else:
+            time.sleep(2)
+        world.kill_task(run_id, task)
+
+    survive(world, ledger, "kill -9 of a task's process", f"{task}", strike, force=True)
+
+
+# --- connections and disk ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("service", "task"), [("s3", "search_params"), ("mlflow", "log_model"), ("api", "reload_model")]
+)
+@long
+def test_a_connection_hangs(world: World, ledger: Ledger, service: str, task: str) -> None:
+    with world.proxied(service) as proxy:
+
+        def strike(run_id: str) -> None:
+            world.wait_for_task(run_id, task)
+            proxy.hang()
+            until(lambda: proxy.swallowed, 120, "nothing was swallowed")
+            time.sleep(10)
+            proxy.heal()
+
+        survive(world, ledger, f"connections to {service} hang for 10 s and stay deaf", task, strike, force=True)
+
+
+@long
+def test_s3_is_slow(world: World, ledger: Ledger) -> None:
+    with world.proxied("s3") as proxy:
+        proxy.rate = 300_000
+        survive(world, ledger, "S3 at 300 kB/s", "the whole run", lambda _: None, force=True)
+
+
+@pytest.mark.parametrize("freed", ["while it is tried again", "after the run"])
+@long
+def test_the_disk_is_full(world: World, ledger: Ledger, freed: str) -> None:
+    if not world.small_disk:
+        pytest.skip("mounting a small disk is not allowed here")
+    filler = world.local / "s3" / ".filler"
+
+    def fill() -> None:
+        with filler.open("wb") as file:
+            try:
+                while True:
+                    file.write(b"\0" * 4096)
+                    file.flush()
+            except OSError:
+                pass
+
+    def strike(run_id: str) -> None:
+        fill()
+        if freed == "while it is tried again":
+            until(lambda: any(each.try_number > 1 for each in world.instances(run_id)), 120, "nothing was tried again")
+            filler.unlink()
+
+    try:
+        survive(
+            world, ledger, "S3's disk is full", f"freed {freed}", strike,
+            heal=lambda: filler.unlink(missing_ok=True), force=True,
+        )  # fmt: skip
+    finally:
+        filler.unlink(missing_ok=True)
+
+
+# --- objects -----------------------------------------------------------------------------------------------
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def alter(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+OBJECTS = {
+    "the train_test of tasks": (TRAIN, "versions/*/**/train_test.parquet"),
+    "a year's tables": (PREPROCESSED, "versions/*/**/people.parquet"),
+    "a manifest": (TRAIN, "versions/*/manifest.json"),
+    "a trained model": (MODELS, "versions/*/**/*_model.skops"),
+    "a CSV for people": (TRAIN, "X_train_test.csv"),
+    "a raw file": (RAW, "usagers-2022.csv"),
+    "the index of raw files": (RAW, "manifest.json"),
+}
+
+
+@pytest.mark.parametrize("how", [truncate, alter, remove], ids=lambda f: f.__name__)
+@long
+def test_objects_are_damaged_before_a_run(world: World, ledger: Ledger, how: Callable[[Path], None]) -> None:
+    for bucket, pattern in OBJECTS.values():
+        for path in list((world.local / "s3" / bucket).glob(pattern)):
+            how(path)
+    told = {"truncate": "truncated", "alter": "altered by a byte", "remove": "removed"}[how.__name__]
+    survive(world, ledger, f"objects {told}: {', '.join(OBJECTS)}", "before the run", lambda _: None)
+
+
+def test_an_object_is_altered_between_two_tasks(world: World, ledger: Ledger) -> None:
+    def strike(run_id: str) -> None:
+        world.wait_for_task(run_id, "search_params")
+        for path in (world.local / "s3" / TRAIN).glob("versions/*/**/*.parquet"):
+            alter(path)
+
+    survive(
+        world, ledger, "the splits altered by a byte", "while search_params runs", strike,
+        must_fail="is not what its manifest says (SHA-256 differs)", force=True,
+    )  # fmt: skip
+
+
+@long
+def test_an_upload_of_generated_files_breaks_off(world: World, ledger: Ledger) -> None:
+    write_sample(world.raw, years=(2021,), accidents_per_year=30_000)
+    begun = time.time()
+
+    def strike(run_id: str) -> None:
+        until(lambda: world.written_since(RAW, begun), 120, "nothing was uploaded", pause=0.002)
+        world.kill_task(run_id, "load_csv_to_s3")
+
+    try:
+        survive(world, ledger, "kill -9 of a task's process", "during the upload of a raw file", strike, years=[2022])
+    finally:
+        for path in world.raw.glob("*-2021.csv"):
+            world.s3.delete_object(Bucket=RAW, Key=path.name)
+            path.unlink()
+
+
+@pytest.mark.parametrize("half", ["three files of four", "a file cut in the middle of a line"])
+@long
+def test_a_year_is_put_half_into_the_bucket(world: World, ledger: Ledger, tmp_path: Path, half: str) -> None:
+    write_sample(tmp_path, years=(2021,), accidents_per_year=300)
+    contents = {path.name: path.read_bytes() for path in tmp_path.glob("*.csv")}
+
+    def put(name: str, content: bytes) -> None:
+        world.s3.put_object(Bucket=RAW, Key=name, Body=content)
+
+    for name, content in contents.items():
+        if "usagers" not in name:
+            put(name, content)
+        elif half != "three files of four":
+            put(name, content[: len(content) // 2])
+
+    def finish() -> None:
+        for name in contents:
+            world.s3.delete_object(Bucket=RAW, Key=name)
+
+    survive(
+        world, ledger, f"a year half put into the raw bucket: {half}", "before the run", lambda _: None,
+        heal=finish, must_fail="2021",
+    )  # fmt: skip
+
+
+@long
+def test_two_runs_at_once(world: World, ledger: Ledger) -> None:
+    other = ""
+
+    def strike(_: str) -> None:
+        nonlocal other
+        other = world.trigger(force=True)
+
+    survive(world, ledger, "a second run is triggered", "at once", strike, force=True)
+    assert world.end(other) == "success"
+    assert not world.wrong(other)
+
+
+# --- the registry ------------------------------------------------------------------------------------------
+
+
+def test_the_production_model_is_broken_and_the_api_starts_anew(world: World, ledger: Ledger) -> None:
+    """The API says why it serves nothing; the next run promotes a good model."""
+    row = ledger.begin("the file of the model in production is truncated", "and the API is killed")
+    for path in (world.local / "s3" / "mlflow").rglob("model.skops"):
+        truncate(path)
+    world.verified.clear()
+    world.kill("api")
+    world.ready()
+    url = world.env["ACCIDENTS_API_URL"]
+    until(lambda: "BestModel" in world.log("api") and "signature" in world.log("api"), 60, "the API says nothing")
+    assert httpx.get(f"{url}/ready").status_code == 503
+    for name in registry.names(world.mlflow):  # they cannot be mended, and are known to be broken
+        for version in world.mlflow.search_model_versions(f"name = '{name}'"):
+            world.broken.add((name, str(version.version)))
+    run_id = world.trigger()
+    assert world.end(run_id) == "success", world.story(run_id)
+    assert not world.wrong(run_id)
+    row.story = "the API refused it, /ready answered 503; the next run promoted a model in its place"
+    row.outcome, row.lost = REPAIRED, world.damage()
+    assert not row.lost
+
+
+@long
+def test_the_newest_version_is_a_strangers(world: World, ledger: Ledger) -> None:
+    row = ledger.begin("the newest version of a model bears no signature", "and is asked to be reloaded")
+    newest = registry.newest(world.mlflow, "Tree")
+    source = world.mlflow.get_model_version("Tree", newest).source
+    strange = world.mlflow.create_model_version("Tree", source)
+    url, key = world.env["ACCIDENTS_API_URL"], {"X-Api-Key": world.env["ACCIDENTS_API_KEY"]}
+    answer = httpx.post(f"{url}/api/v1/reload_model/Tree", headers=key, timeout=60)
+    assert answer.status_code == 409, answer.text
+    served = {each["name"]: each["version"] for each in httpx.get(f"{url}/api/v1/models").json()}
+    assert served["Tree"] == newest
+    world.mlflow.delete_model_version("Tree", strange.version)
+    row.story = f"the API refused it ({answer.json()['detail'][:80]}…) and went on serving version {newest}"
+    row.outcome, row.lost = WELL, world.damage()
+    assert not row.lost
+
+
+def test_nothing_is_left_behind_in_the_buckets(world: World) -> None:
+    """Temporary files of a killed S3 server are no objects."""
+    for bucket in (RAW, PREPROCESSED, TRAIN, MODELS):
+        keys = {each["Key"] for each in world.s3.list_objects_v2(Bucket=bucket).get("Contents", [])}
+        assert not {key for key in keys if "rclone_temp" in key}, bucket

@@ -1,0 +1,212 @@
+"""Writers killed at random moments: a reader sees the old or the new whole version, never a part of one.
+
+ACCIDENTS_KILLS says how often (20 as a part of `make test`, some hundred times in `make test-faults`).
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+
+from embedded.services import rclone
+from include.accidents.errors import StorageError
+from include.accidents.sample import write_sample
+from include.accidents.versions import RAW, TRAIN, FolderStore, Versions
+from tests.faults.ledger import Ledger
+from tests.helpers import free_ports
+
+KILLS = int(os.environ.get("ACCIDENTS_KILLS", "20"))
+NAMES = ("one.bin", "two.bin", "three.bin")
+SIZES = (1_000_000, 200_000, 9_000_000)  # the last one goes to S3 in parts
+OBJECT = "shown.bin"
+
+# A clean process with the imports done, from which each writer is forked in a moment.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["include.storage", "tests.faults.test_writes"])
+
+
+def write_on(address: str, letter: int, begun: Any) -> None:
+    """Make the version once more with other content, and show other content to people, until the end comes."""
+    store = open_store(address)
+    store.etag(TRAIN, "x")  # the connection is there
+    begun.set()
+    while True:
+        store.write_version(TRAIN, "v", {name: content(letter, name) for name in NAMES}, {"letter": letter})
+        store.publish(TRAIN, str(letter), {OBJECT: content(letter, NAMES[0])})
+        letter += 1
+
+
+@contextmanager
+def writer(address: str, letter: int) -> Iterator[None]:
+    """Let a process write until it is killed at the end of the block."""
+    begun = FORKS.Event()
+    process = FORKS.Process(target=write_on, args=(address, letter, begun), daemon=True)
+    process.start()
+    try:
+        assert begun.wait(60), "the writer does not begin"
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def content(letter: int, name: str) -> Any:
+    """Return what the file of a version holds: bytes, or a function that writes them piece by piece."""
+    whole = f"{letter:08}".encode() * (SIZES[NAMES.index(name)] // 8)
+    if name == "two.bin":
+        return whole
+
+    def write(file: Any) -> None:
+        for start in range(0, len(whole), 1 << 17):
+            file.write(whole[start : start + (1 << 17)])
+
+    return write
+
+
+def open_store(address: str) -> Versions:
+    if not address.startswith("http"):
+        return FolderStore(Path(address))
+    extra = {"endpoint_url": address, "region_name": "us-east-1"}
+    os.environ["AIRFLOW_CONN_MINIO"] = json.dumps(
+        {"conn_type": "aws", "login": "writers-key", "password": "writers-secret", "extra": extra}
+    )
+    from include.storage import Store
+
+    return Store()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real S3 server."""
+    folder, (port,) = tmp_path_factory.mktemp("s3"), free_ports(1)
+    env = {**os.environ, "RCLONE_AUTH_KEY": '"writers-key,writers-secret"', "RCLONE_CONFIG": "/dev/null"}
+    process = subprocess.Popen(
+        [rclone(), "serve", "s3", "--addr", f"127.0.0.1:{port}", str(folder)], env=env, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def whole(store: Versions) -> int:
+    """Read the version and the object for people; return which one it is, AssertionError when it is a mixture."""
+    manifest = store.manifest(TRAIN, "v")
+    if manifest is None:
+        raise StorageError("There is no version any more.", "wait for the server.")
+    seen = {store.read_version(TRAIN, "v", name) for name in NAMES}
+    letter = manifest["letter"]
+    assert seen == {f"{letter:08}".encode() * (size // 8) for size in SIZES}, "a mixture of versions"
+    assert store.intact(TRAIN, "v") == manifest, "the store says that it is damaged"
+    shown = {each: store.published(TRAIN, str(each), OBJECT) for each in (letter - 1, letter)}
+    for each, found in shown.items():
+        assert found in (None, f"{each:08}".encode() * (SIZES[0] // 8)), "a part is shown for the whole"
+    return int(letter)
+
+
+def settled(store: Versions) -> int:
+    """Return what `whole` does, once the server has done what the dead writer asked of it last."""
+    for _ in range(20):
+        try:
+            return whole(store)
+        except (StorageError, BotoCoreError, ClientError, AttributeError):
+            time.sleep(0.1)
+    return whole(store)
+
+
+@pytest.mark.parametrize("kind", ["S3", "a folder"])
+def test_a_killed_writer_leaves_the_old_or_the_new_version(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, ledger: Ledger
+) -> None:
+    address = request.getfixturevalue("server") if kind == "S3" else str(tmp_path)
+    store = open_store(address)
+    if kind == "S3":
+        until_ready(store.create_buckets)
+    store.write_version(TRAIN, "v", {name: content(0, name) for name in NAMES}, {"letter": 0})
+    chance = random.Random(1)  # noqa: S311
+    letter, seen = 0, Counter[str]()
+    for _ in range(KILLS):
+        with writer(address, letter + 1):
+            time.sleep(chance.random() / 2)
+        found = settled(store)
+        assert found >= letter, "an older version came back"
+        seen["the old version" if found == letter else "a newer version"] += 1
+        letter = found
+    told = ", ".join(f"{n} times {what}" for what, n in sorted(seen.items()))
+    ledger.counts.append(
+        f"a writer to {kind} killed {KILLS} times at random moments: a reader then saw {told}; never a part"
+    )
+    assert sum(seen.values()) == KILLS
+    if KILLS >= 20:
+        assert len(seen) == 2, "the moments were not random enough to prove anything"
+
+
+def until_ready(action: Callable[[], Any]) -> None:
+    for _ in range(50):
+        with suppress(EndpointConnectionError):
+            return action()
+        time.sleep(0.2)
+    raise TimeoutError("S3 did not start")
+
+
+def test_an_upload_that_breaks_off_leaves_no_generated_file_that_passes_for_a_real_one(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store: Any = open_store(server)
+    until_ready(store.create_buckets)
+    write_sample(tmp_path, years=(2022,), accidents_per_year=50)
+    usual, uploads = store.hook.load_file, []
+
+    def dies_in_time(*args: Any, **more: Any) -> None:
+        usual(*args, **more)
+        uploads.append(args)
+        if len(uploads) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.hook, "load_file", dies_in_time)
+        with pytest.raises(KeyboardInterrupt):
+            store.upload_raw(tmp_path, sample=True)
+    assert len(store.upload_raw(tmp_path, sample=True)) == 2
+    assert {file.sample for tables in store.raw_years().values() for file in tables.values()} == {True}
+    store.write(RAW, "manifest.json", b"{")  # it can be made of what is there
+    assert {file.sample for tables in store.raw_years().values() for file in tables.values()} == {True}
+
+
+def test_a_reader_beside_a_writer_never_sees_a_part(server: str, ledger: Ledger) -> None:
+    """While a version is made once more, over and over, a reader gets a whole one or an error that says so."""
+    store = open_store(server)
+    until_ready(store.create_buckets)
+    store.write_version(TRAIN, "v", {name: content(0, name) for name in NAMES}, {"letter": 0})
+    seen: Counter[str] = Counter()
+    with writer(server, 1):
+        end = time.monotonic() + 5 + KILLS / 20
+        while time.monotonic() < end:
+            name = NAMES[sum(seen.values()) % len(NAMES)]
+            try:
+                read = store.read_version(TRAIN, "v", name)
+            except StorageError:
+                seen["told to be absent"] += 1
+                continue
+            except (BotoCoreError, ClientError, AttributeError) as error:  # boto3 stumbles over rclone's answer 500
+                seen[f"broken off ({type(error).__name__})"] += 1
+                continue
+            assert len(read) == SIZES[NAMES.index(name)] // 8 * 8
+            assert read == read[:8] * (len(read) // 8)
+            seen["whole"] += 1
+    assert seen["whole"] > 5
+    told = ", ".join(f"{n} reads {what}" for what, n in sorted(seen.items()))
+    ledger.counts.append(f"a reader of S3 beside a writer that makes the same version anew: {told}; never a part")
