@@ -30,6 +30,9 @@ Columns = pd.DataFrame | Mapping[str, npt.NDArray[Any]]
 PEDESTRIAN_MASS = 75  # kg, an adult
 PERSON_MASS = 75  # kg, added for each person on board: it decides for light vehicles
 DRIVER, PEDESTRIAN = 1, 3
+# Seats on the left and on the right (`place`), and impacts there (`choc`).
+LEFT_SEATS, RIGHT_SEATS = (1, 4, 7), (2, 3, 9)
+LEFT_IMPACTS, RIGHT_IMPACTS = (3, 6, 8), (2, 5, 7)
 EQUIPMENT = {
     "belt": {1},
     "helmet": {2},
@@ -116,7 +119,7 @@ DRIVER_CODES = ("sexe", "trajet", "secu1")
 _FOUND_OUT_LATER = ("choc", "manv", "motor", "senc", "trajet", "secu1")
 UNKNOWN_AT_CALL: frozenset[str] = frozenset(
     {
-        *("vosp", "prof", "plan", "infra", "situ", "larrout"),
+        *("vosp", "prof", "plan", "infra", "situ", "larrout", "impact_side"),
         *("locp", "actp", "etatp", "secu2", "secu3", *EQUIPMENT, *(f"others_{name}" for name in EQUIPMENT)),
         *(f"{whose}{name}" for name in _FOUND_OUT_LATER for whose in ("", "other_", "driver_", "other_driver_")),
     }
@@ -199,6 +202,12 @@ FEATURES: tuple[Feature, ...] = (
             categorical=True,
         )
         for name in DRIVER_CODES
+    ),
+    _f(
+        "impact_side",
+        "Choc de son côté (1) ou de l'autre (-1)",
+        "Hit on the person's side (1) or the other (-1)",
+        "place, choc",
     ),
     _f("exposed", "Sans carrosserie autour", "No bodywork around: on foot or on two wheels", "catu, catv"),
     _f("exposed_others", "Autres personnes sans carrosserie", "Other people without bodywork", "catu, catv"),
@@ -288,6 +297,9 @@ def _build(accidents: _Table, vehicles: _Table, people: _Table) -> Floats:
     riding = np.where(on_foot, -1, own)
     for name in VEHICLE_CODES:
         values[name] = _take(vehicles[name], riding)
+    values["impact_side"] = _side(values["place"], LEFT_SEATS, RIGHT_SEATS) * _side(
+        values["choc"], LEFT_IMPACTS, RIGHT_IMPACTS
+    )
     values.update(_counts(vehicles, accident, people, accidents.rows))
 
     aboard = np.bincount(riding[riding >= 0], minlength=vehicles.rows).astype(np.float32)
@@ -421,6 +433,12 @@ def _equipment(people: _Table) -> dict[str, Floats]:
         ).astype(np.float32)
         for name, codes in EQUIPMENT.items()
     }
+
+
+def _side(codes: Floats, left: Collection[int], right: Collection[int]) -> Floats:
+    """Return -1 where a code is of the left, 1 where it is of the right, else 0."""
+    side = np.isin(codes, list(right)).astype(np.float32) - np.isin(codes, list(left))
+    return np.where(np.isnan(codes), np.float32(np.nan), side).astype(np.float32)
 
 
 def _counts(vehicles: _Table, accident: npt.NDArray[np.int64], people: _Table, n_accidents: int) -> dict[str, Floats]:

@@ -59,9 +59,9 @@ def test_a_field_that_is_taken_away_is_missing_where_it_was_and_nowhere_zero(yea
     for name in ("vma", "lum", "hrmn", "lat"):
         less = raw.Scenes(scenes.accidents.assign(**{name: np.float32(np.nan)}), scenes.vehicles, scenes.people)
         after = features.frame(features.build(less))
-        feature = {"hrmn": "hour"}.get(name, name)
-        assert after[feature].isna().all()
-        assert after.drop(columns=feature).equals(before.drop(columns=feature))
+        made = {"hrmn": ["hour"], "lat": ["lat", "accidents_near", "accidents_around"]}.get(name, [name])
+        assert after[made].isna().all(axis=None)
+        assert after.drop(columns=made).equals(before.drop(columns=made))
 
 
 def test_no_feature_depends_on_the_severity() -> None:
@@ -127,6 +127,28 @@ def test_columns_in_a_mapping_give_what_frames_give() -> None:
     scenes = sample_scenes(2023)
     columns = ({n: t[n].to_numpy() for n in t} for t in (scenes.accidents, scenes.vehicles, scenes.people))
     np.testing.assert_array_equal(features.from_columns(*columns), features.build(scenes))
+
+
+def test_an_impact_is_on_ones_own_side_or_on_the_other() -> None:
+    driver, beside, behind, unsaid = (
+        {"vehicle": 0, "catu": c, "place": p} for c, p in ((1, 1), (2, 2), (2, 5), (2, np.nan))
+    )
+    for choc, told in ((8, [1, -1, 0]), (2, [-1, 1, 0]), (1, [0, 0, 0]), (np.nan, [np.nan] * 3)):
+        made = features.frame(features.build(scene({}, [{"catv": 7, "choc": choc}], [driver, beside, behind, unsaid])))
+        np.testing.assert_array_equal(made["impact_side"], [*told, np.nan])
+
+
+def test_a_scene_in_paris_has_more_accidents_near_than_one_in_the_country() -> None:
+    def near(**place: float) -> tuple[float, float]:
+        made = features.frame(features.build(scene(place, [], [{"catu": 3}])))
+        return made["accidents_near"][0], made["accidents_around"][0]
+
+    paris, country, nowhere = near(lat=48.86, long=2.35), near(lat=44.6, long=3.4), near(lat=48.86)
+    assert paris[0] > 1000
+    assert paris[1] > 10_000
+    assert country[0] < 10
+    assert country[1] < 100
+    assert np.isnan(nowhere).all()
 
 
 def test_the_heaviest_other_vehicle_is_the_one_met() -> None:
