@@ -45,7 +45,7 @@ function markFields(defects) {
 
 function draw(answer, effects, compared, models) {
   const [told] = answer.scenes;
-  $("#summary").replaceChildren(`${t("worst")} · ${t("person").toLowerCase()} ${told.worst.person + 1} · `, h("strong", {}, `${t("severe")} ${risk(told.worst.severe_probability)}`));
+  $("#summary").replaceChildren(`${t("person")} ${told.worst.person + 1} · `, h("strong", {}, `${t("severe")} ${risk(told.worst.severe_probability)}`));
   $("#answer").replaceChildren(
     h("h2", {}, t("results")),
     h("p", { class: "expected" }, `${t("expected")} `, ...ORDER.slice().reverse().map((name) => h("span", { class: `chip ${name}` }, `${t(name)} ${number(told.expected[name], 1)}`))),
