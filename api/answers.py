@@ -66,7 +66,7 @@ _ANSWERED_BY = {
 }
 _DRIVER = {"unharmed": 0.889693, "killed": 0.0014, "hospitalised": 0.023872, "light": 0.085034}
 _RIDER = {"unharmed": 0.004976, "killed": 0.072395, "hospitalised": 0.487872, "light": 0.434757}
-_PREDICTED = {
+_PREDICTED: Any = {
     "model": _ANSWERED_BY,
     "scenes": [
         {
@@ -86,7 +86,7 @@ _PREDICTED = {
     ],
 }  # fmt: skip
 """An answer to the first example of a scene: a car and a motorcycle, head-on."""
-_EXPLAINED = {
+_EXPLAINED: Any = {
     "model": _ANSWERED_BY,
     "method": "occlusion",
     "person": 1,

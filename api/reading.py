@@ -1,4 +1,4 @@
-"""Model files are read in a process of their own, at a lower priority.
+"""Model files are read in a process of their own.
 
 To read a file of some thousand arrays costs a tenth of a second or more of Python, during which every answer would
 wait for the interpreter's lock again and again. What the serving process gets is the finished model, which costs it a
@@ -21,7 +21,6 @@ from typing import Any, Final
 
 from include.accidents.errors import ModelError
 
-NICENESS: Final = 5  # a quarter of a busy core
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 
@@ -103,7 +102,6 @@ def _serve(pipe: Connection) -> None:
     from include.accidents import registry, search
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends this process
-    os.nice(NICENESS)
     search.limit_threads()
     gc.freeze()  # what was imported, and a model while it is read, is not looked through for cycles
     gc.set_threshold(200_000)

@@ -373,6 +373,7 @@ def main() -> int:
     for program in ("wrk", "taskset"):
         if shutil.which(program) is None:
             sys.exit(f"{program} is not on the PATH: install it (on Debian: apt-get install wrk util-linux).")
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # figures alone stand there
     given = os.environ.get("RAW")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -45,7 +45,7 @@ function markFields(defects) {
 
 function draw(answer, effects, compared, models) {
   const [told] = answer.scenes;
-  $("#summary").replaceChildren(`${t("worst")} · ${t("person").toLowerCase()} ${told.worst.person + 1} · `, h("strong", {}, `${t("severe")} ${risk(told.worst.severe_probability)}`));
+  $("#summary").replaceChildren(`${t("person")} ${told.worst.person + 1} · `, h("strong", {}, `${t("severe")} ${risk(told.worst.severe_probability)}`));
   $("#answer").replaceChildren(
     h("h2", {}, t("results")),
     h("p", { class: "expected" }, `${t("expected")} `, ...ORDER.slice().reverse().map((name) => h("span", { class: `chip ${name}` }, `${t(name)} ${number(told.expected[name], 1)}`))),
@@ -61,8 +61,8 @@ function drawPerson(person, told, effects, models) {
   const title = [`${t("person")} ${person.person + 1}`, kind && say(kind).toLowerCase(), person.vehicle && `${t("vehicle").toLowerCase()} ${person.vehicle}`].filter(Boolean).join(" · ");
   return h("article", { class: `card person${person.person === told.worst.person ? " worst" : ""}` },
     h("header", {}, h("h3", {}, title),
-      person.person === told.worst.person && told.people.length > 1 && h("span", { class: "chip plain" }, t("worst")),
-      h("span", { class: `chip ${person.severe ? "killed" : "unharmed"}`, title: t("severeProbability") }, `${t("severe")} ${risk(person.severe_probability)}`)),
+      h("span", { class: `chip ${person.severe ? "killed" : "unharmed"}`, title: t("severeProbability") }, `${t("severe")} ${risk(person.severe_probability)}`),
+      person.person === told.worst.person && told.people.length > 1 && h("span", { class: "chip plain" }, t("worst"))),
     h("dl", { class: "bars" }, ...ORDER.map((name) => h("div", {}, h("dt", {}, t(name)), h("dd", {}, bar(person.probabilities[name], name), h("span", { class: "share" }, risk(person.probabilities[name])))))),
     effects.person === person.person ? drawEffects(effects)
       : h("button", { type: "button", class: "why", onclick: async () => { explained = person.person; await predict(models); $(".effects h4")?.focus(); } }, t("why")));

@@ -30,6 +30,8 @@ FLAGS = [
     "--disable-component-update", "--disable-sync", "--no-first-run",
 ]  # fmt: skip
 
+expect.set_options(timeout=30_000)  # of a busy machine
+
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH (apt-get install chromium)")
 
 
@@ -174,6 +176,32 @@ def test_a_file_is_uploaded_and_its_answer_downloaded(browser: Browser, url: str
         assert lines[0].endswith("p_severe;predicted_class")
 
 
+def test_a_new_scene_is_of_this_moment(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        with page.expect_request("**/api/v1/predict") as asked:
+            page.get_by_role("button", name="New scene").click()
+        accident = asked.value.post_data_json["accident"]
+        assert page.evaluate("new Date().getFullYear()") == accident["an"]
+        assert re.fullmatch(r"\d\d:\d\d", accident["hrmn"])
+
+
+def test_the_other_vehicle_is_named_where_there_is_one(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        names = " ".join(page.locator(".effects .name").all_inner_texts())
+        assert "Other vehicles" not in names
+        page.get_by_role("button", name="Add a vehicle").click()
+        expect(page.locator(".effects")).to_contain_text("Other vehicles")
+
+
+def test_on_a_phone_the_one_worst_off_stays_in_sight_and_leads_to_the_answer(browser: Browser, url: str) -> None:
+    with opened(browser, url, viewport={"width": 390, "height": 800}) as page:
+        gist = page.locator("#summary")
+        expect(gist).to_be_in_viewport()
+        expect(gist).to_contain_text(re.compile(r"Person \d · Severe risk .*%"))
+        page.get_by_role("link", name="Details").click()
+        expect(page.locator("#answer h2")).to_be_in_viewport()
+
+
 def test_the_browsers_language_comes_first_and_the_chosen_one_is_remembered(browser: Browser, url: str) -> None:
     with opened(browser, url, "fr-FR") as page:
         expect(page.get_by_role("tab", name="Modèles")).to_be_visible()
@@ -226,16 +254,15 @@ def test_nothing_hinders_people(browser: Browser, url: str, scheme: Any, width: 
     ("name", "language", "width"),
     [("page-fr", "fr-FR", 1280), ("page-en", "en-GB", 1280), ("page-phone", "fr-FR", 390)],
 )
-def test_pictures_can_be_taken(url: str, name: str, language: str, width: int, tmp_path: Path) -> None:
+def test_pictures_can_be_taken(
+    browser: Browser, url: str, name: str, language: str, width: int, tmp_path: Path
+) -> None:
     # ACCIDENTS_PAGE_URL: a running API with models of real data makes better pictures.
     address = os.environ.get("ACCIDENTS_PAGE_URL", url)
-    with sync_playwright() as playwright:  # a browser of its own: dates and times follow the browser's language
-        spoken = os.environ | {"LANGUAGE": language.replace("-", "_")}
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, env=spoken)
-        with opened(browser, address, language, viewport={"width": width, "height": 1000}) as page:
-            if name == "page-phone":
-                page.locator("article.person.worst").scroll_into_view_if_needed()
-            page.wait_for_timeout(400)
-            file = Path(os.environ.get("ACCIDENTS_PICTURES", tmp_path)) / f"{name}.png"
-            page.screenshot(path=file)
-            assert file.stat().st_size > 10_000
+    with opened(browser, address, language, viewport={"width": width, "height": 1000}) as page:
+        if name == "page-phone":
+            page.locator("article.person.worst").scroll_into_view_if_needed()
+        page.wait_for_timeout(400)
+        file = Path(os.environ.get("ACCIDENTS_PICTURES", tmp_path)) / f"{name}.png"
+        page.screenshot(path=file)
+        assert file.stat().st_size > 10_000
