@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 readonly ENV_FILE=${ACCIDENTS_ENV_FILE:-.env}
 readonly DATABASES="airflow mlflow"
 readonly OLDEST=2.26
+readonly PATIENCE_SECONDS=900
 
 fail() {
     echo "$1" >&2
@@ -81,7 +82,7 @@ up() {
     local status=0
     log=$(mktemp) # not local: it is needed at the exit
     trap 'rm -f "$log"' EXIT
-    compose up --detach --wait "$@" 2>&1 | tee "$log" || status=$?
+    compose up --detach --wait --wait-timeout "$PATIENCE_SECONDS" "$@" 2>&1 | tee "$log" || status=$?
     [ $status = 0 ] || explain "$log"
 }
 
@@ -91,7 +92,9 @@ explain() {
     step=$(sed -n 's/.*service "\([a-z-]*\)" didn.t complete successfully.*/\1/p' "$1" | tail -n 1)
     [ -z "$step" ] || fail "$(docker logs --tail 1 "$(compose ps --all --quiet "$step")" 2>&1)"
     service=$(sed -n 's/.*container [a-z0-9]*-\([a-z-]*\)-[0-9]* \(is unhealthy\|exited\).*/\1/p' "$1" | tail -n 1)
-    [ -z "$service" ] || fail "The service $service does not get ready: see \`docker compose logs $service\`."
+    [ -n "$service" ] || service=$(compose ps --all --format '{{.Service}} {{.Health}} {{.State}}' |
+        sed -nE 's/ (starting|unhealthy) .*| .*restarting$//p' | sort -u | tr '\n' ' ')
+    [ -z "$service" ] || fail "The service ${service% } does not get ready: see \`docker compose logs ${service% }\`."
     exit 1
 }
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.compose.conftest import write_catalogue
 from tests.compose.running import SERVICES, Compose, docker
 
 #: How long a service is away. Docker takes a killed container for one that somebody stopped, and leaves it alone.
@@ -22,6 +23,12 @@ NAMES = {
 HEADER = "| killed | the run | after the kill | tried again | failed |\n|---|---|---|---|---|"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _two_models(stack: Compose, first: str) -> None:
+    """Shorter runs: one model a worker."""
+    write_catalogue(stack.folder / "catalogue" / "models.json", leaves=(5, 10))
+
+
 @pytest.fixture(scope="module")
 def table() -> Iterator[list[str]]:
     """What became of each run, shown at the end as a table."""
@@ -32,7 +39,7 @@ def table() -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
 def test_a_run_outlives_the_loss_of_a_container(
-    stack: Compose, first: str, service: str, table: list[str], capfd: pytest.CaptureFixture[str]
+    stack: Compose, service: str, table: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     stored, version = stack.objects(), int(stack.production())
     run_id = stack.airflow().trigger({"force": True})
@@ -79,7 +86,7 @@ def wait_for_health(stack: Compose, container: str) -> None:
         time.sleep(1)
 
 
-def test_all_is_well_afterwards(stack: Compose, first: str) -> None:
+def test_all_is_well_afterwards(stack: Compose) -> None:
     for service in SERVICES:
         for container in stack.containers(service):
             assert container["State"]["Health"]["Status"] == "healthy", service

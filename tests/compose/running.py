@@ -51,7 +51,7 @@ class Compose:
             **more,
         }
 
-    def stack(self, *arguments: str, timeout: int = 900, **environ: str) -> Done:
+    def stack(self, *arguments: str, timeout: int = 1200, **environ: str) -> Done:
         """One of the commands behind make."""
         return run(str(ROOT / "compose" / "stack.sh"), *arguments, env=self.environ(**environ), timeout=timeout)
 
