@@ -136,7 +136,7 @@ def _load(file: Path) -> Catalogue:
     from include.accidents import catalogue
 
     try:
-        return catalogue.load(file.read_text("utf-8"), str(file))
+        return catalogue.load(catalogue.decode(file.read_bytes(), str(file)), str(file))
     except OSError as error:
         raise _refused(SettingsError(f"{file} cannot be read ({error}).", "name the catalogue with --file.")) from error
     except AccidentsError as error:
