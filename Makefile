@@ -107,9 +107,9 @@ audit: dev ## Ask whether a locked dependency has a known vulnerability
 	@$(BIN)/python requirements/inventory.py audit
 
 .PHONY: sbom
-sbom: dev ## List the dependencies and their licences: docs/licences.md, and sbom.json in CycloneDX's format
+sbom: dev ## List the dependencies and their licences: docs/licences.md, and sbom.json (CycloneDX)
 	@$(BIN)/python requirements/inventory.py licences
-	@$(BIN)/cyclonedx-py requirements requirements/runtime.txt --pyproject pyproject.toml --of JSON -o sbom.json
+	@$(BIN)/python -W ignore -m cyclonedx_py requirements requirements/runtime.txt --pyproject pyproject.toml -o sbom.json
 
 .PHONY: bench
 bench: dev ## Run the benchmarks, a line a figure (BENCH=data RAW=folder)
