@@ -109,6 +109,21 @@ check: dev ## Lint, check types, run the fast tests
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest tests/unit tests/dags tests/api
 
+MINUTES ?= 5
+
+.PHONY: fuzz
+fuzz: dev ## Search for input that does harm, for some minutes (MINUTES=5); the result is in .local/fuzz/result.md
+	@$(BIN)/python -m tests.fuzz.run $(MINUTES)
+
+.PHONY: audit
+audit: dev ## Ask whether a locked dependency has a known vulnerability
+	@$(BIN)/python requirements/inventory.py audit
+
+.PHONY: sbom
+sbom: dev ## List the dependencies and their licences: docs/licences.md, and sbom.json (CycloneDX)
+	@$(BIN)/python requirements/inventory.py licences
+	@$(BIN)/python -W ignore -m cyclonedx_py requirements requirements/runtime.txt --pyproject pyproject.toml -o sbom.json
+
 .PHONY: bench
 bench: dev ## Run the benchmarks, a line a figure (BENCH=data RAW=folder)
 	@failed=0; for name in $(BENCH); do $(if $(RAW),RAW='$(RAW)') $(BIN)/python benchmarks/$$name.py || failed=1; done; exit $$failed

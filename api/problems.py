@@ -29,6 +29,7 @@ TITLES = {
     503: "Not available",
 }
 MAX_DEFECTS = 50
+MANY_DEFECTS = 1000  # to list more than these takes seconds, in which nobody else is answered
 
 
 class Defect(BaseModel):
@@ -48,13 +49,15 @@ class Problem(BaseModel):
     errors: list[Defect] | None = Field(None, description="Each defect of a request that is not valid.")
 
 
-def respond(error: Exception) -> Response:
+def respond(error: Exception) -> Response:  # noqa: PLR0911  (a case a kind of error)
     """Return the problem document of an error."""
     match error:
         case HTTPException():
             return problem(error.status_code, None, str(error.detail), headers=dict(error.headers or {}))
-        case RequestValidationError() | ValidationError():
+        case RequestValidationError():
             return invalid((_path(e["loc"]), _message(e)) for e in error.errors())
+        case ValidationError():
+            return _told(error)
         case SceneError():
             return invalid(error.defects)
         case InputError():
@@ -76,6 +79,14 @@ KNOWN: Final = (
     BusyError,
     ModelError,
 )
+
+
+def _told(error: ValidationError) -> Response:
+    if error.error_count() > MANY_DEFECTS:
+        told = f"{error.error_count():,} values or fields are wrong; send one scene to be told which."
+        return problem(422, None, told)
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return invalid((_path(e["loc"]), _message(e)) for e in found)
 
 
 def install(app: FastAPI) -> None:

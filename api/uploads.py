@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,6 +25,7 @@ from include.accidents.raw import Scenes
 from include.accidents.registry import LoadedModel
 from include.accidents.schema import CLASSES, DEPARTMENTS, Column, Kind, Table, department_number
 
+MAX_LINES: Final = 500_000  # of one file; four years of people, or the whole of one
 PART: Final = 20_000  # people answered at a time
 BLOCK: Final = 2_000  # people predicted at a time: what a tree reads then stays in the processor's cache
 ADDED: Final = (*(f"p_{name}" for name in CLASSES), "p_severe", "predicted_class")
@@ -50,7 +50,11 @@ def read(uploaded: Mapping[str, bytes], limit: int) -> Upload:
     InputError
         Naming the file, the line or column, what was found, and the remedy.
     """
-    contents = {name: _plain(name, content, limit) for name, content in uploaded.items()}
+    contents: dict[str, bytes] = {}
+    for name, content in uploaded.items():
+        contents[name] = files.decompress(name, content, limit)
+        limit -= len(contents[name])
+        _check_lines(name, contents[name])
     if len(contents) == 1:
         ((name, content),) = contents.items()
         if files.recognise(name) is None:
@@ -93,20 +97,10 @@ def _appended(proba: Probabilities, delimiter: str) -> list[bytes]:
     return sink.getvalue().splitlines()
 
 
-def _plain(name: str, content: bytes, limit: int) -> bytes:
-    """Decompress what is compressed, up to the limit: a small file may hold gigabytes of nothing."""
-    if content[:2] != b"\x1f\x8b":
-        return content
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        made = unpacker.decompress(content, limit)
-    except zlib.error as error:
-        raise InputError(f"{name} is a damaged gzip file ({error}).", "compress or copy it again.") from error
-    if unpacker.unconsumed_tail:
-        raise InputError(f"{name} holds more than {limit:,} bytes.", "send fewer accidents at a time.")
-    if not unpacker.eof:
-        raise InputError(f"{name} is a damaged gzip file (it ends too early).", "compress or copy it again.")
-    return made
+def _check_lines(name: str, content: bytes) -> None:
+    lines = max(content.count(b"\n"), content.count(b"\r"))
+    if lines > MAX_LINES:
+        raise InputError(f"{name} has {lines:,} lines; {MAX_LINES:,} are read at most.", "send it in parts.")
 
 
 # --- four files --------------------------------------------------------------------------------------------
@@ -151,9 +145,12 @@ def columns(name: str, content: bytes) -> tuple[Columns, Columns, Columns]:
 
 
 def _header(name: str, content: bytes) -> tuple[bytes, str, list[str]]:
+    text = content.removeprefix(b"\xef\xbb\xbf")
+    first = text[: raw.MAX_HEADER + 1].partition(b"\n")[0]
+    if len(first) > raw.MAX_HEADER:
+        raise InputError(f"{name}, line 1: the column names take more than {raw.MAX_HEADER:,} bytes.", "shorten them.")
     try:
-        text = content.removeprefix(b"\xef\xbb\xbf")
-        head = text.partition(b"\n")[0].decode().strip("\r")
+        head = first.decode().strip("\r")
     except UnicodeDecodeError as error:
         raise InputError(f"{name} is not encoded in UTF-8.", "save it as UTF-8.") from error
     delimiter = max(";,\t", key=head.count)

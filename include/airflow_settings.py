@@ -63,12 +63,22 @@ def load(path: Path, environ: Mapping[str, str]) -> AirflowSettings:
     )
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads plain values, and no alias: a few lines of these can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(None, None, "an alias is not allowed here", event.start_mark)
+        return super().compose_node(parent, index)
+
+
 def _sections(path: Path) -> dict[str, list[dict[str, Any]]]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except FileNotFoundError as error:
         raise SettingsError(f"{path} does not exist.", "restore it from the repository.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that cannot be, text that is not UTF-8
         raise SettingsError(f"{path} is not YAML: {' '.join(str(error).split())}.", "mend that line.") from error
     airflow = content.get("airflow") if isinstance(content, dict) else None
     if not isinstance(airflow, dict):
@@ -118,8 +128,17 @@ def _connection(entry: Mapping[str, Any], path: Path) -> dict[str, Any]:
     if "port" in given:
         given["port"] = _integer(given["port"], f"the port of the connection {entry['conn_id']}", path)
     if "extra" in given:
-        given["extra"] = given["extra"] if isinstance(given["extra"], str) else json.dumps(given["extra"])
+        given["extra"] = given["extra"] if isinstance(given["extra"], str) else _json(given["extra"], entry, path)
     return {"conn_type": given.pop("type", "generic"), **given}
+
+
+def _json(value: Any, entry: Mapping[str, Any], path: Path) -> str:
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(
+            f"{path}: the extra of the connection {entry['conn_id']} is no JSON ({error}).", "put dates in quotes."
+        ) from error
 
 
 def _pool(entry: Mapping[str, Any], path: Path) -> dict[str, Any]:

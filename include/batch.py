@@ -66,7 +66,9 @@ def predict_batch(store: Store, client: MlflowClient, key: bytes, batch: Mapping
     version = registry.newest(client, registry.BEST)
     if version is None:
         raise ModelError("No model is in production.", "run ml_accidents_pipeline_dag first.")
-    contents = {Table(table): (name, store.read(INCOMING, name)) for table, name in batch["files"].items()}
+    contents = {
+        Table(table): (name, store.read(INCOMING, name, files.MAX_BYTES)) for table, name in batch["files"].items()
+    }
     inputs = {name: hashlib.sha256(content).hexdigest() for name, content in contents.values()}
     prefix = f"{batch['folder']}/" if batch["folder"] else ""
     target, note = f"{prefix}predictions_{batch['year']}.csv", f"{prefix}predictions_{batch['year']}.json"

@@ -162,10 +162,13 @@ def _text_at(store: Store, address: str) -> str:
     try:
         if address.startswith("s3://"):
             bucket, _, key = address.removeprefix("s3://").partition("/")
-            return store.read(bucket, key).decode()
-        return Path(address).read_text("utf-8")
-    except (OSError, UnicodeDecodeError, StorageError) as error:
-        cause = error.cause if isinstance(error, StorageError) else str(error)
+            content = store.read(bucket, key, catalogue.MAX_BYTES)
+        else:
+            with Path(address).open("rb") as file:
+                content = file.read(catalogue.MAX_BYTES + 1)
+        return catalogue.decode(content, address)
+    except (OSError, StorageError, InputError) as error:
+        cause = str(error) if isinstance(error, OSError) else error.cause
         raise CatalogueError(
             f"The catalogue {address} cannot be read ({cause}).",
             "let ACCIDENTS_MODELS_FILE name a catalogue of models: a path or s3://bucket/key.",

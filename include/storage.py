@@ -80,10 +80,13 @@ class Store(Versions):
 
     # --- objects
 
-    def read(self, bucket: str, key: str) -> bytes:
-        """Return an object's content; StorageError when it is absent."""
+    def read(self, bucket: str, key: str, limit: int | None = None) -> bytes:
+        """Return an object's content; StorageError when it is absent, InputError when it is larger than the limit."""
         try:
-            return bytes(self.hook.get_conn().get_object(Bucket=bucket, Key=key)["Body"].read())
+            found = self.hook.get_conn().get_object(Bucket=bucket, Key=key)
+            if limit is not None:
+                files.check_size(f"s3://{bucket}/{key}", found["ContentLength"], limit)
+            return bytes(found["Body"].read())
         except ClientError as error:
             if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchBucket", "404"):
                 raise StorageError(
@@ -197,7 +200,7 @@ class Store(Versions):
 
     def read_raw(self, file: RawFile) -> bytes:
         """Return a raw file, once its SHA-256 was seen to be the one that the run started from."""
-        content = self.read(RAW, file.key)
+        content = self.read(RAW, file.key, files.MAX_BYTES)
         log.info("Read: %s/%s (%s).", RAW, file.key, megabytes(len(content)))
         if sha256(content) != file.sha256:
             raise StorageError(f"s3://{RAW}/{file.key} changed since the run started.", "trigger the DAG again.")
@@ -211,7 +214,7 @@ class Store(Versions):
         for name, stat in self._raw_objects():
             facts = stored.get(name, {})
             if {key: facts.get(key) for key in stat} != stat:
-                digest = sha256(self.read(RAW, name))
+                digest = sha256(self.read(RAW, name, files.MAX_BYTES))
                 facts = {**stat, "sha256": digest, "sample": GENERATED + digest in generated}
             index[name] = facts
         if index != stored:

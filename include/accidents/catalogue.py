@@ -25,10 +25,15 @@ from include.accidents.features import SELECTIONS
 LIBRARIES = ("sklearn", "lightgbm", "xgboost")
 # How many cores, where caches lie and what is printed is the machine's business: it is set in one place.
 NOT_THE_MODELS_BUSINESS = frozenset({"n_jobs", "memory", "verbose", "device", "nthread", "num_threads", "verbosity"})
+# Modules of these libraries that are for testing them; importing one would run code that is not meant to be.
+NO_ESTIMATORS = frozenset({"tests", "conftest", "testing"})
 # A name becomes part of object keys, MLflow names and URLs.
 MODEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 # The promoted model, and the baseline that stands in every leaderboard.
 RESERVED_NAMES = frozenset({"BestModel", "Dummy"})
+
+MAX_BYTES = 1 << 20  # of the file
+MAX_DEPTH = 50  # of objects and lists within each other
 
 Scoring = Literal["f1_weighted", "f1_macro", "accuracy", "balanced_accuracy", "neg_log_loss"]
 Injury = Literal["unharmed", "killed", "hospitalised", "light"]
@@ -241,16 +246,45 @@ def as_json(spec: ModelSpec) -> dict[str, Any]:
 # --- the document ------------------------------------------------------------------------------------------
 
 
+def decode(content: bytes, source: str) -> str:
+    """Return the text of a catalogue's file; CatalogueError when it is too large or not in UTF-8."""
+    if len(content) > MAX_BYTES:
+        raise CatalogueError(f"{source} holds more than {MAX_BYTES:,} bytes.", "name a catalogue of models.")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise CatalogueError(f"{source} is not encoded in UTF-8 ({error}).", "save it as UTF-8.") from error
+
+
 def _parse(text: str, source: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_no_doubles)
+        document = json.loads(text, object_pairs_hook=_no_doubles, parse_constant=_no_number)
+        _check_depth(document)
+        json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}: {error.msg}"
         raise CatalogueError(f"{source} is not JSON ({place}).", "correct the file at that place.") from error
     except RecursionError as error:
         raise CatalogueError(f"{source} is nested too deeply.", "write it flatter.") from error
+    except UnicodeEncodeError as error:
+        raise CatalogueError(f"{source} holds half a character ({error}).", "write it in UTF-8.") from error
     except _DoubledNameError as error:
         raise CatalogueError(f"{source} has the name {error} twice in one object.", "keep one of the two.") from error
+    except ValueError as error:  # a number of thousands of digits, or one that JSON does not have
+        raise CatalogueError(f"{source} holds a number that cannot be: {error}.", "correct that number.") from error
+    return document
+
+
+def _no_number(said: str) -> Any:
+    raise ValueError(f"{said} is not JSON")
+
+
+def _check_depth(value: Any, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise RecursionError
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for each in inside:
+        _check_depth(each, depth + 1)
 
 
 def _tell(error: ValidationError, document: Any, defects: _Defects) -> None:
@@ -486,7 +520,8 @@ def _instance(cls: type, values: dict[str, Any], pointer: str, defects: _Defects
 def _class(path: Any, pointer: str, defects: _Defects) -> type | None:
     """Import an allowed estimator class; a defect and None when it is not one."""
     parts = path.split(".") if isinstance(path, str) else []
-    if len(parts) < 2 or parts[0] not in LIBRARIES or not all(re.fullmatch(r"[A-Za-z]\w*", p) for p in parts):
+    named = len(parts) > 1 and parts[0] in LIBRARIES and all(re.fullmatch(r"[A-Za-z]\w*", p) for p in parts)
+    if not named or NO_ESTIMATORS & set(parts):
         defects.add(
             pointer,
             f"{path!r} is not allowed; a class is named with its module, for instance "

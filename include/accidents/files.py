@@ -1,4 +1,4 @@
-"""Which file of which year a name stands for, and the files of a folder by year.
+"""Which file of which year a name stands for, the files of a folder by year, and how large one may be.
 
 The publisher's own names changed over the years and were misspelt twice (`carcteristiques-2021.csv`,
 `caract-2023.csv`); copies differ in capitals, accents, `_` for `-`, and compression.
@@ -6,14 +6,20 @@ The publisher's own names changed over the years and were misspelt twice (`carct
 
 from __future__ import annotations
 
+import gzip
+import io
 import re
 import unicodedata
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from include.accidents.errors import InputError
 from include.accidents.schema import Table
+
+MAX_BYTES: Final = 256 << 20
+"""Of one file, decompressed. The largest that was ever published has some 30 MB."""
 
 FIRST_YEAR: Final = 2005
 """The first year that the publisher gives in four files."""
@@ -68,9 +74,38 @@ def find(folder: Path) -> dict[int, dict[Table, Path]]:
                 f"{folder} holds two files of {table} for {year}: {files[table].name} and {path.name}.",
                 "remove one of them.",
             )
+        check_size(str(path), path.stat().st_size)
         files[table] = path
     _check_complete(folder, years)
     return dict(sorted(years.items()))
+
+
+def check_size(name: str, size: int, limit: int = MAX_BYTES) -> None:
+    """Raise InputError for a file that is larger than the limit, before it is read."""
+    if size > limit:
+        raise InputError(f"{name} holds more than {limit:,} bytes.", "replace it by the publisher's file of one year.")
+
+
+def decompress(name: str, content: bytes, limit: int = MAX_BYTES) -> bytes:
+    """Return the content of a gzip file (of any number of parts), or of a plain file as it is.
+
+    No more is ever decompressed than the limit: a small file may hold gigabytes of nothing.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, or holds more than the limit.
+    """
+    if content[:2] != b"\x1f\x8b":
+        check_size(name, len(content), limit)
+        return content
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            made = file.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{name} is a damaged gzip file ({error}).", "download or copy it again.") from error
+    check_size(name, len(made), limit)
+    return made
 
 
 def _plain(name: str) -> str:

@@ -132,24 +132,24 @@ def _load(file: str) -> Catalogue:
     from include.accidents import catalogue
 
     try:
-        return catalogue.load(_text_of(file), file)
+        return catalogue.load(catalogue.decode(_content_of(file), file), file)
     except AccidentsError as error:
         raise _refused(error) from error
 
 
-def _text_of(file: str) -> str:
+def _content_of(file: str) -> bytes:
     try:
         if not file.startswith("s3://"):
-            return Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+            return Path(file).read_bytes()
+    except OSError as error:
         raise SettingsError(f"{file} cannot be read ({error}).", "name the catalogue with --file.") from error
     import boto3  # the DAG goes through Airflow's connection instead
     from botocore.exceptions import BotoCoreError, ClientError
 
     bucket, _, key = file.removeprefix("s3://").partition("/")
     try:
-        return str(boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode("utf-8"))
-    except (BotoCoreError, ClientError, ValueError) as error:  # ValueError: no text, or no address
+        return bytes(boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+    except (BotoCoreError, ClientError, ValueError) as error:  # ValueError: no address
         remedy = "set -a; . .local/env; set +a tells where the storage is; else name another catalogue with --file."
         raise SettingsError(f"{file} cannot be read ({error}).", remedy) from error
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
 import re
-import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -25,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from include.accidents import checks
+from include.accidents import checks, files
 from include.accidents.checks import Action, Finding, Report, RowRule
 from include.accidents.errors import InputError
 from include.accidents.schema import (
@@ -47,6 +45,9 @@ Content = bytes | Callable[[], bytes]
 
 LAST_OLD_YEAR = 2018
 FILES_AT_A_TIME = 2
+MAX_HEADER = 1 << 16  # bytes; today's files name 23 columns at most
+MAX_LINE = 4 << 20  # bytes; what Arrow reads at a time
+MAX_LINES = 5_000_000  # of one file; the largest that was ever published has some 190,000
 ALIASES = {"accident_id": "num_acc", "n°_accident": "num_acc", "num_accident": "num_acc"}
 # An index that pandas wrote in front of the columns.
 INDEX_COLUMNS = frozenset({"", "unnamed: 0", "index"})
@@ -183,10 +184,12 @@ class _Parsed:
 
 
 def _read(table: Table, name: str, content: Content, year: int) -> _Parsed:
-    text = _to_utf8(_decompress(name, content() if callable(content) else content))
+    text = _to_utf8(files.decompress(name, content() if callable(content) else content))
     delimiter, header = _header(name, text)
     wanted, ignored = _known_columns(table, name, header, year)
     read = _parse(name, text, delimiter, header, wanted)
+    if read.num_rows == 0:
+        raise _empty(name)
     last = re.split(rb"[\r\n]", text[-4096:].rstrip())[-1].rpartition(delimiter.encode())[2]
     if last.startswith(b'"') and (len(last) == 1 or not last.endswith(b'"')):
         raise InputError(
@@ -212,15 +215,6 @@ def _series(cells: Text) -> pd.Series:
     return pd.Series(pd.array(cells, dtype="str"))
 
 
-def _decompress(name: str, content: bytes) -> bytes:
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{name} is a damaged gzip file ({error}).", "download or copy it again.") from error
-
-
 def _to_utf8(content: bytes) -> bytes:
     content = content.removeprefix(b"\xef\xbb\xbf")
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -234,7 +228,15 @@ def _to_utf8(content: bytes) -> bytes:
 
 
 def _header(name: str, text: bytes) -> tuple[str, list[str]]:
-    first = re.split(rb"[\r\n]", text[: 1 << 16], maxsplit=1)[0].decode(errors="replace")
+    first = re.split(rb"[\r\n]", text[: MAX_HEADER + 1], maxsplit=1)[0].decode(errors="replace")
+    if len(first) > MAX_HEADER:
+        raise InputError(
+            f"{name}, line 1: the column names take more than {MAX_HEADER:,} bytes.",
+            "replace it by the publisher's CSV file.",
+        )
+    lines = max(text.count(b"\n"), text.count(b"\r"))
+    if lines > MAX_LINES:
+        raise InputError(f"{name} has {lines:,} lines; {MAX_LINES:,} are read at most.", "give the file of one year.")
     delimiter = max(";,\t", key=first.count)
     if not first.count(delimiter):
         raise InputError(
@@ -242,9 +244,13 @@ def _header(name: str, text: bytes) -> tuple[str, list[str]]:
             "replace it by the publisher's CSV file.",
         )
     if not text[len(first.encode()) :][: 1 << 16].strip():
-        raise InputError(f"{name} holds no row.", "replace it by the complete file of the publisher.")
+        raise _empty(name)
     header = [cell.strip().strip('"').strip().lower() for cell in first.split(delimiter)]
     return delimiter, [ALIASES.get(cell, cell) for cell in header]
+
+
+def _empty(name: str) -> InputError:
+    return InputError(f"{name} holds no row.", "replace it by the complete file of the publisher.")
 
 
 def _known_columns(table: Table, name: str, header: list[str], year: int) -> tuple[list[Column], list[str]]:
@@ -302,18 +308,36 @@ def _has_few_values(column: Column) -> bool:
 
 
 def _unreadable(name: str, text: bytes, delimiter: str, width: int, error: Exception) -> InputError:
-    """Find the line that has another number of cells than the header."""
-    csv.field_size_limit(1 << 30)
-    rows = csv.reader(io.TextIOWrapper(io.BytesIO(text), "utf-8", newline=""), delimiter=delimiter)
-    line = 1
-    for row in rows:
-        if row and len(row) != width:
-            return InputError(
-                f"{name}, line {line}: {len(row)} cells where {width} columns are named: {delimiter.join(row)[:80]!r}.",
-                "correct or remove that line.",
-            )
-        line = rows.line_num + 1
+    """Find the line that has another number of cells than the header, or is too long to be one."""
+    begins, line = 0, 1
+    while begins < len(text):
+        ends = text.find(b"\n", begins)
+        ends = len(text) if ends < 0 else ends
+        if ends - begins > MAX_LINE:
+            return InputError(f"{name}, line {line} is longer than {MAX_LINE:,} bytes.", "correct or remove that line.")
+        begins, line = ends + 1, line + 1
+    try:
+        for line, row in _rows(text, delimiter):
+            if len(row) != width:
+                said = delimiter.join(row)[:80]
+                return InputError(
+                    f"{name}, line {line}: {len(row)} cells where {width} columns are named: {said!r}.",
+                    "correct or remove that line.",
+                )
+    except csv.Error as wrong:
+        error = wrong
     return InputError(f"{name} cannot be read as CSV ({error}).", "replace it by the publisher's file.")
+
+
+def _rows(text: bytes, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row that is not empty, with the line on which it begins (1 the first)."""
+    csv.field_size_limit(MAX_LINE)
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(text), "utf-8", newline=""), delimiter=delimiter)
+    begins = 1
+    for cells in reader:
+        if cells:
+            yield begins, cells
+        begins = reader.line_num + 1
 
 
 def _line_finder(text: bytes, delimiter: str, rows: int) -> Callable[[int], int]:
@@ -325,14 +349,8 @@ def _line_finder(text: bytes, delimiter: str, rows: int) -> Callable[[int], int]
         return lambda row: row + 2
 
     def line(row: int) -> int:
-        reader = csv.reader(io.TextIOWrapper(io.BytesIO(text), "utf-8", newline=""), delimiter=delimiter)
-        begins, at = 1, -2
-        for cells in reader:  # some cell holds a line break, or some line is empty
-            at += bool(cells)
-            if at == row:
-                break
-            begins = reader.line_num + 1
-        return begins
+        # Some cell holds a line break, or some line is empty. Row 0 follows the header.
+        return next(line for at, (line, _) in enumerate(_rows(text, delimiter), start=-1) if at == row)
 
     return line
 
@@ -420,7 +438,7 @@ def _action(cell: str) -> float | None:
 
 def _old_department(cell: str) -> float | None:
     """To 2018 a third digit follows the department's number (590 = 59; 201, 202 = 2A, 2B)."""
-    if cell.isdigit():
+    if re.fullmatch(r"[0-9]{1,3}", cell):
         number = int(cell)
         if number in (201, 202):
             return float(number)

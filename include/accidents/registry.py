@@ -103,6 +103,10 @@ def undump(content: bytes) -> Any:
             f"The model holds types that are not on the list: {', '.join(refused)}.",
             "review them and add them to TRUSTED_TYPES in include/accidents/registry.py, or change the model.",
         ) from error
+    except Exception as error:  # whatever else is no skops file fails in a way of its own
+        raise ModelError(
+            f"The model cannot be read as a skops file ({type(error).__name__}: {error}).", "train it again."
+        ) from error
 
 
 @functools.cache

@@ -41,3 +41,13 @@ def test_no_python_that_fits_is_said_in_one_line_with_what_to_do(tmp_path: Path,
     assert done.returncode == 1
     assert "There is no Python from 3.11 to 3.13 here: install one" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_the_table_of_licences_lists_what_is_locked() -> None:
+    root = Path(__file__).resolve().parents[2]
+    locked = set(re.findall(r"^([\w.-]+)==([\w.+!-]+)", (root / "requirements/runtime.txt").read_text(), re.MULTILINE))
+    listed = set(re.findall(r"^\| ([\w.-]+) \| ([\w.+!-]+) \|", (root / "docs/licences.md").read_text(), re.MULTILINE))
+    assert len(listed) > 150
+    assert listed - {("package", "version")} <= locked, "run `make sbom`"
+    # What is not listed is for other systems or other versions of Python.
+    assert len({name for name, _ in locked} - {name for name, _ in listed}) < 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
 import random
 from collections import Counter
 from dataclasses import dataclass, field
@@ -22,11 +23,13 @@ from include.accidents.errors import InputError
 from include.accidents.schema import DEPARTMENTS, OLD_EQUIPMENT, Column, Kind, Table, columns
 
 C, L, V, U = Table
+# `make fuzz` tries more, and others each time.
+MORE = os.environ.get("ACCIDENTS_FUZZ_EXAMPLES")
 FEW = settings(
-    max_examples=60,
+    max_examples=int(MORE or 60),
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    derandomize=True,
+    derandomize=not MORE,
     phases=[Phase.explicit, Phase.generate],
 )
 RETIRED = {C: ["gps"], L: ["env1"], V: [], U: ["secu"]}
