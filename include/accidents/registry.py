@@ -133,14 +133,15 @@ def log_run(
     import mlflow
     from mlflow.models import infer_signature
 
-    mlflow.set_experiment(EXPERIMENT)
+    experiment = mlflow.set_experiment(EXPERIMENT)
     name, named = str(lineage_without_run["model"]), frame(example)
     for earlier in runs_of(client, dag_run_id, name):
         if "registered_version" in earlier.data.tags:
             client.set_tag(earlier.info.run_id, SUPERSEDED, "true")
         else:
             client.delete_run(earlier.info.run_id)
-    with mlflow.start_run(run_name=name) as run:
+    # Said once more: where two tasks make the experiment at the same moment, MLflow leaves one of them in another.
+    with mlflow.start_run(run_name=name, experiment_id=experiment.experiment_id) as run:
         lineage = Lineage(run_id=run.info.run_id, **lineage_without_run)
         mlflow.set_tags({**tags, "model": name, "airflow.dag_run_id": dag_run_id, **_text(asdict(lineage))})
         mlflow.log_params(dict(params))

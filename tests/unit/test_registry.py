@@ -9,6 +9,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.tracking._tracking_service.client import TrackingServiceClient
 from typer.testing import CliRunner
 
 from include.accidents import catalogue, clean, features, model_commands, registry, search
@@ -150,3 +151,19 @@ def test_every_registered_model_is_found_and_the_one_in_production_first(store: 
     for name in [*expected, registry.BEST]:
         store.client.create_registered_model(name)
     assert registry.names(store.client) == [registry.BEST, *expected]
+
+
+def test_two_models_that_make_the_experiment_at_the_same_moment_both_log_to_it(
+    store: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, asked = TrackingServiceClient.get_experiment_by_name, []
+
+    def first_absent(client: TrackingServiceClient, name: str) -> object:
+        asked.append(name)
+        return None if len(asked) == 1 else usual(client, name)
+
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)
+    monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)
+    monkeypatch.setattr(TrackingServiceClient, "get_experiment_by_name", first_absent)
+    store.promote(1)
+    assert [run.data.tags["model"] for run in registry.runs_of(store.client, "run-1")] == ["Tree"]
