@@ -268,11 +268,24 @@ def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str)
     lineage = _lineage(source)
     content = _fetch(source)
     _check_signature(source, lineage, content, key)
+    present = int(newest(client, BEST) or 0)
+    for left in client.search_model_versions(f"name = '{BEST}'"):
+        if int(left.version) > present and ROLLED_BACK not in left.tags:  # a rollback shall not lead to it
+            client.set_model_version_tag(BEST, left.version, ROLLED_BACK, "its promotion broke off")
     copied = client.copy_model_version(f"models:/{source.name}/{source.version}", BEST)
     _set_tags(client, copied, lineage, content, key)
     client.set_model_version_tag(BEST, copied.version, "promotion_reason", reason)
     client.set_registered_model_alias(BEST, ALIAS, copied.version)
     return copied
+
+
+def reigns(client: MlflowClient, run_id: str) -> tuple[str, str] | None:
+    """Return the version of BestModel and the reason of its promotion, if the model of a run is in production."""
+    present = newest(client, BEST)
+    if present is None:
+        return None
+    found = client.get_model_version(BEST, present)
+    return (present, found.tags.get("promotion_reason", "")) if found.tags.get("run_id") == run_id else None
 
 
 @dataclass(frozen=True)

@@ -167,3 +167,25 @@ def test_two_models_that_make_the_experiment_at_the_same_moment_both_log_to_it(
     monkeypatch.setattr(TrackingServiceClient, "get_experiment_by_name", first_absent)
     store.promote(1)
     assert [run.data.tags["model"] for run in registry.runs_of(store.client, "run-1")] == ["Tree"]
+
+
+def test_a_promotion_that_broke_off_is_never_rolled_back_to(store: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise OSError("connection refused")
+
+    store.promote(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_registered_model_alias", away)
+        with pytest.raises(OSError, match="connection refused"):
+            store.promote(2)
+    store.promote(3)
+    assert store.production() == "3"
+    assert store.rollback().version == "1"
+
+
+def test_a_try_after_the_promotion_knows_that_it_happened(store: Registry) -> None:
+    store.promote(1)
+    (first,) = registry.runs_of(store.client, "run-1")
+    assert registry.reigns(store.client, first.info.run_id) == ("1", "it is better")
+    store.promote(2)
+    assert registry.reigns(store.client, first.info.run_id) is None
