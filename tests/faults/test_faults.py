@@ -189,8 +189,8 @@ def test_a_connection_hangs(world: World, ledger: Ledger, service: str, task: st
 @long
 def test_s3_is_slow(world: World, ledger: Ledger) -> None:
     with world.proxied("s3") as proxy:
-        proxy.rate = 300_000
-        survive(world, ledger, "S3 at 300 kB/s", "the whole run", lambda _: None, force=True)
+        proxy.rate = 100_000
+        survive(world, ledger, "S3 at 100 kB/s", "the whole run", lambda _: None, force=True)
 
 
 @pytest.mark.parametrize("freed", ["while it is tried again", "after the run"])

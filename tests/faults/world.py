@@ -120,7 +120,7 @@ class World:
         """Wait until every service answers again."""
         addresses = [f"{self.env[PORTS[name]]}/health" for name in ("mlflow", "api")]
         until(lambda: all(_answers(each) for each in addresses), 240, "MLflow or the API is not back")
-        until(lambda: _answers(self.env[PORTS["s3"]], 403), 60, "S3 is not back")
+        until(lambda: httpx.get(self.env[PORTS["s3"]], timeout=3) is not None, 60, "S3 is not back")
 
         def scheduler_beats() -> bool:
             return bool(self.airflow.health()["scheduler"]["status"] == "healthy")
@@ -301,8 +301,8 @@ def until(condition: Callable[[], Any], seconds: float, told: str, pause: float 
         time.sleep(pause)
 
 
-def _answers(url: str, status: int = 200) -> bool:
-    return httpx.get(url, timeout=3).status_code == status
+def _answers(url: str) -> bool:
+    return httpx.get(url, timeout=3).is_success
 
 
 def _sha256(content: bytes) -> str:
