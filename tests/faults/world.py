@@ -156,7 +156,11 @@ class World:
             state = self.airflow.run(run_id)["state"]
             return state in ("success", "failed")
 
-        until(ended, RUN_SECONDS, f"the run does not end: {[(i.task_id, i.state) for i in self.instances(run_id)]}")
+        try:
+            until(ended, RUN_SECONDS, "")
+        except TimeoutError:
+            states = [(each.task_id, each.state) for each in self.instances(run_id)]
+            raise TimeoutError(f"the run does not end: {states}") from None
         return state
 
     def story(self, run_id: str) -> str:
