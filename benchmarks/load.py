@@ -251,15 +251,19 @@ class Service:
         self.process = subprocess.Popen(
             self._command, cwd=ROOT, env=self._env, stdout=self._log, stderr=self._log, start_new_session=True
         )
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            try:
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with suppress(httpx.HTTPError):
                 if httpx.get(self._ready, trust_env=False, timeout=5).is_success:
                     return
-            except httpx.HTTPError:
-                pass
-            time.sleep(0.2)
-        self.kill()
+            time.sleep(0.5)
         raise SystemExit(f"{self._command[2]} does not start: {Path(self._log.name).read_text()[-2000:]}")
 
     def kill(self) -> None:

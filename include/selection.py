@@ -67,14 +67,18 @@ def select_best(
     board = sorted([*board, _dummy(store, checked, data)], key=lambda row: -row["selection_score"])
     best = runs[0]
     winner = client.get_model_version(best.data.tags["model"], best.data.tags["registered_version"])
-    promoted, reason = _judge(store, client, winner, checked, data, key)
-    if promoted and not promote:
-        promoted, reason = False, f"Only compared. Else: {reason}"
+    # An earlier try of this task may have promoted it, and broken off before it could tell.
+    version, reason = registry.reigns(client, best.info.run_id) or (None, "")
+    promoted = version is not None
+    if not promoted:
+        promoted, reason = _judge(store, client, winner, checked, data, key)
+        if promoted and not promote:
+            promoted, reason = False, f"Only compared. Else: {reason}"
     client.set_tag(best.info.run_id, "selection_reason", reason)
     client.set_model_version_tag(winner.name, winner.version, "selection_reason", reason)
     if promoted:
-        version = registry.promote(client, winner, key, reason)
-        client.log_text(best.info.run_id, _card(client, best, str(version.version), reason, data), MODEL_CARD)
+        version = version or str(registry.promote(client, winner, key, reason).version)
+        client.log_text(best.info.run_id, _card(client, best, version, reason, data), MODEL_CARD)
     client.log_text(best.info.run_id, json.dumps(board, indent=1), LEADERBOARD)
     client.log_text(best.info.run_id, _page(client, runs, board, reason, failed, data), REPORT)
     log.info("Leaderboard:\n%s\n%s", report.leaderboard(board), reason)

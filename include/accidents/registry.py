@@ -147,14 +147,15 @@ def log_run(
     from mlflow.models import infer_signature
 
     with _quiet():
-        mlflow.set_experiment(EXPERIMENT)
+        experiment = mlflow.set_experiment(EXPERIMENT)
     name, named = str(lineage_without_run["model"]), frame(example)
     for earlier in runs_of(client, dag_run_id, name):
         if "registered_version" in earlier.data.tags:
             client.set_tag(earlier.info.run_id, SUPERSEDED, "true")
         else:
             client.delete_run(earlier.info.run_id)
-    with _quiet(), mlflow.start_run(run_name=name) as run:
+    # Said once more: where two tasks make the experiment at the same moment, MLflow leaves one of them in another.
+    with _quiet(), mlflow.start_run(run_name=name, experiment_id=experiment.experiment_id) as run:
         lineage = Lineage(run_id=run.info.run_id, **lineage_without_run)
         mlflow.set_tags({**tags, "model": name, "airflow.dag_run_id": dag_run_id, **_text(asdict(lineage))})
         mlflow.log_params(dict(params))
@@ -299,12 +300,25 @@ def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str)
     lineage = _lineage(source)
     content = _fetch(source)
     _check_signature(source, lineage, content, key)
+    present = int(newest(client, BEST) or 0)
+    for left in client.search_model_versions(f"name = '{BEST}'"):
+        if int(left.version) > present and ROLLED_BACK not in left.tags:  # a rollback shall not lead to it
+            client.set_model_version_tag(BEST, left.version, ROLLED_BACK, "its promotion broke off")
     with _quiet():
         copied = client.copy_model_version(f"models:/{source.name}/{source.version}", BEST)
     _set_tags(client, copied, lineage, content, key)
     client.set_model_version_tag(BEST, copied.version, "promotion_reason", reason)
     client.set_registered_model_alias(BEST, ALIAS, copied.version)
     return copied
+
+
+def reigns(client: MlflowClient, run_id: str) -> tuple[str, str] | None:
+    """Return the version of BestModel and the reason of its promotion, if the model of a run is in production."""
+    present = newest(client, BEST)
+    if present is None:
+        return None
+    found = client.get_model_version(BEST, present)
+    return (present, found.tags.get("promotion_reason", "")) if found.tags.get("run_id") == run_id else None
 
 
 @dataclass(frozen=True)

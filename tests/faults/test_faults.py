@@ -81,6 +81,24 @@ def test_mlflow_is_killed_under_a_task(world: World, ledger: Ledger, task: str) 
     )  # fmt: skip
 
 
+@long
+def test_mlflow_is_killed_just_after_a_promotion(world: World, ledger: Ledger) -> None:
+    """The next try knows that the promotion happened, and says so."""
+    before = registry.newest(world.mlflow, registry.BEST)
+    world.mlflow.set_model_version_tag(registry.BEST, before, "signature", "broken")  # so that the winner is promoted
+    world.broken.add((registry.BEST, str(before)))
+    world.verified.discard((registry.BEST, str(before)))
+
+    def strike(run_id: str) -> None:
+        until(lambda: registry.newest(world.mlflow, registry.BEST) != before, 600, "nothing was promoted", pause=0.01)
+        world.kill("mlflow")
+        world.end(run_id)
+        assert "is promoted" in world.airflow.run(run_id)["note"]
+
+    survive(world, ledger, "kill -9 of mlflow", "just after the promotion", strike, force=True)
+    assert registry.newest(world.mlflow, registry.BEST) == str(int(before or 0) + 1), "it was promoted twice"
+
+
 @pytest.mark.parametrize("service", SERVICES)
 @long
 def test_a_service_is_killed_before_the_run(world: World, ledger: Ledger, service: str) -> None:
@@ -171,8 +189,8 @@ def test_a_connection_hangs(world: World, ledger: Ledger, service: str, task: st
 @long
 def test_s3_is_slow(world: World, ledger: Ledger) -> None:
     with world.proxied("s3") as proxy:
-        proxy.rate = 300_000
-        survive(world, ledger, "S3 at 300 kB/s", "the whole run", lambda _: None, force=True)
+        proxy.rate = 100_000
+        survive(world, ledger, "S3 at 100 kB/s", "the whole run", lambda _: None, force=True)
 
 
 @pytest.mark.parametrize("freed", ["while it is tried again", "after the run"])
@@ -244,6 +262,7 @@ def test_objects_are_damaged_before_a_run(world: World, ledger: Ledger, how: Cal
     survive(world, ledger, f"objects {told}: {', '.join(OBJECTS)}", "before the run", lambda _: None)
 
 
+@long
 def test_an_object_is_altered_between_two_tasks(world: World, ledger: Ledger) -> None:
     def strike(run_id: str) -> None:
         world.wait_for_task(run_id, "search_params")
@@ -314,6 +333,7 @@ def test_two_runs_at_once(world: World, ledger: Ledger) -> None:
 # --- the registry ------------------------------------------------------------------------------------------
 
 
+@long
 def test_the_production_model_is_broken_and_the_api_starts_anew(world: World, ledger: Ledger) -> None:
     """The API says why it serves nothing; the next run promotes a good model."""
     row = ledger.begin("the file of the model in production is truncated", "and the API is killed")

@@ -9,7 +9,7 @@ from benchmarks import load
 
 def test_no_answer_fails_or_is_mixed_while_the_registry_dies_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "lines", [])
-    load.traffic(40)
+    load.traffic(20)
     figures = {line["name"].removeprefix("load."): line["value"] for line in load.lines}
     assert figures["requests"] > 200
     assert figures["reloads_refused_while_away"] >= 1, "the registry was not away"

@@ -120,7 +120,7 @@ class World:
         """Wait until every service answers again."""
         addresses = [f"{self.env[PORTS[name]]}/health" for name in ("mlflow", "api")]
         until(lambda: all(_answers(each) for each in addresses), 240, "MLflow or the API is not back")
-        until(lambda: _answers(self.env[PORTS["s3"]], 403), 60, "S3 is not back")
+        until(lambda: httpx.get(self.env[PORTS["s3"]], timeout=3) is not None, 60, "S3 is not back")
 
         def scheduler_beats() -> bool:
             return bool(self.airflow.health()["scheduler"]["status"] == "healthy")
@@ -156,7 +156,11 @@ class World:
             state = self.airflow.run(run_id)["state"]
             return state in ("success", "failed")
 
-        until(ended, RUN_SECONDS, f"the run does not end: {[(i.task_id, i.state) for i in self.instances(run_id)]}")
+        try:
+            until(ended, RUN_SECONDS, "")
+        except TimeoutError:
+            states = [(each.task_id, each.state) for each in self.instances(run_id)]
+            raise TimeoutError(f"the run does not end: {states}") from None
         return state
 
     def story(self, run_id: str) -> str:
@@ -301,8 +305,8 @@ def until(condition: Callable[[], Any], seconds: float, told: str, pause: float 
         time.sleep(pause)
 
 
-def _answers(url: str, status: int = 200) -> bool:
-    return httpx.get(url, timeout=3).status_code == status
+def _answers(url: str) -> bool:
+    return httpx.get(url, timeout=3).is_success
 
 
 def _sha256(content: bytes) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import stat
 import subprocess
@@ -229,7 +228,7 @@ def test_a_service_that_starts_ends_what_its_killed_predecessor_left(tmp_path: P
     left, other = orphan("mlflow"), orphan("api")
     try:
         launch.end_predecessor({launch.MARKER: str(tmp_path), launch.SERVICE: "mlflow"})
-        assert left.wait(10) == -signal.SIGKILL
+        assert left.poll() is not None
         assert other.poll() is None
     finally:
         for each in (left, other):

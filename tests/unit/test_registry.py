@@ -10,6 +10,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.tracking._tracking_service.client import TrackingServiceClient
 from typer.testing import CliRunner
 
 from include.accidents import catalogue, clean, features, model_commands, registry, search
@@ -166,3 +167,41 @@ def test_every_registered_model_is_found_and_the_one_in_production_first(store: 
     for name in [*expected, registry.BEST]:
         store.client.create_registered_model(name)
     assert registry.names(store.client) == [registry.BEST, *expected]
+
+
+def test_two_models_that_make_the_experiment_at_the_same_moment_both_log_to_it(
+    store: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, asked = TrackingServiceClient.get_experiment_by_name, []
+
+    def first_absent(client: TrackingServiceClient, name: str) -> object:
+        asked.append(name)
+        return None if len(asked) == 1 else usual(client, name)
+
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)
+    monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)
+    monkeypatch.setattr(TrackingServiceClient, "get_experiment_by_name", first_absent)
+    store.promote(1)
+    assert [run.data.tags["model"] for run in registry.runs_of(store.client, "run-1")] == ["Tree"]
+
+
+def test_a_promotion_that_broke_off_is_never_rolled_back_to(store: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise OSError("connection refused")
+
+    store.promote(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_registered_model_alias", away)
+        with pytest.raises(OSError, match="connection refused"):
+            store.promote(2)
+    store.promote(3)
+    assert store.production() == "3"
+    assert store.rollback().version == "1"
+
+
+def test_a_try_after_the_promotion_knows_that_it_happened(store: Registry) -> None:
+    store.promote(1)
+    (first,) = registry.runs_of(store.client, "run-1")
+    assert registry.reigns(store.client, first.info.run_id) == ("1", "it is better")
+    store.promote(2)
+    assert registry.reigns(store.client, first.info.run_id) is None
