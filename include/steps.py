@@ -182,15 +182,11 @@ def train_model(store: Store, found: Json, *, force: bool) -> Json:
         store.write_version(MODELS, version, {file: made}, facts)
     else:
         log.info("Already trained with this data and specification: %s is used again.", version)
-    store.publish(
-        MODELS,
-        version,
-        {
-            f"{model}_model.pkl": lambda target: search.write_pickle(
-                registry.undump(store.read_version(MODELS, version, file)), target
-            )
-        },
-    )
+    for_people = f"{model}_model.pkl"
+    if not store.shows(MODELS, version, [for_people]):
+        with store.drafts(for_people) as drafts:
+            search.write_pickle(registry.undump(store.read_version(MODELS, version, file)), drafts[for_people])
+            store.publish(MODELS, version, drafts)
     return found
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, cast
@@ -27,8 +27,8 @@ MANIFEST = "manifest.json"
 WRITERS = 2  # objects written at a time: Arrow formats them without Python's lock
 
 Manifest = dict[str, Any]
-Content = bytes | Callable[[IO[bytes]], None]
-"""What an object holds: its bytes, or a function that writes them to a file."""
+Content = bytes | IO[bytes]
+"""What an object holds: its bytes, or a file of `temporary` that they were written to."""
 
 
 class Versions(ABC):
@@ -59,14 +59,18 @@ class Versions(ABC):
         if isinstance(content, bytes):
             self.write(bucket, key, content)
             return {"sha256": sha256(content), "size": len(content)}
-        with self.temporary() as file:
-            content(file)
-            file.flush()
-            file.seek(0)
-            facts = {"sha256": hashlib.file_digest(cast(Any, file), "sha256").hexdigest(), "size": file.tell()}
-            file.seek(0)
-            self.write_file(bucket, key, file)
+        content.flush()
+        content.seek(0)
+        facts = {"sha256": hashlib.file_digest(cast(Any, content), "sha256").hexdigest(), "size": content.tell()}
+        content.seek(0)
+        self.write_file(bucket, key, content)
         return facts
+
+    @contextmanager
+    def drafts(self, *names: str) -> Iterator[dict[str, IO[bytes]]]:
+        """Open a temporary file for each name."""
+        with ExitStack() as stack:
+            yield {name: stack.enter_context(self.temporary()) for name in names}
 
     def _put_all(self, bucket: str, prefix: str, contents: Mapping[str, Content]) -> dict[str, dict[str, Any]]:
         with ThreadPoolExecutor(WRITERS) as pool:
@@ -118,6 +122,10 @@ class Versions(ABC):
         return manifest
 
     # --- objects for people
+
+    def shows(self, bucket: str, version: str, names: Iterable[str]) -> bool:
+        """Tell whether objects for people are there and show this version."""
+        return all(self._shows(bucket, name, version) for name in names)
 
     def publish(self, bucket: str, version: str, contents: Mapping[str, Content]) -> None:
         """Write objects for people, unless they already show this version.
