@@ -29,8 +29,8 @@ def merged_csv(scenes: Scenes) -> Iterator[memoryview]:
     vehicles = pa.concat_arrays([*(tables.lines(rows) for rows in _slices(own)), no_vehicle])
     of_accident = scenes.people["accident"].to_numpy()
     of_vehicle = np.where(scenes.people["vehicle"] < 0, len(own), scenes.people["vehicle"])
-    for people in _slices(rest):
-        at = people.index.to_numpy()
+    for i, people in enumerate(_slices(rest)):
+        at = slice(i * ROWS, (i + 1) * ROWS)
         parts = accidents.take(of_accident[at]), tables.lines(people), vehicles.take(of_vehicle[at])
         yield tables.text(tables.side_by_side(*parts))
 
