@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from api.scenes import ACCIDENT, PERSON, VEHICLE, Columns
-from include.accidents import features, files, prepare, raw, tables
+from include.accidents import features, files, prepare, raw
 from include.accidents.errors import InputError
 from include.accidents.evaluate import SEVERE, Probabilities, probabilities
 from include.accidents.raw import Scenes
@@ -130,9 +130,7 @@ def _read_year(contents: Mapping[str, bytes]) -> Upload:
 
 def merged(scenes: Scenes) -> bytes:
     """Return the merged CSV of a year, as the pipeline writes it."""
-    sink = io.BytesIO()
-    tables.csv_writer(map(tables.to_arrow, prepare.merge_in_slices(scenes)))(sink)
-    return sink.getvalue()
+    return b"".join(prepare.merged_csv(scenes))
 
 
 # --- the merged CSV ----------------------------------------------------------------------------------------

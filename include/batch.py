@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 from collections.abc import Mapping
@@ -81,9 +80,7 @@ def predict_batch(store: Store, client: MlflowClient, key: bytes, batch: Mapping
     log.info("Read: %s.", ", ".join(f"{n} ({megabytes(len(content))})" for n, content in contents.values()))
     scenes, checked = raw.read_year(contents, batch["year"])
     table = _predictions(scenes, evaluate.probabilities(model.estimator, features.build(scenes)))
-    content = io.BytesIO()
-    tables.csv_writer([tables.to_arrow(table)])(content)
-    store.write(PREDICTIONS, target, content.getvalue())
+    store.write(PREDICTIONS, target, b"".join((tables.header(table), tables.text(tables.lines(table)))))
     facts = {**made_of, "people": len(table), "report": checked.as_dict()}
     store.write(PREDICTIONS, note, json.dumps(facts, indent=1).encode())
     counts = table["class"].value_counts()

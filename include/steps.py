@@ -229,16 +229,11 @@ def train_model(store: Store, found: Json, *, force: bool) -> Json:
         store.write_version(MODELS, version, {file: made}, facts)
     else:
         log.info("Already trained with this data and specification: %s is used again.", version)
-    store.publish(
-        MODELS,
-        version,
-        {
-            f"{model}_model.pkl": lambda target: search.write_pickle(
-                registry.undump(store.read_version(MODELS, version, file)), target
-            )
-        },
-        data.get("loaded", ""),
-    )
+    for_people, loaded = f"{model}_model.pkl", data.get("loaded", "")
+    if store.behind(MODELS, version, [for_people], loaded):
+        with store.drafts(for_people) as drafts:
+            search.write_pickle(registry.undump(store.read_version(MODELS, version, file)), drafts[for_people])
+            store.publish(MODELS, version, drafts, loaded)
     manifest = store.manifest(MODELS, version) or {}
     rows = [
         ("version", version),

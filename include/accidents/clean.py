@@ -39,6 +39,10 @@ class Dataset:
         x = self.x.T.take(at, axis=1).T if self.x.flags.f_contiguous else self.x[at]
         return Dataset(x, self.y[at], self.accident[at])
 
+    def classes(self) -> npt.NDArray[np.int64]:
+        """Return the number of people of each class."""
+        return np.bincount(self.y, minlength=4)
+
     def target(self) -> pd.DataFrame:
         """Return accident number and class, the content of the y files."""
         return pd.DataFrame({"num_acc": self.accident, "grav_class": self.y})
@@ -50,35 +54,32 @@ def clean(scenes: Scenes) -> tuple[Dataset, dict[str, int]]:
     Returns the data and the number of people dropped, by reason. Dropped people still count in their scene.
     """
     whole, known = _whole(scenes)
-    return (whole if known.all() else whole.take(known)), _dropped(known)
+    return (whole if known.all() else whole.take(known)), dropped(scenes)
 
 
-@dataclass(frozen=True)
-class Part:
-    """Some rows of a dataset, copied only as they are used."""
-
-    whole: Dataset
-    rows: npt.NDArray[np.intp]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def classes(self) -> npt.NDArray[np.int64]:
-        """Return the number of people of each class."""
-        return np.bincount(self.whole.y[self.rows], minlength=4)
-
-    def slices(self, rows: int) -> Iterator[Dataset]:
-        """Return the rows in pieces of at most `rows`."""
-        for start in range(0, len(self.rows), rows):
-            yield self.whole.take(self.rows[start : start + rows])
+def clean_and_divide(scenes: Scenes, accidents: int = 4096) -> Iterator[tuple[Dataset, Dataset]]:
+    """Return the train_test and the global_test of one year, some thousand accidents at a time."""
+    for piece in _pieces(scenes, accidents):
+        whole, known = _whole(piece)
+        held = split.is_held_out(whole.accident)
+        yield whole.take(known & ~held), whole.take(known & held)
 
 
-def clean_and_divide(scenes: Scenes) -> tuple[Part, Part, dict[str, int]]:
-    """Return the train_test and the global_test of one year, and the number of people dropped, by reason."""
-    whole, known = _whole(scenes)
-    held = split.is_held_out(whole.accident)
-    train_test, global_test = (Part(whole, np.flatnonzero(rows)) for rows in (known & ~held, known & held))
-    return train_test, global_test, _dropped(known)
+def _pieces(scenes: Scenes, accidents: int) -> Iterator[Scenes]:
+    """Return the year in pieces of whole accidents: nothing of one depends on another."""
+    of_vehicle, of_person = (t["accident"].to_numpy() for t in (scenes.vehicles, scenes.people))
+    place = np.full(len(of_vehicle) + 1, -1)  # the last: that of no vehicle
+    for start in range(0, len(scenes.accidents), accidents):
+        stop = start + accidents
+        vehicles = np.flatnonzero((of_vehicle >= start) & (of_vehicle < stop))
+        place[vehicles] = np.arange(len(vehicles))
+        own = scenes.vehicles.take(vehicles)
+        people = scenes.people.take(np.flatnonzero((of_person >= start) & (of_person < stop)))
+        yield Scenes(
+            scenes.accidents.iloc[start:stop],
+            own.assign(accident=own["accident"] - start),
+            people.assign(accident=people["accident"] - start, vehicle=place[people["vehicle"]]),
+        )
 
 
 def _whole(scenes: Scenes) -> tuple[Dataset, npt.NDArray[np.bool_]]:
@@ -90,8 +91,9 @@ def _whole(scenes: Scenes) -> tuple[Dataset, npt.NDArray[np.bool_]]:
     return Dataset(features.build(scenes), y, number.astype(np.int64)), known
 
 
-def _dropped(known: npt.NDArray[np.bool_]) -> dict[str, int]:
-    lost = int((~known).sum())
+def dropped(scenes: Scenes) -> dict[str, int]:
+    """Return the number of people who are not in the clean data, by reason."""
+    lost = int(scenes.people["grav"].isna().sum())
     return {"severity not given": lost} if lost else {}
 
 
@@ -108,7 +110,7 @@ def hold_out(data: Dataset) -> tuple[Dataset, Dataset]:
     """Return (train_test, global_test): whole accidents, by the keyed hash; InputError as `check_classes`."""
     held = split.is_held_out(data.accident)
     parts = data.take(~held), data.take(held)
-    check_classes(*(np.bincount(part.y, minlength=4) for part in parts))
+    check_classes(*(part.classes() for part in parts))
     return parts
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import io
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,18 +23,24 @@ import pyarrow as pa
 
 from include.accidents import checks, clean, features, files, prepare, raw, tables
 from include.accidents.checks import Report
-from include.accidents.errors import StorageError
 from include.accidents.report import text_table
 from include.accidents.sample import is_sample
 from include.accidents.schema import Table
 from include.accidents.settings import Thresholds
-from include.accidents.versions import PREPROCESSED, TRAIN, Content, Versions, sha256_of_file
+from include.accidents.versions import PREPROCESSED, TRAIN, WRITERS, Versions, sha256_of_file
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 Files = Mapping[Table, tuple[str, raw.Content]]
+Writers = Mapping[str, tables.DatasetWriter]
 PARTS = ("train_test", "global_test")
+TABLES = ("accidents.parquet", "vehicles.parquet", "people.parquet")
+PARQUET = tuple(f"{part}.parquet" for part in PARTS)
+SHOWN = {
+    TRAIN: tuple(f"{axis}_{part}.csv" for axis in "Xy" for part in PARTS),
+    PREPROCESSED: ("df_accident_clean.csv", "df_accidents.csv"),
+}
 _M_ARENA_MAX = -8  # malloc.h
 
 
@@ -109,25 +117,32 @@ def prepare_year(
     judged = f"{version} by {digest(limits.model_dump())}"
     store.publish(PREPROCESSED, judged, {f"report_{year}.html": page}, loaded)  # also of a year that is refused now
     checks.enforce(report, limits)
-    people = report.rows_out[Table.USAGERS]
-    if scenes is not None:
-        store.write_version(
-            PREPROCESSED,
-            version,
-            tables.scenes_to_files(scenes),
-            {
-                "inputs": dict(entry["files"].values()),
-                "sample": entry["sample"],
-                "features": features.version(),
-                "people": people,
-                "report": report.as_dict(),
-            },
-        )
-        _frugally()
-    merged: dict[str, Content] = {_merged_name(year): tables.csv_writer(_merged(store, version, scenes))}
-    store.publish(PREPROCESSED, version, merged, loaded)
+    people, shown = report.rows_out[Table.USAGERS], _merged_name(year)
+    if scenes is not None or store.behind(PREPROCESSED, version, [shown], loaded):
+        tables_of_year = scenes or scenes_of(store, version)
+        with store.drafts(shown, *TABLES) as drafts:
+            _write_year(tables_of_year, drafts, shown)
+            if scenes is not None:
+                facts = {
+                    "inputs": dict(entry["files"].values()),
+                    "sample": entry["sample"],
+                    "features": features.version(),
+                    "people": people,
+                    "report": report.as_dict(),
+                }
+                store.write_version(PREPROCESSED, version, {name: drafts[name] for name in TABLES}, facts)
+            store.publish(PREPROCESSED, version, {shown: drafts[shown]}, loaded)
     log.info("Year %s is version %s:\n%s", year, version, _rows_of_files(report))
     return {"year": year, "version": version, "sample": entry["sample"], "people": people, "loaded": loaded}
+
+
+def _write_year(scenes: raw.Scenes, drafts: Mapping[str, IO[bytes]], merged: str) -> None:
+    with ThreadPoolExecutor(WRITERS) as pool:
+        written = [pool.submit(drafts[merged].writelines, prepare.merged_csv(scenes))]
+        for name, of in zip(TABLES, (scenes.accidents, scenes.vehicles, scenes.people), strict=True):
+            written.append(pool.submit(tables.write_table, of, drafts[name]))
+    for one in written:
+        one.result()
 
 
 def clean_data(store: Versions, prepared: Sequence[Mapping[str, Any]], *, force: bool = False) -> Json:
@@ -139,14 +154,31 @@ def clean_data(store: Versions, prepared: Sequence[Mapping[str, Any]], *, force:
     years = sorted(prepared, key=lambda p: p["year"])
     version = digest([p["version"] for p in years], features.version())
     sample = any(p["sample"] for p in years)
-    manifest = None if force else store.intact(TRAIN, version)
-    if manifest is None:
-        manifest = _write_clean(store, version, years, sample=sample)
-    else:
-        log.info("Nothing changed: data version %s is used again.", version)
-    _frugally()
     loaded = max((p.get("loaded", "") for p in years), default="")
-    _publish_clean(store, version, years, loaded)
+    manifest = None if force else store.intact(TRAIN, version)
+    if manifest:
+        log.info("Nothing changed: data version %s is used again.", version)
+    behind = [name for bucket, names in SHOWN.items() for name in store.behind(bucket, version, names, loaded)]
+    if manifest is None or behind:
+        with store.drafts(*PARQUET, *chain(*SHOWN.values()), *PARTS) as drafts:
+            with ThreadPoolExecutor(1) as pool, _writers(drafts, parquet=manifest is None) as writers:
+                all_years = pool.submit(_write_all_years, store, years, drafts["df_accidents.csv"])
+                if manifest is None:
+                    rows = _write_clean(store, years, writers)
+                else:
+                    _write_again(store, version, writers)
+                all_years.result()
+            _put_together(drafts)
+            if manifest is None:
+                facts = {
+                    "inputs": [p["version"] for p in years],
+                    "sample": sample,
+                    "features": features.version(),
+                    "rows": rows,
+                }
+                manifest = store.write_version(TRAIN, version, {name: drafts[name] for name in PARQUET}, facts)
+            for bucket, names in SHOWN.items():
+                store.publish(bucket, version, {name: drafts[name] for name in names}, loaded)
     log.info("Data version %s:\n%s", version, _counted(manifest["rows"]))
     return {
         "version": version,
@@ -175,79 +207,65 @@ def _counted(rows: Json) -> str:
     return text_table(("", "people"), [*kept, *lost])
 
 
-def _write_clean(store: Versions, version: str, years: Sequence[Mapping[str, Any]], *, sample: bool) -> Json:
-    parts, dropped = [], {}
+def _write_clean(store: Versions, years: Sequence[Mapping[str, Any]], writers: Writers) -> Json:
+    """Write the features and the target of each year, one after the other; return the numbers of rows."""
+    dropped, classes = {}, {part: np.zeros(4, dtype=np.int64) for part in PARTS}
     for p in years:
-        *divided, dropped[str(p["year"])] = clean.clean_and_divide(scenes_of(store, p["version"], texts=False))
-        parts.append(divided)
-        _frugally()
-    of_years = dict(zip(PARTS, zip(*parts, strict=True), strict=True))
-    clean.check_classes(*(np.sum([part.classes() for part in of_years[name]], axis=0) for name in PARTS))
+        scenes = scenes_of(store, p["version"], texts=False)
+        dropped[str(p["year"])] = clean.dropped(scenes)
+        for divided in clean.clean_and_divide(scenes):
+            for part, data in zip(PARTS, divided, strict=True):
+                classes[part] += data.classes()
+                writers[part].write(data)
+    clean.check_classes(*classes.values())
     rows = {
         "in": sum(p["people"] for p in years),
-        **{name: sum(map(len, of_years[name])) for name in PARTS},
+        **{part: int(people.sum()) for part, people in classes.items()},
         "dropped": dropped,
     }
     lost = sum(count for reasons in dropped.values() for count in reasons.values())
     if rows["in"] != rows["train_test"] + rows["global_test"] + lost:
         raise RuntimeError(f"Rows disappeared uncounted: {rows}.")
-    contents = {f"{name}.parquet": tables.dataset_writer(of_years[name]) for name in PARTS}
-    facts = {
-        "inputs": [p["version"] for p in years],
-        "sample": sample,
-        "features": features.version(),
-        "rows": rows,
-    }
-    return store.write_version(TRAIN, version, contents, facts)
+    return rows
 
 
-def _publish_clean(store: Versions, version: str, years: Sequence[Mapping[str, Any]], loaded: str) -> None:
-    """Write what people read; nothing is read where it already shows this version."""
-    held: dict[str, bytes] = {}
-
-    def content(part: str) -> bytes:
-        if part not in held:
-            held[part] = store.read_version(TRAIN, version, f"{part}.parquet")
-        return held[part]
-
-    def columns(part: str, names: Sequence[str]) -> Content:
-        def write(file: IO[bytes]) -> None:
-            tables.csv_writer(tables.dataset_batches(content(part), names))(file)
-
-        return write
-
-    splits: dict[str, Content] = {f"X_{part}.csv": columns(part, features.NAMES) for part in PARTS}
-    splits |= {f"y_{part}.csv": columns(part, tables.TARGET) for part in PARTS}
-    if not store.publish(TRAIN, version, splits, loaded):
-        return
-    _frugally()
-    store.publish(
-        PREPROCESSED,
-        version,
-        {
-            "df_accident_clean.csv": lambda file: _write_clean_csv(store, version, file),
-            "df_accidents.csv": lambda file: _write_all_years(store, years, file),
-        },
-        loaded,
-    )
+def _write_again(store: Versions, version: str, writers: Writers) -> None:
+    """Write what people read, from what tasks read."""
+    for part, writer in writers.items():
+        for data in tables.dataset_slices(store.read_version(TRAIN, version, f"{part}.parquet")):
+            writer.write(data)
 
 
-def _write_clean_csv(store: Versions, version: str, file: IO[bytes]) -> None:
-    """Put X and y side by side: a third of the time of formatting their numbers once more."""
+@contextmanager
+def _writers(drafts: Mapping[str, IO[bytes]], *, parquet: bool) -> Iterator[Writers]:
+    with ThreadPoolExecutor(1) as pool:
+        writers = {
+            part: tables.DatasetWriter(
+                pool,
+                x=drafts[f"X_{part}.csv"],
+                y=drafts[f"y_{part}.csv"],
+                both=drafts[part],
+                parquet=drafts[f"{part}.parquet"] if parquet else None,
+            )
+            for part in PARTS
+        }
+        yield writers
+        for writer in writers.values():
+            writer.close()
+
+
+def _put_together(drafts: Mapping[str, IO[bytes]]) -> None:
+    """Put the rows of both parts, X and y side by side, one after the other."""
+    whole = drafts["df_accident_clean.csv"]
     for i, part in enumerate(PARTS):
-        x, y = (store.published(TRAIN, version, f"{axis}_{part}.csv") for axis in "Xy")
-        if x is None or y is None:
-            raise StorageError(f"{TRAIN} shows another version than {version} by now.", "run this step again.")
-        tables.joined_lines(x, y, header=i == 0)(file)
+        drafts[part].seek(0)
+        if i:
+            drafts[part].readline()
+        shutil.copyfileobj(drafts[part], whole, 1 << 20)
 
 
 def _merged_name(year: int) -> str:
     return f"df_accidents_{year}.csv"
-
-
-def _merged(store: Versions, version: str, scenes: raw.Scenes | None) -> Iterator[pa.Table]:
-    for merged in prepare.merge_in_slices(scenes_of(store, version) if scenes is None else scenes):
-        yield tables.to_arrow(merged)
 
 
 def _write_all_years(store: Versions, years: Sequence[Mapping[str, Any]], file: IO[bytes]) -> None:
@@ -255,9 +273,7 @@ def _write_all_years(store: Versions, years: Sequence[Mapping[str, Any]], file: 
     for i, p in enumerate(years):
         content = store.published(PREPROCESSED, p["version"], _merged_name(p["year"]))
         if content is None:  # it shows another version by now
-            part = io.BytesIO()
-            tables.csv_writer(_merged(store, p["version"], None))(part)
-            content = part.getvalue()
+            content = b"".join(prepare.merged_csv(scenes_of(store, p["version"])))
         file.write(memoryview(content)[content.index(b"\n") + 1 if i else 0 :])
 
 

@@ -1,4 +1,4 @@
-"""Merge the tables of one year into one row a person."""
+"""Merge the tables of one year into one CSV: a line a person."""
 
 from __future__ import annotations
 
@@ -6,33 +6,34 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from include.accidents import tables
 from include.accidents.raw import Scenes
 
+ROWS = 8192  # put into text at a time
 
-def merge(scenes: Scenes) -> pd.DataFrame:
-    """Return one row a person with the columns of the accident, the place and the person's vehicle.
 
-    People without a vehicle keep their row; the vehicle's columns are then missing. A vehicle that nobody is
-    recorded in has no row here, which is why features are made from `Scenes`.
+def merged_csv(scenes: Scenes) -> Iterator[memoryview]:
+    """Return the CSV in pieces: the accident's columns and the place's, the person's, their vehicle's.
+
+    People without a vehicle keep their line; the vehicle's cells are then empty. A vehicle that nobody is recorded in
+    has no line here, which is why features are made from `Scenes`. An accident and a vehicle are put into text once,
+    however many people they have.
     """
-    return _merge(scenes, scenes.people)
-
-
-def merge_in_slices(scenes: Scenes, people: int = 8192) -> Iterator[pd.DataFrame]:
-    """Return the same rows, some thousand people at a time: a year has 55 columns, and memory is for other things."""
-    for start in range(0, len(scenes.people), people):
-        yield _merge(scenes, scenes.people.iloc[start : start + people].reset_index(drop=True))
-
-
-def _merge(scenes: Scenes, people: pd.DataFrame) -> pd.DataFrame:
-    accident = scenes.accidents.take(people["accident"].to_numpy()).reset_index(drop=True)
-    at = people["vehicle"].to_numpy()
     own = scenes.vehicles.drop(columns=["accident", "id_vehicule", "num_veh"], errors="ignore")
-    if len(own):
-        own = own.take(np.maximum(at, 0)).reset_index(drop=True)
-        own[at < 0] = np.nan
-    else:
-        own = pd.DataFrame(np.nan, index=people.index, columns=own.columns, dtype=np.float32)
-    rest = people.drop(columns=["accident", "vehicle"])
-    return pd.concat([accident, rest, own], axis=1)
+    rest = scenes.people.drop(columns=["accident", "vehicle"])
+    yield tables.header([*scenes.accidents, *rest, *own])
+    accidents = pa.concat_arrays([tables.lines(rows) for rows in _slices(scenes.accidents)])
+    no_vehicle = pa.array([";" * (len(own.columns) - 1)], pa.large_string())
+    vehicles = pa.concat_arrays([*(tables.lines(rows) for rows in _slices(own)), no_vehicle])
+    of_accident = scenes.people["accident"].to_numpy()
+    of_vehicle = np.where(scenes.people["vehicle"] < 0, len(own), scenes.people["vehicle"])
+    for i, people in enumerate(_slices(rest)):
+        at = slice(i * ROWS, (i + 1) * ROWS)
+        parts = accidents.take(of_accident[at]), tables.lines(people), vehicles.take(of_vehicle[at])
+        yield tables.text(tables.side_by_side(*parts))
+
+
+def _slices(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    return (table.iloc[start : start + ROWS] for start in range(0, len(table), ROWS))

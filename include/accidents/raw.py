@@ -103,14 +103,14 @@ def read_year(files: Mapping[Table, tuple[str, Content]], year: int) -> tuple[Sc
         Naming the file, the line or column, what was found and the remedy.
     """
     report = Report(year, {table: files[table][0] for table in Table})
+    read, tables = {}, {}
     with ThreadPoolExecutor(FILES_AT_A_TIME) as pool:  # Arrow parses without Python's lock
-        read = dict(zip(Table, pool.map(lambda table: _read(table, *files[table], year), Table), strict=True))
+        for table, parsed in zip(Table, pool.map(lambda table: _read(table, *files[table], year), Table), strict=True):
+            report.rows_in[table] = parsed.rows
+            report.findings += parsed.findings
+            report.findings += _repair(parsed)
+            read[table], tables[table] = parsed, parsed.frame()
     pa.default_memory_pool().release_unused()
-    for table, parsed in read.items():
-        report.rows_in[table] = parsed.rows
-        report.findings += parsed.findings
-        report.findings += _repair(parsed)
-    tables = {table: parsed.frame() for table, parsed in read.items()}
     _check_year(read[Table.CARACTERISTIQUES], tables[Table.CARACTERISTIQUES], report)
     scenes = _link(read, tables, report)
     report.prove()

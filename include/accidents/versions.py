@@ -11,9 +11,9 @@ import hashlib
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, cast
@@ -36,8 +36,8 @@ WRITERS = 2  # objects written at a time: Arrow formats them without Python's lo
 log = logging.getLogger(__name__)
 
 Manifest = dict[str, Any]
-Content = bytes | Callable[[IO[bytes]], None]
-"""What an object holds: its bytes, or a function that writes them to a file."""
+Content = bytes | IO[bytes]
+"""What an object holds: its bytes, or a file of `temporary` that they were written to."""
 
 
 class Versions(ABC):
@@ -68,14 +68,12 @@ class Versions(ABC):
         if isinstance(content, bytes):
             facts = {"path": name, "sha256": sha256(content), "size": len(content)}
             return self._settle(bucket, prefix, facts, named, lambda key: self.write(bucket, key, content))
-        with self.temporary() as file:
-            content(file)
-            file.flush()
-            file.seek(0)
-            digest = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
-            facts = {"path": name, "sha256": digest, "size": file.tell()}
-            file.seek(0)
-            return self._settle(bucket, prefix, facts, named, lambda key: self.write_file(bucket, key, file))
+        content.flush()
+        content.seek(0)
+        digest = hashlib.file_digest(cast(Any, content), "sha256").hexdigest()
+        facts = {"path": name, "sha256": digest, "size": content.tell()}
+        content.seek(0)
+        return self._settle(bucket, prefix, facts, named, lambda key: self.write_file(bucket, key, content))
 
     def _settle(
         self,
@@ -93,6 +91,12 @@ class Versions(ABC):
         write(key)
         log.info("Written: %s/%s (%s).", bucket, key, megabytes(facts["size"]))
         return {**facts, "etag": self.etag(bucket, key)}
+
+    @contextmanager
+    def drafts(self, *names: str) -> Iterator[dict[str, IO[bytes]]]:
+        """Open a temporary file for each name."""
+        with ExitStack() as stack:
+            yield {name: stack.enter_context(self.temporary()) for name in names}
 
     def _put_all(
         self, bucket: str, prefix: str, contents: Mapping[str, Content], named: Mapping[str, Any]
@@ -166,32 +170,38 @@ class Versions(ABC):
 
     # --- objects for people
 
-    def publish(self, bucket: str, version: str, contents: Mapping[str, Content], loaded: str = "") -> bool:
-        """Write objects for people, unless they already show this version or what a later run made.
+    def behind(self, bucket: str, version: str, names: Iterable[str], loaded: str = "") -> list[str]:
+        """Return which objects for people are to be written, so that all show this version.
 
-        The mark of what an object shows is written after it, with its SHA-256 and ETag.
+        None where a later run has written; those that show this version already are noted as this run's.
 
         Parameters
         ----------
         loaded
             When the run looked at the raw files (ISO 8601, UTC): the later run is the one that looked later.
-
-        Returns
-        -------
-        False when all was left as it is, because a later run has written there.
         """
-        marks = {name: self.read_json(bucket, _mark(name)) or {} for name in contents}
+        marks = {name: self.read_json(bucket, _mark(name)) or {} for name in names}
         if any(mark.get("loaded", "") > loaded for mark in marks.values()):
-            log.info("%s in %s: left as it is, a later run wrote it.", ", ".join(contents), bucket)
-            return False
-        shown = {n: m for n, m in marks.items() if m.get("version") == version and self._is(bucket, n, m.get("etag"))}
-        made = self._put_all(bucket, "", {n: content for n, content in contents.items() if n not in shown}, {})
-        for name in contents:
-            facts = shown.get(name) or made[name]
+            log.info("%s in %s: left as it is, a later run wrote it.", ", ".join(marks), bucket)
+            return []
+        shown = [n for n, m in marks.items() if m.get("version") == version and self._is(bucket, n, m.get("etag"))]
+        for name in shown:
+            if marks[name].get("loaded", "") != loaded:
+                self._note(bucket, name, {**marks[name], "loaded": loaded})
+        return [name for name in marks if name not in shown]
+
+    def publish(self, bucket: str, version: str, contents: Mapping[str, Content], loaded: str = "") -> None:
+        """Write the objects for people that are `behind`.
+
+        The mark of what an object shows is written after it, with its SHA-256 and ETag.
+        """
+        wanted = self.behind(bucket, version, contents, loaded)
+        for name, facts in self._put_all(bucket, "", {name: contents[name] for name in wanted}, {}).items():
             mark = {"version": version, "sha256": facts["sha256"], "etag": facts["etag"], "loaded": loaded}
-            if mark != shown.get(name):
-                self.write(bucket, _mark(name), json.dumps(mark).encode())
-        return True
+            self._note(bucket, name, mark)
+
+    def _note(self, bucket: str, name: str, mark: Mapping[str, Any]) -> None:
+        self.write(bucket, _mark(name), json.dumps(mark).encode())
 
     def _is(self, bucket: str, key: str, etag: str | None) -> bool:
         return etag is not None and self.etag(bucket, key) == etag

@@ -83,16 +83,16 @@ def test_the_csv_holds_the_same_numbers_as_the_parquet(store: FolderStore, years
     assert data.x.flags.c_contiguous
 
 
-def test_dividing_a_year_gives_what_holding_out_gives(years: Path) -> None:
+def test_a_year_in_pieces_has_the_same_features_as_in_one(years: Path) -> None:
     ((_, read),) = [pair for pair in pipeline.folder_entries(years) if pair[0]["year"] == 2023]
     scenes, _ = raw.read_year(read(), 2023)
-    *parts, dropped = clean.clean_and_divide(scenes)
-    whole, also_dropped = clean.clean(scenes)
-    assert dropped == also_dropped
-    for part, expected in zip(parts, clean.hold_out(whole), strict=True):
-        found = clean.join(list(part.slices(500)))
-        np.testing.assert_array_equal(found.x, expected.x)
-        np.testing.assert_array_equal(found.accident, expected.accident)
+    mixed = raw.Scenes(scenes.accidents, scenes.vehicles, scenes.people.sample(frac=1, random_state=0))
+    whole, _ = clean.clean(mixed)
+    pieces = list(clean.clean_and_divide(mixed, accidents=100))
+    assert len(pieces) == 7
+    for found, expected in zip(map(clean.join, zip(*pieces, strict=True)), clean.hold_out(whole), strict=True):
+        a, b = (np.column_stack([d.accident, d.y, d.x]) for d in (found, expected))
+        np.testing.assert_array_equal(a[np.lexsort(a.T)], b[np.lexsort(b.T)])
 
 
 def test_adding_a_year_reads_that_year_alone(store: FolderStore, years: Path) -> None:
@@ -236,14 +236,11 @@ def test_a_refused_year_leaves_its_report_and_nothing_else(store: FolderStore, y
 
 
 def test_a_write_that_breaks_off_leaves_no_part_behind(store: FolderStore, years: Path, monkeypatch) -> None:
-    def breaks(*_: Any) -> Any:
-        def write(file: IO[bytes]) -> None:
-            file.write(b"half")
-            raise OSError("disk full")
+    def breaks(_: Any, file: IO[bytes]) -> None:
+        file.write(b"half")
+        raise OSError("disk full")
 
-        return {"accidents.parquet": write}
-
-    monkeypatch.setattr(tables, "scenes_to_files", breaks)
+    monkeypatch.setattr(tables, "write_table", breaks)
     with pytest.raises(OSError, match="disk full"):
         run(store, years, 2021)
     assert [name for name in written(store) if "report_2021.html" not in name] == []
