@@ -122,8 +122,8 @@ def leaderboard(env: Mapping[str, str], run_id: str) -> Table:
     """Compare the models that MLflow holds of a run of the DAG; `►` marks the one in production."""
     url, login = env["MLFLOW_TRACKING_URI"], (env["MLFLOW_TRACKING_USERNAME"], env["MLFLOW_TRACKING_PASSWORD"])
     with httpx.Client(base_url=url, auth=login, timeout=30, trust_env=False) as client:
-        runs, production = _runs(client, run_id), _production(client)
-        rows = sorted([*runs, *_baseline(client, runs)], key=lambda each: -each.metrics.get("selection_score", 0))
+        runs, production = sorted(_runs(client, run_id), key=_rank), _production(client)
+        rows = sorted([*runs, *_baseline(client, runs)], key=_rank)
     look: dict[str, Any] = {"box": SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True, **_LEFT}
     table = Table(title=f"Models of {run_id}", caption=_caption(runs, production), **look)
     for name in ("", "model"):
@@ -227,6 +227,10 @@ def _caption(runs: Sequence[LoggedModel], production: Mapping[str, str] | None) 
         return "no model is in production"
     earlier = "" if any(run.run_id == production["run_id"] for run in runs) else ", of an earlier run"
     return f"► in production: {production['model']}{earlier} ({BEST} version {production['version']})"
+
+
+def _rank(model: LoggedModel) -> float:
+    return -model.metrics.get("selection_score", 0)
 
 
 def _pairs(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

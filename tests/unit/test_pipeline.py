@@ -204,18 +204,20 @@ def test_whatever_is_spoilt_is_made_anew_by_the_next_run(
 
 
 def test_a_version_that_is_made_once_more_stays_whole_until_the_new_one_is(store: FolderStore, monkeypatch) -> None:
-    def contents(letter: bytes) -> dict[str, Any]:
-        return {"a.bin": letter * 10, "b.bin": lambda file: file.write(letter * 20)}
+    def write(letter: bytes, **more: bytes) -> None:
+        with store.drafts("b.bin") as drafts:
+            drafts["b.bin"].write(letter * 20)
+            store.write_version(TRAIN, "v", {**drafts, **more}, {})
 
-    store.write_version(TRAIN, "v", contents(b"1"), {})
+    write(b"1", a=b"1" * 10)
     with monkeypatch.context() as patch:
         patch.setattr(store, "write", lambda *_: (_ for _ in ()).throw(OSError("killed before the manifest")))
         with pytest.raises(OSError, match="killed"):
-            store.write_version(TRAIN, "v", {"b.bin": contents(b"2")["b.bin"]}, {})
+            write(b"2")
     assert store.read_version(TRAIN, "v", "b.bin") == b"1" * 20
     for letter in (b"2", b"2", b"3"):
-        store.write_version(TRAIN, "v", contents(letter), {})
-        assert store.read_version(TRAIN, "v", "a.bin") + store.read_version(TRAIN, "v", "b.bin") == letter * 30
+        write(letter, a=letter * 10)
+        assert store.read_version(TRAIN, "v", "a") + store.read_version(TRAIN, "v", "b.bin") == letter * 30
         assert store.intact(TRAIN, "v")
 
 
