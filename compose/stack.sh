@@ -86,9 +86,11 @@ up() {
     [ $status = 0 ] || explain "$log"
 }
 
-# Say what stopped the start: what a step that failed wrote last, or where to look.
+# Say what stopped the start: Docker's own words, what a step that failed wrote last, or where to look.
 explain() {
-    local step service
+    local step service refused
+    refused=$(sed -n 's/^Error response from daemon: //p' "$1" | tail -n 1)
+    [ -z "$refused" ] || fail "Docker refuses: $refused"
     step=$(sed -n 's/.*service "\([a-z-]*\)" didn.t complete successfully.*/\1/p' "$1" | tail -n 1)
     [ -z "$step" ] || fail "$(docker logs --tail 1 "$(compose ps --all --quiet "$step")" 2>&1)"
     service=$(sed -n 's/.*container [a-z0-9]*-\([a-z-]*\)-[0-9]* \(is unhealthy\|exited\).*/\1/p' "$1" | tail -n 1)

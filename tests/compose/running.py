@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import socket
 import subprocess
 import sys
 import time
@@ -18,7 +20,6 @@ import httpx
 from compose.demo import clients
 from embedded import envfile
 from embedded.airflow_api import DAG_ID, Airflow
-from tests.helpers import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = ("AIRFLOW", "MLFLOW", "S3", "CONSOLE", "API")
@@ -206,6 +207,17 @@ def make(folder: Path, project: str, **settings: str) -> Compose:
     made = Compose(folder, project)
     written = made.stack("env")
     assert written.returncode == 0, written.stderr
-    ports = {f"ACCIDENTS_{s}_PORT": str(p) for s, p in zip(PORTS, free_ports(len(PORTS)), strict=True)}
+    ports = {f"ACCIDENTS_{s}_PORT": str(p) for s, p in zip(PORTS, lasting_ports(len(PORTS)), strict=True)}
     made.set(ACCIDENTS_TAG="test", **ports, **settings)
     return made
+
+
+def lasting_ports(count: int) -> list[int]:
+    """Free ports below those that the kernel gives to anybody: they are still free when an image was built first."""
+    candidates = random.sample(range(20000, 32000), 10 * count)
+    return [port for port in candidates if _is_free(port)][:count]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
