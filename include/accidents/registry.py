@@ -14,8 +14,8 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, redirect_stderr
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,9 +183,12 @@ def log_run(
     return client.get_model_version(name, version.version)
 
 
-def _quiet() -> AbstractContextManager[Any]:
-    """Hush MLflow, which tells of success on the stream of errors; what fails it raises."""
-    return redirect_stderr(io.StringIO())
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hush MLflow, which tells of success on the stream of errors, and tries models on frames; what fails it raises."""
+    with redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="X has feature names, but")
+        yield
 
 
 def runs_of(client: MlflowClient, dag_run_id: str, model: str | None = None) -> list[Any]:
