@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def survive(
     else:
         assert must_fail is None or must_fail in row.story, row.story
         heal()
-        again = world.trigger()
+        again = world.trigger(**{name: value for name, value in conf.items() if name != "force"})
         assert world.end(again) == "success", (row.story, world.story(again))
         assert not world.wrong(again), (row.story, world.wrong(again))
         row.outcome = REPAIRED
@@ -201,13 +202,9 @@ def test_the_disk_is_full(world: World, ledger: Ledger, freed: str) -> None:
     filler = world.local / "s3" / ".filler"
 
     def fill() -> None:
-        with filler.open("wb") as file:
-            try:
-                while True:
-                    file.write(b"\0" * 4096)
-                    file.flush()
-            except OSError:
-                pass
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(b"\0" * 4096)
 
     def strike(run_id: str) -> None:
         fill()
@@ -356,17 +353,22 @@ def test_the_production_model_is_broken_and_the_api_starts_anew(world: World, le
     assert not row.lost
 
 
+def served(world: World, name: str) -> str | None:
+    found = httpx.get(f"{world.env['ACCIDENTS_API_URL']}/api/v1/models").raise_for_status().json()
+    return {each["name"]: each["version"] for each in found}.get(name)
+
+
 @long
 def test_the_newest_version_is_a_strangers(world: World, ledger: Ledger) -> None:
     row = ledger.begin("the newest version of a model bears no signature", "and is asked to be reloaded")
     newest = registry.newest(world.mlflow, "Tree")
+    until(lambda: served(world, "Tree") == newest, 60, "the API does not serve the newest version")
     source = world.mlflow.get_model_version("Tree", newest).source
     strange = world.mlflow.create_model_version("Tree", source)
     url, key = world.env["ACCIDENTS_API_URL"], {"X-Api-Key": world.env["ACCIDENTS_API_KEY"]}
     answer = httpx.post(f"{url}/api/v1/reload_model/Tree", headers=key, timeout=60)
     assert answer.status_code == 409, answer.text
-    served = {each["name"]: each["version"] for each in httpx.get(f"{url}/api/v1/models").json()}
-    assert served["Tree"] == newest
+    assert served(world, "Tree") == newest
     world.mlflow.delete_model_version("Tree", strange.version)
     row.story = f"the API refused it ({answer.json()['detail'][:80]}…) and went on serving version {newest}"
     row.outcome, row.lost = WELL, world.damage()
