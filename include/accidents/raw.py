@@ -350,7 +350,8 @@ def _line_finder(text: bytes, delimiter: str, rows: int) -> Callable[[int], int]
 
     def line(row: int) -> int:
         # Some cell holds a line break, or some line is empty. Row 0 follows the header.
-        return next(line for at, (line, _) in enumerate(_rows(text, delimiter), start=-1) if at == row)
+        rows = enumerate(_rows(text, delimiter), start=-1)
+        return next((line for at, (line, _) in rows if at == row), row + 2)
 
     return line
 

@@ -45,9 +45,8 @@ def test_no_python_that_fits_is_said_in_one_line_with_what_to_do(tmp_path: Path,
 
 
 def test_the_table_of_licences_lists_what_is_locked() -> None:
-    root = Path(__file__).resolve().parents[2]
-    locked = set(re.findall(r"^([\w.-]+)==([\w.+!-]+)", (root / "requirements/runtime.txt").read_text(), re.MULTILINE))
-    listed = set(re.findall(r"^\| ([\w.-]+) \| ([\w.+!-]+) \|", (root / "docs/licences.md").read_text(), re.MULTILINE))
+    locked = set(re.findall(r"^([\w.-]+)==([\w.+!-]+)", (ROOT / "requirements/runtime.txt").read_text(), re.MULTILINE))
+    listed = set(re.findall(r"^\| ([\w.-]+) \| ([\w.+!-]+) \|", (ROOT / "docs/licences.md").read_text(), re.MULTILINE))
     assert len(listed) > 150
     assert listed - {("package", "version")} <= locked, "run `make sbom`"
     # What is not listed is for other systems or other versions of Python.
