@@ -43,9 +43,20 @@ def write_on(address: str, letter: int, begun: Any) -> None:
     store.etag(TRAIN, "x")  # the connection is there
     begun.set()
     while True:
-        store.write_version(TRAIN, "v", {name: content(letter, name) for name in NAMES}, {"letter": letter})
-        store.publish(TRAIN, str(letter), {OBJECT: content(letter, NAMES[0])})
+        write(store, letter)
+        with store.drafts(OBJECT) as drafts:
+            drafts[OBJECT].write(content(letter, NAMES[0]))
+            store.publish(TRAIN, str(letter), drafts)
         letter += 1
+
+
+def write(store: Versions, letter: int) -> None:
+    """Make the version: one of its files from memory, the others from drafts."""
+    kept, *drafted = NAMES
+    with store.drafts(*drafted) as drafts:
+        for name in drafted:
+            drafts[name].write(content(letter, name))
+        store.write_version(TRAIN, "v", {kept: content(letter, kept), **drafts}, {"letter": letter})
 
 
 @contextmanager
@@ -62,17 +73,9 @@ def writer(address: str, letter: int) -> Iterator[None]:
         process.join()
 
 
-def content(letter: int, name: str) -> Any:
-    """Return what the file of a version holds: bytes, or a function that writes them piece by piece."""
-    whole = f"{letter:08}".encode() * (SIZES[NAMES.index(name)] // 8)
-    if name == "two.bin":
-        return whole
-
-    def write(file: Any) -> None:
-        for start in range(0, len(whole), 1 << 17):
-            file.write(whole[start : start + (1 << 17)])
-
-    return write
+def content(letter: int, name: str) -> bytes:
+    """Return what the file of a version holds."""
+    return f"{letter:08}".encode() * (SIZES[NAMES.index(name)] // 8)
 
 
 def open_store(address: str) -> Versions:
@@ -135,7 +138,7 @@ def test_a_killed_writer_leaves_the_old_or_the_new_version(
     store = open_store(address)
     if kind == "S3":
         until_ready(store.create_buckets)
-    store.write_version(TRAIN, "v", {name: content(0, name) for name in NAMES}, {"letter": 0})
+    write(store, 0)
     chance = random.Random(1)  # noqa: S311
     letter, seen = 0, Counter[str]()
     for _ in range(KILLS):
@@ -190,7 +193,7 @@ def test_a_reader_beside_a_writer_never_sees_a_part(server: str, ledger: Ledger)
     """While a version is made once more, over and over, a reader gets a whole one or an error that says so."""
     store = open_store(server)
     until_ready(store.create_buckets)
-    store.write_version(TRAIN, "v", {name: content(0, name) for name in NAMES}, {"letter": 0})
+    write(store, 0)
     seen: Counter[str] = Counter()
     with writer(server, 1):
         end = time.monotonic() + 5 + KILLS / 20
