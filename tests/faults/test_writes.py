@@ -66,7 +66,7 @@ def writer(address: str, letter: int) -> Iterator[None]:
     process = FORKS.Process(target=write_on, args=(address, letter, begun), daemon=True)
     process.start()
     try:
-        assert begun.wait(60), "the writer does not begin"
+        assert begun.wait(300), "the writer does not begin"
         yield
     finally:
         process.kill()
