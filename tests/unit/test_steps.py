@@ -20,7 +20,7 @@ class Objects:
         self.objects = objects
         self.versions: dict[str, dict[str, bytes]] = {}
 
-    def read(self, bucket: str, key: str) -> bytes:
+    def read(self, bucket: str, key: str, limit: int | None = None) -> bytes:
         if (bucket, key) not in self.objects:
             raise StorageError(f"s3://{bucket}/{key} does not exist.", "run the DAG from its first task.")
         return self.objects[bucket, key]
