@@ -24,7 +24,8 @@ from tests.helpers import DAG, TREE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="who listens where is read from Linux's /proc")
 
-SECRETS = re.compile(r"(PASSWORD|KEY|KEY_ID|SECRET)$")
+# Not AWS_ACCESS_KEY_ID, which is the name that goes with a key: every signed link shows it.
+SECRETS = re.compile(r"(PASSWORD|KEY|SECRET)$")
 EVIL = "http://evil.example"
 GUARDED = {
     "MLFLOW_TRACKING_URI": ("/", "/api/2.0/mlflow/experiments/search?max_results=1", "/ajax-api/2.0/mlflow/users/list"),
@@ -45,7 +46,7 @@ def secrets(stack: dict[str, str], local: Path) -> dict[str, str]:
         line.split("=", 1) for line in (local / "airflow" / "secrets.env").read_text().splitlines() if "=" in line
     )
     found = {name: value for name, value in {**stack, **internal}.items() if SECRETS.search(name)}
-    assert len(found) == 9
+    assert len(found) == 8
     assert all(len(value) >= 20 for value in found.values())
     return found
 
@@ -152,7 +153,10 @@ def test_mlflow_holds_no_secret(mlflow: httpx.Client, secrets: dict[str, str], r
 
 @pytest.mark.parametrize(("service", "path"), [(name, path) for name, paths in GUARDED.items() for path in paths])
 def test_a_stranger_is_asked_for_a_login(stack: dict[str, str], service: str, path: str) -> None:
-    assert httpx.get(stack[service] + path, follow_redirects=True).status_code in (401, 403)
+    answer = httpx.get(stack[service] + path, follow_redirects=True)
+    # To a request without a signature rclone answers 400, AuthorizationHeaderMalformed or the like.
+    assert answer.status_code in ((400, 403) if service == "AWS_ENDPOINT_URL" else (401, 403))
+    assert "<Error>" in answer.text or service != "AWS_ENDPOINT_URL"
 
 
 def test_wrong_logins_are_refused(stack: dict[str, str]) -> None:
@@ -175,7 +179,7 @@ def test_a_name_that_was_bound_to_this_machine_gets_no_answer(stack: dict[str, s
     assert httpx.get(path, auth=login, headers=host).status_code == 403
     # Airflow and S3 know no names; a page of another name has neither the cookie nor the key that they ask for.
     assert httpx.get(f"{stack['AIRFLOW_URL']}/api/v2/dags", headers=host).status_code == 401
-    assert httpx.get(f"{stack['AWS_ENDPOINT_URL']}/", headers=host).status_code == 403
+    assert httpx.get(f"{stack['AWS_ENDPOINT_URL']}/", headers=host).status_code in (400, 403)
 
 
 @pytest.mark.parametrize("service", ["ACCIDENTS_API_URL", "MLFLOW_TRACKING_URI", "AIRFLOW_URL", "AWS_ENDPOINT_URL"])
