@@ -90,7 +90,9 @@ def test_mlflow_and_airflow_ask_for_a_login(stack: Compose) -> None:
     said = stack.clients
     with stack.mlflow() as mlflow:
         assert mlflow.post("/api/2.0/mlflow/experiments/search", json={"max_results": 1}).status_code == 200
-        stranger = httpx.post(f"{mlflow.base_url}api/2.0/mlflow/experiments/search", json={"max_results": 1})
+        stranger = httpx.post(
+            f"{said['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/experiments/search", json={"max_results": 1}
+        )
     assert stranger.status_code == 401
     assert httpx.get(f"{said['AIRFLOW_URL']}/api/v2/dags").status_code == 401
     wrong = {"username": "admin", "password": "admin"}
