@@ -39,7 +39,7 @@ class Models:
         self._key = settings.signing_key.get_secret_value().encode()
         self._poll_seconds = settings.registry_poll_seconds
         self._served: dict[str, Served] = {}
-        self._refused: dict[str, str] = {}
+        self._refused: dict[str, tuple[str, str | None]] = {}
         self._loading = threading.Lock()
         self._loader = ThreadPoolExecutor(1, "load")
         self._reader = Reader()
@@ -149,13 +149,17 @@ class Models:
 
     def _follow_one(self, name: str) -> None:
         with self._loading:
-            version = registry.newest(self._client, name)
-            if version is None or self._refused.get(name) == version:
+            version, served = registry.newest(self._client, name), self._served.get(name)
+            if version is None or (served and served.model.version == version):
+                return
+            # A version is registered first and signed a moment later: refused in between, it is looked at again.
+            state = version, registry.signature(self._client, name, version)
+            if self._refused.get(name) == state:
                 return
             try:
                 self._load(name, version)
             except ModelError as error:
-                self._refused[name] = version
+                self._refused[name] = state
                 log.error("%s version %s is refused: %s", name, version, error)
 
 

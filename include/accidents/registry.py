@@ -298,6 +298,12 @@ def newest(client: MlflowClient, name: str) -> str | None:
     return None if last is None else str(last.version)
 
 
+def signature(client: MlflowClient, name: str, version: str) -> str | None:
+    """Return what a version bears as its signature, unchecked; None while it has none."""
+    tags: dict[str, str] = client.get_model_version(name, version).tags
+    return tags.get("signature")
+
+
 def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str) -> ModelVersion:
     """Copy a version to BestModel, sign it under its new name, and only then let `production` point to it."""
     lineage = _lineage(source)

@@ -148,6 +148,18 @@ def test_a_model_that_may_not_be_used_is_refused_and_the_old_one_stays(
     assert client.post(f"/api/v1/predict/{name}", json=EXAMPLE).json()["model"]["version"] == str(good.version)
 
 
+def test_a_version_seen_before_it_was_signed_is_served_once_it_is(client: TestClient, world: World) -> None:
+    models = client.app.state.models  # type: ignore[attr-defined]
+    version = str(world.add("Hasty", seed=8).version)
+    signature = registry.signature(world.client, "Hasty", version)
+    world.client.delete_model_version_tag("Hasty", version, "signature")
+    models._catch_up()
+    assert models.get("Hasty") is None
+    world.client.set_model_version_tag("Hasty", version, "signature", signature)
+    models._catch_up()
+    assert models.get("Hasty").model.version == version
+
+
 def test_a_model_that_cannot_be_fetched_for_a_while_is_tried_again_and_stops_no_other(
     client: TestClient, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
