@@ -392,7 +392,12 @@ def _check_model(name: str, spec: ModelSpec, defects: _Defects) -> None:
             f"{pointer}/pipeline/{last}",
             "gives no probabilities; wrap it in sklearn.calibration.CalibratedClassifierCV",
         )
-    _check_grid(pointer, spec, pipeline, defects)
+    try:
+        known = pipeline.get_params(deep=True)
+    except (AttributeError, TypeError, ValueError) as error:
+        defects.add(f"{pointer}/pipeline", f"holds parts that are no [name, estimator] ({error})")
+        return
+    _check_grid(pointer, spec, pipeline, known, defects)
     _check_weighting(pointer, spec, pipeline, defects)
 
 
@@ -402,17 +407,18 @@ def _is_classifier(pipeline: Any) -> bool:
     return bool(is_classifier(pipeline))
 
 
-def _check_grid(pointer: str, spec: ModelSpec, pipeline: Any, defects: _Defects) -> None:
+def _check_grid(pointer: str, spec: ModelSpec, pipeline: Any, known: Mapping[str, Any], defects: _Defects) -> None:
     if spec.param_grid and spec.param_distributions:
         defects.add(f"{pointer}/param_distributions", "stands beside param_grid; keep one of the two")
     if spec.param_distributions and spec.search.kind == "grid":
         defects.add(f"{pointer}/search/kind", "'grid' takes no param_distributions; allowed: random, halving")
-    _check_values(f"{pointer}/param_grid", spec.param_grid, pipeline, defects)
-    _check_values(f"{pointer}/param_distributions", spec.param_distributions, pipeline, defects)
+    for name, searched in (("param_grid", spec.param_grid), ("param_distributions", spec.param_distributions)):
+        _check_values(f"{pointer}/{name}", searched, pipeline, known, defects)
 
 
-def _check_values(pointer: str, searched: Mapping[str, Any], pipeline: Any, defects: _Defects) -> None:
-    known = pipeline.get_params(deep=True)
+def _check_values(
+    pointer: str, searched: Mapping[str, Any], pipeline: Any, known: Mapping[str, Any], defects: _Defects
+) -> None:
     for key, values in searched.items():
         place = f"{pointer}/{_escape(key)}"
         owner, _, parameter = key.rpartition("__")
