@@ -231,6 +231,26 @@ def test_the_api_serves_what_was_promoted(
     assert httpx.get(f"{stack['ACCIDENTS_API_URL']}/ready").status_code == 200
 
 
+def test_the_buttons_of_a_task_lead_to_its_run_its_object_and_its_model(
+    stack: dict[str, str], airflow: Airflow, mlflow_client: MlflowClient, first: dict[str, Any]
+) -> None:
+    def links(task: str, index: int = -1) -> dict[str, str]:
+        path = f"/dags/{DAG}/dagRuns/{first['dag_run_id']}/taskInstances/{task}/links"
+        found = airflow.http.get(path, params={"map_index": index}).raise_for_status().json()["extra_links"]
+        return {name: url for name, url in found.items() if url}
+
+    (link,) = links("log_model", 0).values()
+    run = mlflow_client.get_run(link.rpartition("/")[2])
+    assert link.startswith(stack["MLFLOW_TRACKING_URI"])
+    assert run.data.tags["airflow.dag_run_id"] == first["dag_run_id"]
+    for task, index in {"prepare_data": 0, "clean_data": -1, "search_params": 0, "train_model": 1}.items():
+        (link,) = links(task, index).values()
+        assert httpx.get(link).raise_for_status().json()
+        assert httpx.get(link.replace("X-Amz-Signature=", "X-Amz-Signature=0")).status_code == 403
+    assert links("reload_model", 0)["Model in the API"].startswith(stack["ACCIDENTS_API_URL"])
+    assert links("load_model_names") == {}
+
+
 def test_editing_the_json_changes_the_next_runs_fan_out_and_reuses_the_rest(
     stack: dict[str, str], airflow: Airflow, sample: Path, s3: Any, first: dict[str, Any]
 ) -> None:
@@ -365,26 +385,6 @@ def test_an_old_run_that_is_repeated_reads_its_own_data_and_spoils_no_newer_one(
     states = airflow.states(first)
     assert (states["log_model", "Tree"], states["reload_model", "Tree"]) == ("success", "skipped")
     assert "Broken failed: search_params" in again["note"]
-
-
-def test_the_buttons_of_a_task_lead_to_its_run_its_object_and_its_model(
-    stack: dict[str, str], airflow: Airflow, mlflow_client: MlflowClient, first: dict[str, Any]
-) -> None:
-    def links(task: str, index: int = -1) -> dict[str, str]:
-        path = f"/dags/{DAG}/dagRuns/{first['dag_run_id']}/taskInstances/{task}/links"
-        found = airflow.http.get(path, params={"map_index": index}).raise_for_status().json()["extra_links"]
-        return {name: url for name, url in found.items() if url}
-
-    (link,) = links("log_model", 0).values()
-    run = mlflow_client.get_run(link.rpartition("/")[2])
-    assert link.startswith(stack["MLFLOW_TRACKING_URI"])
-    assert run.data.tags["airflow.dag_run_id"] == first["dag_run_id"]
-    for task, index in {"prepare_data": 0, "clean_data": -1, "search_params": 0, "train_model": 1}.items():
-        (link,) = links(task, index).values()
-        assert httpx.get(link).raise_for_status().json()
-        assert httpx.get(link.replace("X-Amz-Signature=", "X-Amz-Signature=0")).status_code == 403
-    assert links("reload_model", 0)["Model in the API"].startswith(stack["ACCIDENTS_API_URL"])
-    assert links("load_model_names") == {}
 
 
 def test_arriving_files_are_predicted_once_by_the_promoted_model(
