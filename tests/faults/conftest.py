@@ -43,12 +43,18 @@ def small_disk(folder: Path) -> Iterator[bool]:
             subprocess.run(["umount", "--lazy", str(folder)], check=True)  # noqa: S607
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # what comes after these tests shall not share the machine with it
 def world() -> Iterator[World]:
     """The stack after a first run, which is what all others are compared with."""
     with TemporaryDirectory(prefix="acc") as name:
         folder = Path(name)
-        with small_disk(folder / "local" / "s3") as mounted, running_stack(folder) as env:
+        with (
+            small_disk(folder / "local" / "s3") as mounted,
+            running_stack(folder) as env,
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            for login in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+                patch.setenv(login, env[login])
             made = World(env, folder, small_disk=mounted)
             run_id = made.trigger()
             assert made.end(run_id) == "success", made.story(run_id)

@@ -138,12 +138,14 @@ def test_a_killed_writer_leaves_the_old_or_the_new_version(
     store = open_store(address)
     if kind == "S3":
         until_ready(store.create_buckets)
+    begun = time.monotonic()
     write(store, 0)
+    a_version = time.monotonic() - begun
     chance = random.Random(1)  # noqa: S311
     letter, seen = 0, Counter[str]()
     for _ in range(KILLS):
         with writer(address, letter + 1):
-            time.sleep(chance.random() / 2)
+            time.sleep(3 * a_version * chance.random())
         found = settled(store)
         assert found >= letter, "an older version came back"
         seen["the old version" if found == letter else "a newer version"] += 1
