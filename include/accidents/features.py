@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import util as importlib_util
 from pathlib import Path
 from typing import Any
 
@@ -538,21 +537,16 @@ def code_version(modules: Sequence[str]) -> str:
     """Hash what the modules of this package do (their syntax trees without docstrings), 12 hex digits."""
     digest = hashlib.sha256()
     for module in modules:
-        spec = importlib_util.find_spec(f"include.accidents.{module}")
-        if spec is None or spec.origin is None:
-            raise ModuleNotFoundError(f"include.accidents.{module}")
-        tree = ast.parse(Path(spec.origin).read_text("utf-8"))
-        for node in ast.walk(tree):
-            _drop_docstrings(node)
+        tree = ast.parse(Path(__file__).with_name(f"{module}.py").read_bytes())
+        _drop_docstrings(tree)
         digest.update(ast.unparse(tree).encode())
     return digest.hexdigest()[:12]
 
 
-def _drop_docstrings(node: Any) -> None:
-    body = getattr(node, "body", None)
-    if isinstance(body, list):
-        node.body = [
-            n
-            for n in body
-            if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant) and isinstance(n.value.value, str))
-        ] or [ast.Pass()]
+def _drop_docstrings(of: ast.Module | ast.ClassDef | ast.FunctionDef) -> None:
+    """Drop what a module, its classes, functions and methods say about themselves."""
+    if ast.get_docstring(of, clean=False) is not None:
+        of.body = of.body[1:] or [ast.Pass()]
+    for node in of.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            _drop_docstrings(node)

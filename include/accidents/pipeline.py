@@ -37,9 +37,11 @@ Writers = Mapping[str, tables.DatasetWriter]
 PARTS = ("train_test", "global_test")
 TABLES = ("accidents.parquet", "vehicles.parquet", "people.parquet")
 PARQUET = tuple(f"{part}.parquet" for part in PARTS)
+WHOLE = "df_accident_clean.csv"  # both parts, X and y side by side
+LAST_ROWS = "those of global_test"  # a draft, until those of train_test are complete
 SHOWN = {
     TRAIN: tuple(f"{axis}_{part}.csv" for axis in "Xy" for part in PARTS),
-    PREPROCESSED: ("df_accident_clean.csv", "df_accidents.csv"),
+    PREPROCESSED: (WHOLE, "df_accidents.csv"),
 }
 _M_ARENA_MAX = -8  # malloc.h
 
@@ -160,7 +162,7 @@ def clean_data(store: Versions, prepared: Sequence[Mapping[str, Any]], *, force:
         log.info("Nothing changed: data version %s is used again.", version)
     behind = [name for bucket, names in SHOWN.items() for name in store.behind(bucket, version, names, loaded)]
     if manifest is None or behind:
-        with store.drafts(*PARQUET, *chain(*SHOWN.values()), *PARTS) as drafts:
+        with store.drafts(*PARQUET, *chain(*SHOWN.values()), LAST_ROWS) as drafts:
             with ThreadPoolExecutor(1) as pool, _writers(drafts, parquet=manifest is None) as writers:
                 all_years = pool.submit(_write_all_years, store, years, drafts["df_accidents.csv"])
                 if manifest is None:
@@ -168,7 +170,7 @@ def clean_data(store: Versions, prepared: Sequence[Mapping[str, Any]], *, force:
                 else:
                     _write_again(store, version, writers)
                 all_years.result()
-            _put_together(drafts)
+            _append(drafts[WHOLE], drafts[LAST_ROWS])
             if manifest is None:
                 facts = {
                     "inputs": [p["version"] for p in years],
@@ -244,24 +246,21 @@ def _writers(drafts: Mapping[str, IO[bytes]], *, parquet: bool) -> Iterator[Writ
                 pool,
                 x=drafts[f"X_{part}.csv"],
                 y=drafts[f"y_{part}.csv"],
-                both=drafts[part],
+                both=drafts[both],
                 parquet=drafts[f"{part}.parquet"] if parquet else None,
             )
-            for part in PARTS
+            for part, both in zip(PARTS, (WHOLE, LAST_ROWS), strict=True)
         }
         yield writers
         for writer in writers.values():
             writer.close()
 
 
-def _put_together(drafts: Mapping[str, IO[bytes]]) -> None:
-    """Put the rows of both parts, X and y side by side, one after the other."""
-    whole = drafts["df_accident_clean.csv"]
-    for i, part in enumerate(PARTS):
-        drafts[part].seek(0)
-        if i:
-            drafts[part].readline()
-        shutil.copyfileobj(drafts[part], whole, 1 << 20)
+def _append(whole: IO[bytes], rest: IO[bytes]) -> None:
+    """Append the lines of a CSV to another with the same columns."""
+    rest.seek(0)
+    rest.readline()
+    shutil.copyfileobj(rest, whole, 1 << 20)
 
 
 def _merged_name(year: int) -> str:

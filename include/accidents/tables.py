@@ -137,7 +137,7 @@ def scenes_from_files(read: Callable[[str], bytes], *, texts: bool = True) -> Sc
 class DatasetWriter:
     """Writes features, accident number and class: as Parquet, if wanted, and as CSVs of x, of y, and of both.
 
-    `pool` makes the text, meanwhile the caller makes the next rows.
+    `pool` (one thread) makes and writes the text, meanwhile the caller makes the next rows.
     """
 
     def __init__(
@@ -149,35 +149,34 @@ class DatasetWriter:
         self._parquet = parquet and pq.ParquetWriter(
             parquet, _SCHEMA, compression="snappy", use_dictionary=False, write_statistics=False
         )
-        self._waiting: deque[Future[tuple[memoryview, ...]]] = deque()
+        self._waiting: deque[Future[None]] = deque()
 
     def write(self, data: Dataset) -> None:
         """Write some thousand rows."""
-        self._waiting.append(self._pool.submit(_texts, data))
+        self._waiting.append(self._pool.submit(self._write_texts, data))
         if self._parquet:
             columns = [pa.array(column) for column in (*data.x.T, data.accident, data.y)]
             self._parquet.write_table(pa.table(columns, schema=_SCHEMA))
-        self._drain(1)
+        self._wait(1)
 
     def close(self) -> None:
         """Complete the files."""
-        self._drain(0)
+        self._wait(0)
         if self._parquet:
             self._parquet.close()
 
-    def _drain(self, left: int) -> None:
+    def _wait(self, left: int) -> None:
         while len(self._waiting) > left:
-            for file, content in zip(self._files, self._waiting.popleft().result(), strict=True):
-                file.write(content)
+            self._waiting.popleft().result()
+
+    def _write_texts(self, data: Dataset) -> None:
+        x = lines(dict(zip(NAMES, data.x.T, strict=True)))
+        y = lines(dict(zip(TARGET, (data.accident, data.y), strict=True)))
+        for file, made in zip(self._files, (x, y, side_by_side(x, y)), strict=True):
+            file.write(text(made))
 
 
 _SCHEMA = pa.schema([*((name, pa.float32()) for name in NAMES), *((name, pa.int64()) for name in TARGET)])
-
-
-def _texts(data: Dataset) -> tuple[memoryview, ...]:
-    x = lines(dict(zip(NAMES, data.x.T, strict=True)))
-    y = lines(dict(zip(TARGET, (data.accident, data.y), strict=True)))
-    return text(x), text(y), text(side_by_side(x, y))
 
 
 def dataset_from_parquet(content: bytes) -> Dataset:

@@ -176,12 +176,14 @@ def test_the_fourteenth_of_july_is_a_holiday_and_its_weekday_is_right() -> None:
 def test_the_version_does_not_depend_on_comments_but_on_code(tmp_path, monkeypatch) -> None:
     def version_of(code: str) -> str:
         (tmp_path / "m.py").write_text(code)
-        spec = type("Spec", (), {"origin": str(tmp_path / "m.py")})()
-        monkeypatch.setattr(features.importlib_util, "find_spec", lambda _: spec)
         return features.code_version(["m"])
 
+    monkeypatch.setattr(features, "__file__", str(tmp_path / "features.py"))
     assert version_of("x = 1") == version_of('"""Doc."""\n\n# why\nx = 1  # here\n')
     assert version_of("x = 1") != version_of("x = 2")
+    method = "class A:\n    %s\n    def f(self):\n        %s\n        return 1\n"
+    assert version_of(method % ("", "")) == version_of(method % ('"""An a."""', '"""Return 1."""'))
+    assert version_of(method % ("", "")) != version_of(method % ("", 'x = """Return 1."""'))
 
 
 def test_an_accident_is_on_one_side_of_the_split_for_ever() -> None:
