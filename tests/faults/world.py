@@ -39,7 +39,7 @@ CATALOGUE = {
 #: How a service's process is told from the others of the stack.
 COMMANDS = {
     "s3": "rclone serve s3",
-    "mlflow": "mlflow server",
+    "mlflow": "include.mlflow_server",
     "api": "api.main:create_app",
     "airflow-scheduler": "airflow scheduler",
 }
