@@ -57,7 +57,7 @@ def clean(scenes: Scenes) -> tuple[Dataset, dict[str, int]]:
     return (whole if known.all() else whole.take(known)), dropped(scenes)
 
 
-def clean_and_divide(scenes: Scenes, accidents: int = 4096) -> Iterator[tuple[Dataset, Dataset]]:
+def clean_and_divide(scenes: Scenes, accidents: int = 8192) -> Iterator[tuple[Dataset, Dataset]]:
     """Return the train_test and the global_test of one year, some thousand accidents at a time."""
     for piece in _pieces(scenes, accidents):
         whole, known = _whole(piece)

@@ -43,7 +43,9 @@ SHOWN = {
     TRAIN: tuple(f"{axis}_{part}.csv" for axis in "Xy" for part in PARTS),
     PREPROCESSED: (WHOLE, "df_accidents.csv"),
 }
-_M_ARENA_MAX = -8  # malloc.h
+# Of malloc.h.
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+LARGE_BLOCK = 4 * 2**20  # given back at once when freed; glibc's own threshold grows with what is freed
 
 
 def folder_entries(folder: Path) -> list[tuple[Json, Callable[[], Files]]]:
@@ -70,6 +72,7 @@ def _frugally() -> None:
     """Give memory back: Arrow's own pools keep some 100 MB, and glibc's arenas, one a thread, 30 MB of holes."""
     with suppress(AttributeError):  # only glibc has it
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
     pa.set_memory_pool(pa.system_memory_pool())
     pa.system_memory_pool().release_unused()
 

@@ -20,6 +20,7 @@ from include.accidents.raw import Scenes
 
 TARGET = ("num_acc", "grav_class")
 ROWS = 16384  # of a row group of a year's tables: what is in memory while it is written
+TEXT_ROWS = 8192  # put into text at a time
 NEEDS_QUOTES = '[";\r\n]'
 
 
@@ -170,10 +171,12 @@ class DatasetWriter:
             self._waiting.popleft().result()
 
     def _write_texts(self, data: Dataset) -> None:
-        x = lines(dict(zip(NAMES, data.x.T, strict=True)))
-        y = lines(dict(zip(TARGET, (data.accident, data.y), strict=True)))
-        for file, made in zip(self._files, (x, y, side_by_side(x, y)), strict=True):
-            file.write(text(made))
+        for start in range(0, len(data.y), TEXT_ROWS):
+            rows = slice(start, start + TEXT_ROWS)
+            x = lines(dict(zip(NAMES, data.x[rows].T, strict=True)))
+            y = lines(dict(zip(TARGET, (data.accident[rows], data.y[rows]), strict=True)))
+            for file, made in zip(self._files, (x, y, side_by_side(x, y)), strict=True):
+                file.write(text(made))
 
 
 _SCHEMA = pa.schema([*((name, pa.float32()) for name in NAMES), *((name, pa.int64()) for name in TARGET)])
