@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from typing import Any
 
@@ -10,13 +11,23 @@ import httpx
 import pytest
 
 from api.scenes import EXAMPLE
-from tests.compose.running import SERVICES, Compose, docker, inspect
+from embedded import envfile
+from tests.compose.running import ROOT, SERVICES, Compose, docker, inspect
 
 MODELS = {"Tree5", "Tree10", "Tree20", "Tree40"}
 #: What a replica of the API says of itself, asked from inside its container.
 ASK = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8000{}').read().decode())"
 
 pytestmark = pytest.mark.usefixtures("first")
+
+
+def texts_in_image(image: str, texts: set[str]) -> set[str]:
+    """Which of the texts stand in an image: its layers, its history, its environment."""
+    grep = ["grep", "--text", "--only-matching", "--fixed-strings", *(f"--regexp={text}" for text in texts)]
+    with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saving:  # noqa: S607
+        found = subprocess.run(grep, stdin=saving.stdout, stdout=subprocess.PIPE, text=True, check=False)
+    assert saving.returncode == 0
+    return set(found.stdout.splitlines())
 
 
 def run_in(container: dict[str, Any], *command: str) -> str:
@@ -76,6 +87,17 @@ def test_our_images_run_without_root_and_the_apis_holds_no_airflow(stack: Compos
         assert run_in(container, "id", "-u").strip() != "0", service
     (api, *_) = stack.containers("api")
     assert run_in(api, "python", "-c", "import importlib.util as i; print(i.find_spec('airflow'))") == "None\n"
+
+
+def test_our_images_hold_no_secret(stack: Compose) -> None:
+    """Neither in a file of any layer nor in what an image says of itself."""
+    said = envfile.read(stack.env_file) | envfile.read(ROOT / ".env")
+    secrets = {value for name, value in said.items() if name.endswith(("KEY", "PASSWORD", "SECRET")) and value}
+    assert len(secrets) > 10
+    layers_are_read = "import mlflow"
+    for service in ("api", "mlflow", "worker"):
+        image = stack.containers(service)[0]["Image"]
+        assert texts_in_image(image, {*secrets, layers_are_read}) == {layers_are_read}, service
 
 
 def test_raw_files_and_the_catalogue_are_mounted_for_reading(stack: Compose) -> None:
