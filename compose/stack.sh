@@ -66,10 +66,10 @@ check() {
 
 check_ports() {
     local published name port
-    published=$(compose ps --format '{{.Ports}}' 2>/dev/null || true)
+    published=$(compose ps --format json 2>/dev/null || true) # its table shortens 9000 and 9001 to a range
     for name in AIRFLOW:8080 MLFLOW:5000 S3:9000 CONSOLE:9001 API:8000; do
         port=$(setting "ACCIDENTS_${name%:*}_PORT" "${name#*:}")
-        if [[ $published != *":$port->"* ]] && (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+        if [[ ! $published =~ \"PublishedPort\":$port[,}] ]] && (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
             fail "Port $port is used by another program: stop it, or set ACCIDENTS_${name%:*}_PORT in $ENV_FILE."
         fi
     done

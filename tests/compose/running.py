@@ -213,9 +213,15 @@ def make(folder: Path, project: str, **settings: str) -> Compose:
 
 
 def lasting_ports(count: int) -> list[int]:
-    """Free ports below those that the kernel gives to anybody: they are still free when an image was built first."""
-    candidates = random.sample(range(20000, 32000), 10 * count)
-    return [port for port in candidates if _is_free(port)][:count]
+    """Free ports in a row, as S3's and its console's usually are, below those that the kernel gives to anybody.
+
+    They are still free when an image was built first.
+    """
+    while True:
+        first = random.randrange(20000, 32000)  # noqa: S311
+        ports = list(range(first, first + count))
+        if all(map(_is_free, ports)):
+            return ports
 
 
 def _is_free(port: int) -> bool:
