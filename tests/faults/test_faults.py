@@ -25,6 +25,7 @@ long = pytest.mark.long
 SERVICES = ("s3", "mlflow", "api", "airflow-scheduler")
 #: In the midst of what a service is killed, and how that moment is recognised.
 WRITES = {"s3": TRAIN, "mlflow": "mlflow"}
+WRITTEN_BY = {"prepare_data": PREPROCESSED, "clean_data": TRAIN, "log_model": "mlflow"}
 
 
 def survive(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 import httpx
@@ -30,6 +30,7 @@ from include.accidents.versions import MODELS, PREPROCESSED, RAW, TRAIN
 from tests.faults.proxy import Proxy
 from tests.helpers import BAYES, DAG, TREE
 
+T = TypeVar("T")
 RUN_SECONDS = 900  # on a busy machine
 NAMES = ("Bayes", "Tree")
 CATALOGUE = {
@@ -101,10 +102,12 @@ class World:
     def kill_task(self, run_id: str, task: str) -> None:
         """Kill the processes that run the instances of a task; their title is the instance's id."""
         path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances"
-        found = self.airflow._get(path, params={"task_id": task, "state": "running"})["task_instances"]
-        processes = [process for each in found for process in self.processes(f"airflow worker -- {each['id']}")]
-        assert processes, f"{task} has no process"
-        for process in processes:
+
+        def processes() -> list[psutil.Process]:
+            found = self.airflow._get(path, params={"task_id": task, "state": "running"})["task_instances"]
+            return [process for each in found for process in self.processes(f"airflow worker -- {each['id']}")]
+
+        for process in until(processes, 5, f"{task} has no process", pause=0.1):
             process.send_signal(signal.SIGKILL)
 
     def log(self, service: str) -> str:
@@ -291,13 +294,13 @@ class World:
         return told
 
 
-def until(condition: Callable[[], Any], seconds: float, told: str, pause: float = 0.5) -> None:
-    """Wait for a condition; errors of services that are away count as not yet."""
+def until(condition: Callable[[], T], seconds: float, told: str, pause: float = 0.5) -> T:
+    """Wait for a condition, and return what it gives; errors of services that are away count as not yet."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            if condition():
-                return
+            if found := condition():
+                return found
         except (httpx.HTTPError, OSError, psutil.Error):
             pass
         if time.monotonic() > deadline:
