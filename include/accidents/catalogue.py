@@ -351,20 +351,27 @@ def _without(document: Any, error: ValidationError) -> Catalogue | None:
     left = json.loads(json.dumps(document))
     for each in error.errors():
         match _path(document, each["loc"]):
-            case ["models", name, "param_grid" | "param_distributions" as key, searched, *_]:
-                left["models"][name][key].pop(searched, None)
-            case ["models", name, key, *_] if isinstance(left.get("models", {}).get(name), dict):
-                left["models"][name].pop(key, None)
-            case ["models", name]:
-                left["models"].pop(name, None)
-            case [key, *_]:
-                left.pop(key, None)
+            case ["models", _, "param_grid" | "param_distributions", _, *_] as path:
+                _drop(left, path[:4])
+            case ["models", _, *_] as path:
+                _drop(left, path[:3])
+            case path:
+                _drop(left, path[:1])
     models = left.get("models") or {}
     left["models"] = {name: said for name, said in models.items() if isinstance(said, dict) and "pipeline" in said}
     try:
         return Catalogue.model_validate(left)
     except ValidationError:
         return None
+
+
+def _drop(document: Any, path: Sequence[int | str]) -> None:
+    """Drop what is at a place of the document, if it is there still."""
+    *way, last = path or [""]
+    for key in way:
+        document = document.get(key) if isinstance(document, dict) else None
+    if isinstance(document, dict):
+        document.pop(last, None)
 
 
 # --- checks ------------------------------------------------------------------------------------------------

@@ -12,11 +12,12 @@ class Proxy:
     """Listens on a free port of 127.0.0.1 and passes everything on to `target`.
 
     `hang()`: connections that are there, and new ones, are swallowed and never answered, until `heal()`; those that
-    hung then stay deaf, as after a router's restart. `rate`: bytes a second and direction, None for no limit.
+    hung then stay deaf, as after a router's restart. `rate`: bytes a second and direction, None for no limit. `renames`:
+    a request's header `Host` is made the target's, for a service that answers under no other.
     """
 
-    def __init__(self, target: int) -> None:
-        self._target = target
+    def __init__(self, target: int, *, renames: bool = False) -> None:
+        self._target, self._renames = target, renames
         self._deaf: set[socket.socket] = set()
         self._open: set[socket.socket] = set()
         self._hanging = False
@@ -51,6 +52,7 @@ class Proxy:
                     threading.Thread(target=self._pump, args=pair, daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        ours, its = (f"Host: 127.0.0.1:{port}\r\n".encode() for port in (self.port, self._target))
         with suppress(OSError):
             while content := source.recv(1 << 14):
                 if source in self._deaf:
@@ -58,7 +60,7 @@ class Proxy:
                     continue
                 if self.rate:
                     time.sleep(len(content) / self.rate)
-                sink.sendall(content)
+                sink.sendall(content.replace(ours, its) if self._renames else content)
         for each in (source, sink):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

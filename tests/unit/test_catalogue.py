@@ -137,6 +137,14 @@ def test_one_defect_hides_no_other_of_the_same_model() -> None:
         assert words in cause, words
 
 
+def test_a_model_without_a_pipeline_may_have_other_defects_too() -> None:
+    said = document()
+    said["models"]["Other"] = {"param_grid": {"clf__max_depth": "deep"}, "max_rows": "all"}
+    cause = refusal(said)
+    for words in ("/models/Other", "/param_grid/clf__max_depth", "/max_rows"):
+        assert words in cause, words
+
+
 def test_python_values_are_made_of_json() -> None:
     said = {
         "models": {

@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 import random
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -381,8 +382,7 @@ def long_line(year: Year, table: Table, content: bytes, line: int) -> tuple[byte
 
 def bad_key(year: Year, table: Table, content: bytes, line: int) -> tuple[bytes, list[str]]:
     rows = content.split(b"\n")
-    number = f'"{year.year}'.encode()
-    rows[line - 1] = rows[line - 1].replace(number, b'"oops' + str(year.year).encode(), 1)
+    rows[line - 1] = re.sub(rb'"(%d\d{8})"' % year.year, rb'"oops\1"', rows[line - 1], count=1)
     return b"\n".join(rows), [f"line {line}", "'num_acc'", "'oops"]
 
 
