@@ -215,7 +215,10 @@ class Store(Versions):
             facts = stored.get(name, {})
             if {key: facts.get(key) for key in stat} != stat:
                 digest = sha256(self.read(RAW, name, files.MAX_BYTES))
+                was_sample = facts.get("sample", False)
                 facts = {**stat, "sha256": digest, "sample": GENERATED + digest in generated}
+                if was_sample and not facts["sample"]:
+                    log.warning("s3://%s/%s is no longer the generated file: it counts as a real one.", RAW, name)
             index[name] = facts
         if index != stored:
             self._write_raw_index(index)

@@ -225,18 +225,20 @@ def test_the_disk_is_full(world: World, ledger: Ledger, freed: str) -> None:
 # --- objects -----------------------------------------------------------------------------------------------
 
 
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+def truncate(content: bytes) -> bytes:
+    return content[: len(content) // 2]
 
 
-def alter(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(bytes(content))
+def alter(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
 
 
-def remove(path: Path) -> None:
-    path.unlink()
+def remove(_: bytes) -> None:
+    return None
+
+
+How = Callable[[bytes], bytes | None]
 
 
 OBJECTS = {
@@ -252,10 +254,9 @@ OBJECTS = {
 
 @pytest.mark.parametrize("how", [truncate, alter, remove], ids=lambda f: f.__name__)
 @long
-def test_objects_are_damaged_before_a_run(world: World, ledger: Ledger, how: Callable[[Path], None]) -> None:
+def test_objects_are_damaged_before_a_run(world: World, ledger: Ledger, how: How) -> None:
     for bucket, pattern in OBJECTS.values():
-        for path in list((world.local / "s3" / bucket).glob(pattern)):
-            how(path)
+        world.replace(bucket, pattern, how)
     told = {"truncate": "truncated", "alter": "altered by a byte", "remove": "removed"}[how.__name__]
     survive(world, ledger, f"objects {told}: {', '.join(OBJECTS)}", "before the run", lambda _: None)
 
@@ -264,8 +265,7 @@ def test_objects_are_damaged_before_a_run(world: World, ledger: Ledger, how: Cal
 def test_an_object_is_altered_between_two_tasks(world: World, ledger: Ledger) -> None:
     def strike(run_id: str) -> None:
         world.wait_for_task(run_id, "search_params")
-        for path in (world.local / "s3" / TRAIN).glob("versions/*/**/*.parquet"):
-            alter(path)
+        world.replace(TRAIN, "versions/*/**/*.parquet", alter)
 
     survive(
         world, ledger, "the splits altered by a byte", "while search_params runs", strike,
@@ -274,8 +274,9 @@ def test_an_object_is_altered_between_two_tasks(world: World, ledger: Ledger) ->
 
 
 @long
-def test_an_upload_of_generated_files_breaks_off(world: World, ledger: Ledger) -> None:
-    write_sample(world.raw, years=(2021,), accidents_per_year=30_000)
+def test_an_upload_breaks_off(world: World, ledger: Ledger, tmp_path: Path) -> None:
+    for path in write_sample(tmp_path, years=(2021,), accidents_per_year=30_000):
+        path.rename(world.raw / path.name)
     begun = time.time()
 
     def strike(run_id: str) -> None:
@@ -335,8 +336,7 @@ def test_two_runs_at_once(world: World, ledger: Ledger) -> None:
 def test_the_production_model_is_broken_and_the_api_starts_anew(world: World, ledger: Ledger) -> None:
     """The API says why it serves nothing; the next run promotes a good model."""
     row = ledger.begin("the file of the model in production is truncated", "and the API is killed")
-    for path in (world.local / "s3" / "mlflow").rglob("model.skops"):
-        truncate(path)
+    world.replace("mlflow", "**/model.skops", truncate)
     world.verified.clear()
     world.kill("api")
     world.ready()

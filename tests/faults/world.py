@@ -25,7 +25,7 @@ from embedded.airflow_api import Airflow, TaskInstance
 from embedded.supervisor import stray_processes
 from include import airflow_settings
 from include.accidents import features, registry
-from include.accidents.sample import write_sample
+from include.accidents.sample import MARKER, write_sample
 from include.accidents.versions import MODELS, PREPROCESSED, RAW, TRAIN
 from tests.faults.proxy import Proxy
 from tests.helpers import BAYES, DAG, TREE
@@ -61,6 +61,7 @@ class World:
     def __post_init__(self) -> None:
         self.raw = self.folder / "raw"
         write_sample(self.raw, years=(2022,), accidents_per_year=1500)
+        (self.raw / MARKER).unlink()  # they stand for real files, which are never left out
         self.catalogue = Path(self.env["ACCIDENTS_MODELS_FILE"])
         self.catalogue.write_text(json.dumps(CATALOGUE))
         self.airflow = Airflow(self.env["AIRFLOW_URL"], self.env["AIRFLOW_USER"], self.env["AIRFLOW_PASSWORD"])
@@ -226,6 +227,17 @@ class World:
             except FileNotFoundError:
                 return True  # it was there a moment ago: a write in progress
         return False
+
+    def replace(self, bucket: str, pattern: str, how: Callable[[bytes], bytes | None]) -> None:
+        """Put other content, or none, in the place of some objects, as whoever has the keys of S3 can."""
+        root = self.local / "s3" / bucket
+        for path in list(root.glob(pattern)):
+            place = {"Bucket": bucket, "Key": str(path.relative_to(root))}
+            content = how(path.read_bytes())
+            if content is None:
+                self.s3.delete_object(**place)
+            else:
+                self.s3.put_object(Body=content, **place)
 
     def damage(self) -> list[str]:
         """Return what is not as it must be: files that manifests name, raw files, registered models, what is served."""
