@@ -72,11 +72,12 @@ _WORDS = _TEXTS.view(np.uint32)
 
 def _small_whole(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int16] | None:
     """Return where each number stands in `_TEXTS` (0: missing); None where one of them does not."""
-    missing = np.isnan(values)
+    if np.fmin.reduce(values, initial=0) < 0:
+        return None
+    following = np.fmax(values, np.float32(-1)) + np.float32(1)  # fmax takes the -1 for NaN
     with np.errstate(invalid="ignore"):
-        at = np.where(missing, 0, values + 1).astype(np.int16)
-    there = ((at > 0) & (at - 1 == values)) | missing
-    return at if there.all() and at.max(initial=0) <= LARGEST + 1 else None
+        at = following.astype(np.int16)
+    return at if at.max(initial=0) <= LARGEST + 1 and (at == following).all() else None
 
 
 def _codes(columns: list[npt.NDArray[np.int16]]) -> pa.Array:
