@@ -74,10 +74,10 @@ def _small_whole(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int16] | Non
     """Return where each number stands in `_TEXTS` (0: missing); None where one of them does not."""
     if np.fmin.reduce(values, initial=0) < 0:
         return None
-    following = np.fmax(values, np.float32(-1)) + np.float32(1)  # fmax takes the -1 for NaN
+    filled = np.fmax(values, np.float32(-1))  # which takes the -1 for NaN
     with np.errstate(invalid="ignore"):
-        at = following.astype(np.int16)
-    return at if at.max(initial=0) <= LARGEST + 1 and (at == following).all() else None
+        whole = filled.astype(np.int16)
+    return whole + np.int16(1) if whole.max(initial=0) <= LARGEST and (whole == filled).all() else None
 
 
 def _codes(columns: list[npt.NDArray[np.int16]]) -> pa.Array:
