@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import gc
 import gzip
 import io
 import json
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -105,6 +107,19 @@ def test_reloads_lose_and_mix_no_answer(client: httpx.Client, world: World) -> N
         scenes_of.setdefault(told["model"]["version"], set()).add(json.dumps(told["scenes"]))
     assert set(scenes_of) <= {first, second}
     assert all(len(scenes) == 1 for scenes in scenes_of.values()), "an answer mixes versions"
+
+
+def test_what_is_garbage_when_a_model_is_loaded_does_not_stay(client: httpx.Client, world: World) -> None:
+    class Node:
+        itself: Node
+
+    node = Node()
+    node.itself, gone = node, weakref.ref(node)
+    del node
+    registry.promote(world.client, world.add(seed=5), SIGNING.encode(), "another")
+    keyed(client, "/api/v1/reload_model/BestModel").raise_for_status()
+    gc.collect()
+    assert gone() is None
 
 
 def test_rolling_back_serves_the_version_before(client: httpx.Client, world: World) -> None:
