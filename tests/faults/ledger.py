@@ -49,7 +49,7 @@ class Ledger:
         survived = sum(row.outcome != LOST and not row.lost for row in self.rows)
         alone = sum(row.outcome == WELL for row in self.rows)
         told = (
-            f"\n**Tried: {len(self.rows)}. Survived: {survived} ({alone} in the same run, {survived - alone} by a re-run). "
+            f"\n**Tried: {len(self.rows)}. Survived: {survived} ({alone} ended right in their own run, {survived - alone} by a re-run). "
             f"Anything lost: {sum(bool(row.lost) for row in self.rows)}.**\n"
         )
         counts = "".join(f"\n- {line}" for line in self.counts)
