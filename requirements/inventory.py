@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution, metadata, version
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LOCK: Final = ROOT / "requirements" / "runtime.txt"
+LOCKS: Final = ("uv", "runtime", "dev", "api", "mlflow", "airflow")
 TABLE: Final = ROOT / "docs" / "licences.md"
 HEAD: Final = """\
 # Licences of the dependencies
@@ -61,9 +63,32 @@ def write_licences() -> None:
 
 
 def audit() -> int:
-    """Ask pip-audit of all locks; 1 when something is known, 2 when not every package could be asked about."""
+    """Look for withdrawn releases and known vulnerabilities; 1 when there are some, 2 when not all was looked up."""
+    return max(find_withdrawn(), find_vulnerable())
+
+
+def find_withdrawn() -> int:
+    """Ask the package index which locked releases their makers took back."""
     status = 0
-    for lock in ("uv", "runtime", "dev", "api", "mlflow", "airflow"):
+    for lock in LOCKS:
+        command = [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--no-deps", "--no-config"]
+        command += ["--target", tempfile.gettempdir(), "-r", f"requirements/{lock}.txt"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"requirements/{lock}.txt: the package index could not be asked for withdrawn releases.")
+            return 2
+        found = re.findall(r"`(\S+)` is yanked(?: \(reason: \"?(.*?)\"?\))?", done.stderr)
+        print(f"requirements/{lock}.txt: {len(found)} withdrawn releases.")
+        for release, reason in found:
+            print(f"  {release}: {reason or 'no reason given'}")
+            status = 1
+    return status
+
+
+def find_vulnerable() -> int:
+    """Ask pip-audit of all locks."""
+    status = 0
+    for lock in LOCKS:
         command = [sys.executable, "-m", "pip_audit", "-r", f"requirements/{lock}.txt", "--disable-pip"]
         command += ["--require-hashes", "--timeout", "10", "--progress-spinner", "off", "--format", "json"]
         try:
