@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.observe import LATENCY, REQUESTS
 from api.problems import problem
+from include.accidents.hosts import REFUSED, is_allowed
 
 log = structlog.get_logger("api")
 
@@ -45,10 +46,10 @@ class Edge:
     """The outermost layer."""
 
     def __init__(
-        self, app: ASGIApp, *, hosts: str, max_body: int, max_upload: int, docs_policy: bytes = POLICY
+        self, app: ASGIApp, *, hosts: frozenset[str], max_body: int, max_upload: int, docs_policy: bytes = POLICY
     ) -> None:
         self._app = app
-        self._hosts = frozenset(host.strip().lower().encode() for host in hosts.split(",") if host.strip())
+        self._hosts = hosts
         self._max_body, self._max_upload = max_body, max_upload
         self._docs_policy = docs_policy
 
@@ -85,11 +86,8 @@ class Edge:
             await send(message)
 
         try:
-            if not self._is_ours(headers.get(b"host", b"")):
-                await problem(
-                    400, "Unknown host",
-                    "This service is not asked under that name; add the name to ACCIDENTS_ALLOWED_HOSTS.",
-                )(scope, receive, marked)  # fmt: skip
+            if not is_allowed(headers.get(b"host", b"").decode("latin-1"), self._hosts):
+                await problem(400, "Unknown host", REFUSED)(scope, receive, marked)
             elif _length(headers) > limit:
                 await _too_large(limit)(scope, receive, marked)
             else:
@@ -106,10 +104,6 @@ class Edge:
 
     def _policy(self, path: str) -> bytes:
         return self._docs_policy if path.startswith(DOCS) else POLICY
-
-    def _is_ours(self, host: bytes) -> bool:
-        name = re.sub(rb":\d+$", b"", host.lower())
-        return name in self._hosts or b"*" in self._hosts
 
 
 def _length(headers: dict[bytes, bytes]) -> int:

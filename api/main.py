@@ -24,6 +24,7 @@ from api.edge import POLICY, Edge
 from api.keys import Keys
 from api.settings import ApiSettings, read_settings
 from include.accidents.errors import SettingsError
+from include.accidents.hosts import allowed
 
 STATIC: Final = Path(__file__).parent / "static"
 
@@ -75,7 +76,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.add_middleware(routes.Shortcut)
     app.add_middleware(  # the last one added is the outermost
         Edge,
-        hosts=chosen.allowed_hosts,
+        hosts=allowed(chosen.allowed_hosts, "api"),
         max_body=chosen.max_body_bytes,
         max_upload=chosen.max_upload_bytes,
         docs_policy=_docs_policy(app),

@@ -18,8 +18,7 @@ class ApiSettings(BaseSettings):
     signing_key
         What registered models are signed with, the same as the pipeline's.
     allowed_hosts
-        Names under which the service may be asked, comma-separated; `*` for any. It stops pages of other sites
-        that let their own name point to this machine.
+        Names under which the service may be asked beside this machine's own; see `include.accidents.hosts`.
     max_body_bytes, max_upload_bytes
         Largest body of a JSON request, and of a CSV upload.
     """
@@ -30,7 +29,7 @@ class ApiSettings(BaseSettings):
     signing_key: SecretStr = Field(min_length=16)
     mlflow_tracking_uri: str = Field(validation_alias="MLFLOW_TRACKING_URI")
     registry_poll_seconds: float = Field(15, gt=0)
-    allowed_hosts: str = "127.0.0.1,localhost,[::1],api"
+    allowed_hosts: str = ""
     max_body_bytes: int = Field(4 << 20, gt=0)
     max_upload_bytes: int = Field(256 << 20, gt=0)
     wrong_keys_per_minute: int = Field(10, gt=0)

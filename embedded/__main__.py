@@ -50,7 +50,7 @@ def _console() -> Iterator[Console]:
 
 def _stack() -> Stack:
     chosen = settings.load()
-    return Stack(chosen, *environment.prepare(chosen))
+    return Stack(chosen, environment.prepare(chosen))
 
 
 @app.command()

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from embedded import envfile
 from embedded.launch import MARKER
+from embedded.s3_keys import OPENS
 from embedded.settings import HOST, PORTS, ROOT, Settings, cores
+from include.accidents.versions import BUCKETS
 
 REGION: Final = "us-east-1"
+
+#: Where MLflow keeps its artifacts.
+ARTIFACTS: Final = "mlflow"
+
+#: Who has a pair of keys for S3, beside the person to whom `.local/env` belongs.
+S3_USERS: Final = ("MLFLOW", "TASKS")
 
 _FROM_THE_SHELL: Final = (
     "PATH",
@@ -27,6 +39,15 @@ _FROM_THE_SHELL: Final = (
     "http_proxy",
     "https_proxy",
 )
+
+
+@dataclass(frozen=True)
+class Known:
+    """Addresses and secrets, each of a private file: `.local/env`, Airflow's own keys, the services' keys of S3."""
+
+    env: Mapping[str, str]
+    airflow: Mapping[str, str]
+    s3: Mapping[str, str]
 
 
 def addresses(settings: Settings, saved: Mapping[str, str]) -> dict[str, str]:
@@ -63,6 +84,15 @@ def airflow_secrets(saved: Mapping[str, str]) -> dict[str, str]:
         "AIRFLOW__API__SECRET_KEY": saved.get("AIRFLOW__API__SECRET_KEY") or envfile.token(),
         "AIRFLOW__API_AUTH__JWT_SECRET": saved.get("AIRFLOW__API_AUTH__JWT_SECRET") or envfile.token(),
     }
+
+
+def s3_pairs(saved: Mapping[str, str]) -> dict[str, str]:
+    """Compose the pairs of keys of those who use S3, as saved or else new."""
+    pairs = {}
+    for user in S3_USERS:
+        pairs[f"{user}_KEY_ID"] = saved.get(f"{user}_KEY_ID") or secrets.token_hex(10)
+        pairs[f"{user}_SECRET"] = saved.get(f"{user}_SECRET") or envfile.token()
+    return pairs
 
 
 def common(settings: Settings) -> dict[str, str]:
@@ -140,10 +170,11 @@ def api(env: Mapping[str, str]) -> dict[str, str]:
     return settings_of_the_project(env) | {name: env[name] for name in names}
 
 
-def mlflow(settings: Settings, env: Mapping[str, str]) -> dict[str, str]:
+def mlflow(settings: Settings, known: Known) -> dict[str, str]:
     """Compose what MLflow's server needs: its database, its login, the keys of the store of its artifacts."""
-    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
-    return {name: env[name] for name in names} | {
+    env = known.env
+    return _aws("MLFLOW", known) | {
+        "AWS_DEFAULT_REGION": REGION,
         "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{settings.folder / 'mlflow.db'}",
         "MLFLOW_AUTH_CONFIG_PATH": str(settings.folder / "run" / "mlflow.ini"),
         "MLFLOW_AUTH_ADMIN_USERNAME": env["MLFLOW_TRACKING_USERNAME"],
@@ -154,15 +185,37 @@ def mlflow(settings: Settings, env: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def s3(env: Mapping[str, str]) -> dict[str, str]:
-    """Compose what rclone needs: its one pair of keys, as CSV in quotes, and no settings file."""
-    key = f'"{env["AWS_ACCESS_KEY_ID"]},{env["AWS_SECRET_ACCESS_KEY"]}"'
-    return {"RCLONE_AUTH_KEY": key, "RCLONE_CONFIG": "/dev/null"}
+def s3(settings: Settings, known: Known) -> dict[str, str]:
+    """Compose what rclone needs: which pair of keys opens what, and no settings file.
+
+    The pair of `.local/env` opens everything, MLflow's its own bucket, that of the tasks all others. For the last two a
+    folder is composed of the buckets that they may use; what else is there does not exist for them.
+    """
+    env, pairs, folder = known.env, known.s3, settings.folder / "s3"
+    catalogue = urlsplit(settings.models_file)
+    buckets = {"MLFLOW": {ARTIFACTS}, "TASKS": {*BUCKETS, *([catalogue.netloc] if catalogue.scheme == "s3" else [])}}
+    everything = {"type": "local", "_root": str(folder), "_secret_access_key": env["AWS_SECRET_ACCESS_KEY"]}
+    opens = {env["AWS_ACCESS_KEY_ID"]: everything}
+    for user, names in buckets.items():
+        opens[pairs[f"{user}_KEY_ID"]] = {
+            "type": "combine",
+            "_root": "",
+            "upstreams": " ".join(f'"{name}={folder / name}"' for name in sorted(names)),
+            "_secret_access_key": pairs[f"{user}_SECRET"],
+        }
+    # rclone splits the program's command at every space, so no path may stand in it.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {"RCLONE_CONFIG": "/dev/null", OPENS: json.dumps(opens), "PATH": path}
 
 
-def settings_file(env: Mapping[str, str], settings: Settings) -> dict[str, str]:
+def _aws(user: str, known: Known) -> dict[str, str]:
+    return {"AWS_ACCESS_KEY_ID": known.s3[f"{user}_KEY_ID"], "AWS_SECRET_ACCESS_KEY": known.s3[f"{user}_SECRET"]}
+
+
+def settings_file(settings: Settings, known: Known) -> dict[str, str]:
     """Compose the names that `airflow_settings.yaml` refers to."""
-    return dict(env) | {
+    logins = dict(known.env) | _aws("TASKS", known)
+    return logins | {
         "ACCIDENTS_API_HOST": HOST,
         "ACCIDENTS_API_PORT": str(settings.ports["api"]),
         "AIRFLOW_HOST": HOST,
@@ -173,16 +226,20 @@ def settings_file(env: Mapping[str, str], settings: Settings) -> dict[str, str]:
     }
 
 
-def prepare(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
-    """Bring the two files of secrets up to date; return their contents: everybody's, and Airflow's own."""
+def prepare(settings: Settings) -> Known:
+    """Bring the files of secrets up to date; return their contents."""
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.folder.chmod(0o700)
-    airflow_file = settings.airflow_home / "secrets.env"
-    internal = _update(airflow_file, airflow_secrets(envfile.read(airflow_file)))
-    return _update(settings.env_file, addresses(settings, envfile.read(settings.env_file))), internal
+    return Known(
+        env=_update(settings.env_file, partial(addresses, settings)),
+        airflow=_update(settings.airflow_home / "secrets.env", airflow_secrets),
+        s3=_update(settings.folder / "run" / "s3.env", s3_pairs),
+    )
 
 
-def _update(path: Path, values: dict[str, str]) -> dict[str, str]:
-    if envfile.read(path) != values:
+def _update(path: Path, compose: Callable[[Mapping[str, str]], dict[str, str]]) -> dict[str, str]:
+    saved = envfile.read(path)
+    values = compose(saved)
+    if saved != values:
         envfile.write_private(path, envfile.render(values))
     return values

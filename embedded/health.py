@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final
 
 import boto3
 import httpx
@@ -12,16 +11,15 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from embedded.airflow_api import DAG_ID, Airflow, AirflowError
+from embedded.environment import ARTIFACTS
+from include.accidents.versions import BUCKETS
 
 #: A check of readiness.
 Check = Callable[[], str | None]
 
-#: Where MLflow keeps its artifacts; it does not create the bucket itself.
-ARTIFACTS: Final = "mlflow"
-
 
 def s3(env: Mapping[str, str]) -> Check:
-    """Check that the S3 server lists its buckets for our keys, and has MLflow's."""
+    """Check that the S3 server lists its buckets for our keys, and make those that are not there yet."""
     client = boto3.client(
         "s3",
         endpoint_url=env["AWS_ENDPOINT_URL"],
@@ -33,8 +31,8 @@ def s3(env: Mapping[str, str]) -> Check:
 
     def check() -> str | None:
         try:
-            if ARTIFACTS not in {each["Name"] for each in client.list_buckets()["Buckets"]}:
-                client.create_bucket(Bucket=ARTIFACTS)
+            for name in {ARTIFACTS, *BUCKETS} - {each["Name"] for each in client.list_buckets()["Buckets"]}:
+                client.create_bucket(Bucket=name)
         except (BotoCoreError, ClientError) as error:
             return f"no answer yet ({type(error).__name__})"
         return None

@@ -7,9 +7,11 @@ import sys
 import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from embedded import environment
+from embedded.environment import Known
 from embedded.settings import HOST, Settings
 from include.accidents.errors import SettingsError
 
@@ -33,31 +35,31 @@ class Service:
         return self.name in AIRFLOW
 
 
-def define(settings: Settings, env: Mapping[str, str], internal: Mapping[str, str]) -> tuple[Service, ...]:
+def define(settings: Settings, known: Known) -> tuple[Service, ...]:
     """Define the services, in the order in which they are shown.
 
     Parameters
     ----------
     settings
         Ports and folders.
-    env
-        Addresses and secrets of `.local/env`.
-    internal
-        Airflow's own secrets.
+    known
+        Addresses and secrets.
     """
+    env = known.env
     common = environment.common(settings)
-    airflow = common | environment.airflow(settings, internal)
+    airflow = common | environment.airflow(settings, known.airflow)
+    ours = environment.settings_of_the_project(env)
     python = (sys.executable, "-m")
     return (
-        Service("s3", _rclone(settings), common | environment.s3(env), env["AWS_ENDPOINT_URL"]),
+        Service("s3", _rclone(settings), common | environment.s3(settings, known), env["AWS_ENDPOINT_URL"]),
         Service(
             "mlflow",
             (*python, *_mlflow(settings)),
-            common | environment.mlflow(settings, env),
+            common | ours | environment.mlflow(settings, known),
             env["MLFLOW_TRACKING_URI"],
         ),
         Service("api", (*python, *_uvicorn(settings)), common | environment.api(env), env["ACCIDENTS_API_URL"]),
-        Service("airflow-api-server", (*python, "airflow", "api-server"), airflow, env["AIRFLOW_URL"]),
+        Service("airflow-api-server", (*python, "airflow", "api-server"), airflow | ours, env["AIRFLOW_URL"]),
         # The api-server reads the tasks' logs from the disk; serving them would open a port to the network.
         Service(
             SCHEDULER,
@@ -67,7 +69,7 @@ def define(settings: Settings, env: Mapping[str, str], internal: Mapping[str, st
         Service(
             "airflow-dag-processor",
             (*python, "airflow", "dag-processor"),
-            airflow | environment.settings_of_the_project(env),
+            airflow | ours,
         ),
     )
 
@@ -91,16 +93,16 @@ def rclone() -> str:
 
 def _rclone(settings: Settings) -> tuple[str, ...]:
     address = f"{HOST}:{settings.ports['s3']}"
-    return (rclone(), "serve", "s3", "--addr", address, str(settings.folder / "s3"))
+    return (
+        *(rclone(), "serve", "s3", "--addr", address),
+        *("--auth-proxy", f"{Path(sys.executable).name} -m embedded.s3_keys"),
+        # What one pair of keys wrote, the others see after this time; a shorter one makes each request slow.
+        *("--dir-cache-time", "100ms"),
+    )
 
 
 def _mlflow(settings: Settings) -> tuple[str, ...]:
-    port = str(settings.ports["mlflow"])
-    hosts = f"{HOST}:{port},localhost:{port}"
-    return (
-        *("include.mlflow_server", "--host", HOST, "--port", port),
-        *("--allowed-hosts", hosts),
-    )
+    return ("include.mlflow_server", "--host", HOST, "--port", str(settings.ports["mlflow"]))
 
 
 def _uvicorn(settings: Settings) -> tuple[str, ...]:

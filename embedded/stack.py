@@ -19,6 +19,7 @@ from rich.table import Table
 from embedded import environment, health, ports, services
 from embedded.airflow_api import Airflow
 from embedded.envfile import write_private
+from embedded.environment import Known
 from embedded.services import AIRFLOW, Service
 from embedded.settings import Settings
 from embedded.supervisor import Supervisor
@@ -69,17 +70,21 @@ class Stack:
     """The stack of one local folder."""
 
     settings: Settings
-    env: Mapping[str, str]
-    internal: Mapping[str, str]
+    known: Known
     services: tuple[Service, ...] = field(init=False)
     supervisor: Supervisor = field(init=False)
     airflow: Airflow = field(init=False)
 
     def __post_init__(self) -> None:
         """Derive the services and their clients."""
-        self.services = services.define(self.settings, self.env, self.internal)
+        self.services = services.define(self.settings, self.known)
         self.supervisor = Supervisor(self.settings)
         self.airflow = connect(self.env)
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """Addresses and logins, as `.local/env` holds them."""
+        return self.known.env
 
     def up(self, console: Console) -> None:
         """Start what does not run, and wait until everything is ready.
@@ -91,7 +96,7 @@ class Stack:
         StackError
             If a service dies or does not become ready in time.
         """
-        rendered = airflow_settings.load(airflow_settings.FILE, environment.settings_file(self.env, self.settings))
+        rendered = airflow_settings.load(airflow_settings.FILE, environment.settings_file(self.settings, self.known))
         if self.supervisor.is_running() and not self.supervisor.runs_the_same(self.services):
             console.print("Settings have changed since the stack was started: it is started anew.")
             self.supervisor.stop()

@@ -20,6 +20,7 @@ def main(options: list[str]) -> None:
     uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
     # MLflow reads both when its login is imported; its workers are children of this process.
     os.environ.setdefault("MLFLOW_FLASK_SERVER_SECRET_KEY", secrets.token_hex(32))
+    _allow_names(os.environ.get("ACCIDENTS_ALLOWED_HOSTS", ""))
     os.environ["MLFLOW_AUTH_CONFIG_PATH"] = str(_write_settings(uri))
     from mlflow.cli import cli
     from mlflow.db import upgrade
@@ -30,6 +31,18 @@ def main(options: list[str]) -> None:
     # on a busy machine; one process has threads enough.
     fixed = ["server", "--app-name", "basic-auth", "--workers", "1", "--artifacts-destination", "s3://mlflow"]
     cli([*fixed, *options], prog_name="mlflow")
+
+
+def _allow_names(told: str) -> None:
+    """Tell MLflow under which names it may be asked: this machine's, its own in containers, and those that are told.
+
+    MLflow wants each with and without a port, and the page's own address among the origins that may ask.
+    """
+    more = [name.strip() for name in told.split(",") if name.strip()]
+    hosts = [f"{name}{port}" for name in ("127.0.0.1", "localhost", "mlflow", *more) for port in ("", ":*")]
+    origins = [f"{scheme}://{name}{port}" for scheme in ("http", "https") for name in more for port in ("", ":*")]
+    os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = ",".join(hosts)
+    os.environ["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = ",".join(origins)
 
 
 def _set_password(uri: str, user: str, password: str) -> None:

@@ -35,6 +35,7 @@ BROKEN = {
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVICES = ("AIRFLOW", "MLFLOW", "S3", "API")
+OTHER_NAME = "accidents.example"  # under which the services of a stack of the tests may be asked too
 REAL_2021 = Path(__file__).resolve().parents[2] / "shared" / "data" / "baac-2021"
 REAL_FORMATS = REAL_2021.parent / "formats"
 
@@ -75,7 +76,8 @@ def running_stack(folder: Path) -> Iterator[dict[str, str]]:
     models = folder / "models.json"
     models.write_text(json.dumps({"models": {"Oak": TREE, "Elm": TREE, "Broken": BROKEN}}))
     ports = {f"ACCIDENTS_{s}_PORT": str(p) for s, p in zip(SERVICES, free_ports(len(SERVICES)), strict=True)}
-    env = {**os.environ, **ports, "ACCIDENTS_LOCAL_DIR": f"{folder}/local", "ACCIDENTS_MODELS_FILE": str(models)}
+    chosen = {"LOCAL_DIR": f"{folder}/local", "MODELS_FILE": str(models), "ALLOWED_HOSTS": OTHER_NAME}
+    env = {**os.environ, **ports, **{f"ACCIDENTS_{name}": value for name, value in chosen.items()}}
     command = [sys.executable, "-m", "embedded"]
     try:
         up = subprocess.run(

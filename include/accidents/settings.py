@@ -23,6 +23,8 @@ class Settings(BaseSettings):
     public_mlflow_url: str = ""
     public_api_url: str = ""
     public_s3_url: str = ""
+    allowed_hosts: str = ""
+    """Names under which the services may be asked beside this machine's own; see `include.accidents.hosts`."""
 
     def signing_secret(self) -> bytes:
         """Return the key that signs models; SettingsError when none is set."""

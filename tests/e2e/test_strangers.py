@@ -11,16 +11,18 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import httpx
 import psutil
 import pytest
 
+from embedded import envfile
 from embedded.supervisor import stray_processes
 from include.accidents.sample import write_sample
 from tests.fuzz import corpus
-from tests.helpers import DAG, TREE
+from tests.helpers import DAG, OTHER_NAME, TREE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="who listens where is read from Linux's /proc")
 
@@ -42,11 +44,9 @@ def local(stack: dict[str, str]) -> Path:
 @pytest.fixture(scope="module")
 def secrets(stack: dict[str, str], local: Path) -> dict[str, str]:
     """Every secret that was made for this stack, by name."""
-    internal = dict(
-        line.split("=", 1) for line in (local / "airflow" / "secrets.env").read_text().splitlines() if "=" in line
-    )
+    internal = envfile.read(local / "airflow" / "secrets.env") | envfile.read(local / "run" / "s3.env")
     found = {name: value for name, value in {**stack, **internal}.items() if SECRETS.search(name)}
-    assert len(found) == 8
+    assert len(found) == 10
     assert all(len(value) >= 20 for value in found.values())
     return found
 
@@ -107,7 +107,7 @@ def test_no_command_line_shows_a_secret(local: Path, secrets: dict[str, str]) ->
 
 def test_no_file_but_the_private_ones_holds_a_secret(local: Path, secrets: dict[str, str], run: str) -> None:
     """Logs of the services, logs of the tasks, the databases, everything in the buckets."""
-    private = {"env", "airflow/secrets.env", "airflow/passwords.json", "run/services.json"}
+    private = {"env", "airflow/secrets.env", "airflow/passwords.json", "run/services.json", "run/s3.env"}
     seen = 0
     for path in local.rglob("*"):
         if not path.is_file() or path.stat().st_size == 0:
@@ -169,17 +169,39 @@ def test_wrong_logins_are_refused(stack: dict[str, str]) -> None:
         assert httpx.post(stack["ACCIDENTS_API_URL"] + path).status_code == 401
 
 
-def test_a_name_that_was_bound_to_this_machine_gets_no_answer(stack: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("service", "path", "refusal"),
+    [
+        ("ACCIDENTS_API_URL", "/api/v1/models", 400),
+        ("ACCIDENTS_API_URL", "/health", 400),
+        ("MLFLOW_TRACKING_URI", "/api/2.0/mlflow/experiments/search?max_results=1", 403),
+        ("AIRFLOW_URL", "/", 400),
+        ("AIRFLOW_URL", "/auth/login", 400),
+        ("AIRFLOW_URL", "/api/v2/monitor/health", 400),
+        ("AIRFLOW_URL", "/execution/health", 400),
+    ],
+)
+def test_a_name_that_was_bound_to_this_machine_gets_no_answer(
+    stack: dict[str, str], service: str, path: str, refusal: int
+) -> None:
     """DNS rebinding: a stranger's page asks under its own name, which now points to 127.0.0.1."""
-    host = {"Host": "evil.example"}
-    assert httpx.get(f"{stack['ACCIDENTS_API_URL']}/api/v1/models", headers=host).status_code == 400
-    assert httpx.get(f"{stack['ACCIDENTS_API_URL']}/health", headers=host).status_code == 400
     login = (stack["MLFLOW_TRACKING_USERNAME"], stack["MLFLOW_TRACKING_PASSWORD"])
-    path = f"{stack['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/experiments/search?max_results=1"
-    assert httpx.get(path, auth=login, headers=host).status_code == 403
-    # Airflow and S3 know no names; a page of another name has neither the cookie nor the key that they ask for.
-    assert httpx.get(f"{stack['AIRFLOW_URL']}/api/v2/dags", headers=host).status_code == 401
-    assert httpx.get(f"{stack['AWS_ENDPOINT_URL']}/", headers=host).status_code in (400, 403)
+    address = stack[service] + path
+    for host in ("evil.example", "evil.example:8080", "127.0.0.1.evil.example", ""):
+        assert httpx.get(address, auth=login, headers={"Host": host}).status_code == refusal, host
+    for host in ("localhost", "127.0.0.1:1", OTHER_NAME, f"{OTHER_NAME}:8080"):
+        assert httpx.get(address, auth=login, headers={"Host": host}).status_code in (200, 405), host
+
+
+def test_s3_asks_for_a_signature_under_every_name(stack: dict[str, str]) -> None:
+    assert httpx.get(f"{stack['AWS_ENDPOINT_URL']}/", headers={"Host": "evil.example"}).status_code in (400, 403)
+
+
+def test_mlflows_page_works_under_a_name_that_is_told(stack: dict[str, str], mlflow: httpx.Client) -> None:
+    """Its page asks by POST, with the name that it is open under as the origin."""
+    for host, status in ((f"{OTHER_NAME}:5000", 200), ("evil.example", 403)):
+        headers = {"Host": f"{OTHER_NAME}:5000", "Origin": f"http://{host}"}
+        assert mlflow.post("/runs/search", json={"experiment_ids": ["0"]}, headers=headers).status_code == status
 
 
 @pytest.mark.parametrize("service", ["ACCIDENTS_API_URL", "MLFLOW_TRACKING_URI", "AIRFLOW_URL", "AWS_ENDPOINT_URL"])
@@ -199,7 +221,7 @@ def test_no_service_lets_another_sites_page_read_or_change_anything(stack: dict[
             assert answer.status_code >= 400
 
 
-@pytest.mark.parametrize("service", ["ACCIDENTS_API_URL", "MLFLOW_TRACKING_URI"])
+@pytest.mark.parametrize("service", ["ACCIDENTS_API_URL", "MLFLOW_TRACKING_URI", "AIRFLOW_URL"])
 def test_pages_cannot_be_framed_or_misread(stack: dict[str, str], service: str) -> None:
     login = (stack["MLFLOW_TRACKING_USERNAME"], stack["MLFLOW_TRACKING_PASSWORD"])
     answer = httpx.get(f"{stack[service]}/", auth=login).raise_for_status()
@@ -207,16 +229,68 @@ def test_pages_cannot_be_framed_or_misread(stack: dict[str, str], service: str) 
     assert answer.headers["x-frame-options"] in ("DENY", "SAMEORIGIN")
 
 
-def test_a_link_to_an_object_is_for_that_object_alone(stack: dict[str, str], run: str) -> None:
-    s3 = boto3.client(
+def a_persons(stack: dict[str, str]) -> Any:
+    return client(stack, stack["AWS_ACCESS_KEY_ID"], stack["AWS_SECRET_ACCESS_KEY"])
+
+
+def client(stack: dict[str, str], key: str, secret: str) -> Any:
+    return boto3.client(
         "s3",
         endpoint_url=stack["AWS_ENDPOINT_URL"],
-        aws_access_key_id=stack["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key="a wrong key",
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
         region_name=stack["AWS_DEFAULT_REGION"],
     )
-    with pytest.raises(s3.exceptions.ClientError, match=r"SignatureDoesNotMatch|403"):
+
+
+@pytest.mark.parametrize("key", ["the person's", "nobody's"])
+def test_a_wrong_key_opens_nothing(stack: dict[str, str], run: str, key: str) -> None:
+    s3 = client(stack, stack["AWS_ACCESS_KEY_ID"] if key == "the person's" else "a" * 20, "a wrong secret")
+    with pytest.raises(s3.exceptions.ClientError, match=r"SignatureDoesNotMatch|AccessDenied"):
         s3.list_buckets()
+
+
+def test_a_services_keys_open_its_own_buckets_alone(stack: dict[str, str], local: Path, run: str) -> None:
+    pairs = envfile.read(local / "run" / "s3.env")
+    opens = {user: client(stack, pairs[f"{user}_KEY_ID"], pairs[f"{user}_SECRET"]) for user in ("MLFLOW", "TASKS")}
+    everything = {each["Name"] for each in a_persons(stack).list_buckets()["Buckets"]}
+    sees = {user: {each["Name"] for each in s3.list_buckets()["Buckets"]} for user, s3 in opens.items()}
+    assert sees == {"MLFLOW": {"mlflow"}, "TASKS": everything - {"mlflow"}}
+    for user, bucket in (("MLFLOW", "accidents-models"), ("TASKS", "mlflow")):
+        (found, *_) = a_persons(stack).list_objects_v2(Bucket=bucket)["Contents"]
+        s3, place = opens[user], {"Bucket": bucket, "Key": found["Key"]}
+        inside = {"Bucket": min(sees[user]), "Key": f"../{bucket}/{found['Key']}"}
+        for method, told in (
+            (s3.list_objects_v2, {"Bucket": bucket}),
+            (s3.get_object, place),
+            (s3.get_object, inside),
+            (s3.put_object, {**place, "Body": b"!"}),
+            (s3.delete_object, place),
+            (s3.create_bucket, {"Bucket": "a-new-one"}),
+        ):
+            with pytest.raises(s3.exceptions.ClientError):
+                method(**told)
+        assert a_persons(stack).head_object(Bucket=bucket, Key=found["Key"])["ContentLength"] == found["Size"]
+
+
+def test_who_has_mlflows_login_does_not_reach_the_other_buckets_through_it(
+    stack: dict[str, str], mlflow: httpx.Client, run: str
+) -> None:
+    """MLflow reads whatever place a version of a model names, with its own keys."""
+    mlflow.post("/registered-models/create", json={"name": "Strange"}).raise_for_status()
+    address = f"{stack['MLFLOW_TRACKING_URI']}/model-versions/get-artifact"
+    try:
+        for bucket, reached in (("mlflow", True), ("accidents-models", False)):
+            a_persons(stack).put_object(Bucket=bucket, Key="a/place", Body=b"private")
+            source = {"name": "Strange", "source": f"s3://{bucket}/a"}
+            made = mlflow.post("/model-versions/create", json=source).raise_for_status().json()["model_version"]
+            asked = {"name": "Strange", "version": made["version"], "path": "place"}
+            answer = httpx.get(address, params=asked, auth=mlflow.auth, timeout=60)
+            assert (answer.text == "private") == answer.is_success == reached, answer.text
+    finally:
+        mlflow.request("DELETE", "/registered-models/delete", json={"name": "Strange"})
+        for bucket in ("mlflow", "accidents-models"):
+            a_persons(stack).delete_object(Bucket=bucket, Key="a/place")
 
 
 def test_a_bomb_sent_to_the_api_is_refused_and_the_process_stays_small(
@@ -236,7 +310,14 @@ def test_a_bomb_sent_to_the_api_is_refused_and_the_process_stays_small(
 
 def test_the_private_files_are_private(local: Path) -> None:
     assert local.stat().st_mode & 0o077 == 0
-    for name in ("env", "airflow/secrets.env", "airflow/passwords.json", "run/services.json", "run/mlflow.ini"):
+    for name in (
+        "env",
+        "airflow/secrets.env",
+        "airflow/passwords.json",
+        "run/services.json",
+        "run/s3.env",
+        "run/mlflow.ini",
+    ):
         assert (local / name).stat().st_mode & 0o077 == 0, name
 
 

@@ -20,7 +20,7 @@ import psutil
 from mlflow import MlflowClient
 
 from api.scenes import EXAMPLE
-from embedded import environment, settings
+from embedded import envfile, environment, settings
 from embedded.airflow_api import Airflow, TaskInstance
 from embedded.supervisor import stray_processes
 from include import airflow_settings
@@ -195,7 +195,8 @@ class World:
         """Let Airflow's tasks reach a service through a proxy."""
         # S3's signature is over the header; MLflow answers under its own name alone.
         proxy = Proxy(int(self.env[PORTS[service]].rpartition(":")[2]), renames=service != "s3")
-        values = environment.settings_file(self.env, settings.Settings(local_dir=self.local))
+        known = environment.Known(self.env, airflow={}, s3=envfile.read(self.local / "run" / "s3.env"))
+        values = environment.settings_file(settings.Settings(local_dir=self.local), known)
         names = {"s3": "AWS_ENDPOINT_URL", "mlflow": "MLFLOW_PORT", "api": "ACCIDENTS_API_PORT"}
         through = {names[service]: f"http://127.0.0.1:{proxy.port}" if service == "s3" else str(proxy.port)}
         usual = {

@@ -50,27 +50,28 @@ def local_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 def test_secrets_stay_when_addresses_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    before, internal_before = environment.prepare(settings.load())
+    before = environment.prepare(settings.load())
     monkeypatch.setenv("ACCIDENTS_API_PORT", "8123")
-    after, internal_after = environment.prepare(settings.load())
+    after = environment.prepare(settings.load())
 
-    assert after["ACCIDENTS_API_URL"] == "http://127.0.0.1:8123"
-    assert internal_after == internal_before
-    assert {name for name in before if before[name] != after[name]} == {"ACCIDENTS_API_URL"}
+    assert after.env["ACCIDENTS_API_URL"] == "http://127.0.0.1:8123"
+    assert (after.airflow, after.s3) == (before.airflow, before.s3)
+    assert {name for name in before.env if before.env[name] != after.env[name]} == {"ACCIDENTS_API_URL"}
 
 
 def test_secrets_are_long_and_differ_from_each_other() -> None:
-    env, internal = environment.prepare(settings.load())
-    secrets = [value for name, value in (env | internal).items() if name.endswith(("PASSWORD", "KEY", "SECRET"))]
+    known = environment.prepare(settings.load())
+    made = {**known.env, **known.airflow, **known.s3}
+    secrets = [value for name, value in made.items() if name.endswith(("PASSWORD", "KEY", "SECRET"))]
 
-    assert len(secrets) == 8
-    assert len(set(secrets)) == 8
+    assert len(secrets) == 10
+    assert len(set(secrets)) == 10
     assert all(len(secret) >= 32 for secret in secrets)
 
 
 def test_the_env_file_is_private_and_a_shell_reads_it(local_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCIDENTS_RAW_DIR", "/a folder/of files")
-    env, _ = environment.prepare(settings.load())
+    env = environment.prepare(settings.load()).env
     said = subprocess.run(
         ["/bin/sh", "-c", '. "$1"; printf %s "$ACCIDENTS_RAW_DIR|$AIRFLOW_PASSWORD"', "sh", local_dir / "env"],
         capture_output=True,
@@ -141,7 +142,7 @@ def test_a_port_is_free_until_somebody_listens() -> None:
 
 def defined() -> dict[str, services.Service]:
     chosen = settings.load()
-    return {each.name: each for each in services.define(chosen, *environment.prepare(chosen))}
+    return {each.name: each for each in services.define(chosen, environment.prepare(chosen))}
 
 
 def test_no_secret_stands_on_a_command_line(local_dir: Path) -> None:
@@ -153,24 +154,55 @@ def test_no_secret_stands_on_a_command_line(local_dir: Path) -> None:
         if name.endswith(("PASSWORD", "KEY", "SECRET", "KEY_ID"))
     ]
     words = " ".join(word for each in found.values() for word in each.command)
-    assert len(secrets) == 9
+    assert len(secrets) == 13
     assert not any(secret in words for secret in secrets)
 
 
 def test_each_service_knows_only_the_secrets_that_it_needs() -> None:
-    secret = ("_SECRET", "_PASSWORD", "_KEY", "KEY_ID")
+    secret = ("_SECRET", "_PASSWORD", "_KEY", "KEY_ID", "_OPENS")
     knows = {
         name: {each for each in service.environment if each.endswith(secret)} for name, service in defined().items()
     }
     airflow = {"AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API__SECRET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"}
     assert knows == {
-        "s3": {"RCLONE_AUTH_KEY"},
+        "s3": {"ACCIDENTS_S3_OPENS"},
         "mlflow": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_AUTH_ADMIN_PASSWORD"},
         "api": {"ACCIDENTS_API_KEY", "ACCIDENTS_SIGNING_KEY", "MLFLOW_TRACKING_PASSWORD"},
         "airflow-api-server": airflow,
         "airflow-scheduler": airflow | {"ACCIDENTS_SIGNING_KEY"},
         "airflow-dag-processor": airflow,
     }
+
+
+def asked_by_rclone(key: str) -> subprocess.CompletedProcess[str]:
+    s3 = defined()["s3"]
+    program = s3.command[s3.command.index("--auth-proxy") + 1].split()
+    said = json.dumps({"user": key, "client_ip": "127.0.0.1"})
+    env = dict(s3.environment)
+    return subprocess.run(program, input=said, env=env, capture_output=True, text=True, check=False)
+
+
+def test_a_services_pair_of_keys_opens_the_buckets_that_it_needs(
+    local_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCIDENTS_MODELS_FILE", "s3://catalogues/models.json")
+    known = environment.prepare(settings.load())
+    opened = {user: json.loads(asked_by_rclone(known.s3[f"{user}_KEY_ID"]).stdout) for user in ("MLFLOW", "TASKS")}
+
+    assert opened["MLFLOW"]["upstreams"] == f'"mlflow={local_dir}/s3/mlflow"'
+    assert "accidents-raw-csv=" in opened["TASKS"]["upstreams"]
+    assert "catalogues=" in opened["TASKS"]["upstreams"]
+    assert "mlflow" not in opened["TASKS"]["upstreams"]
+    assert {user: each["_secret_access_key"] for user, each in opened.items()} == {
+        user: known.s3[f"{user}_SECRET"] for user in opened
+    }
+    a_persons = json.loads(asked_by_rclone(known.env["AWS_ACCESS_KEY_ID"]).stdout)
+    assert (a_persons["type"], a_persons["_root"]) == ("local", f"{local_dir}/s3")
+
+
+def test_a_key_that_nobody_was_given_opens_nothing() -> None:
+    answer = asked_by_rclone("AKIA-nobody")
+    assert (answer.returncode, answer.stdout) == (1, "")
 
 
 def test_the_shell_reaches_the_services_only_where_it_is_meant_to(monkeypatch: pytest.MonkeyPatch) -> None:
