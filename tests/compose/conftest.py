@@ -16,6 +16,7 @@ import pytest
 
 from include.accidents.sample import write_sample
 from tests.compose.running import Compose, make, run
+from tests.helpers import OTHER_NAME
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -59,6 +60,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
         ACCIDENTS_MODEL_SLOTS="4",
         ACCIDENTS_TASK_MEMORY="3g",
         AIRFLOW_HEARTBEAT_TIMEOUT="40",
+        ACCIDENTS_ALLOWED_HOSTS=OTHER_NAME,
     )
     yield made
     made.stack("down", "--volumes", "--timeout", "5")

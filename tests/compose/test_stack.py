@@ -12,7 +12,9 @@ import pytest
 
 from api.scenes import EXAMPLE
 from embedded import envfile
+from embedded.airflow_api import DAG_ID
 from tests.compose.running import ROOT, SERVICES, Compose, docker, inspect
+from tests.helpers import OTHER_NAME
 
 MODELS = {"Tree5", "Tree10", "Tree20", "Tree40"}
 #: What a replica of the API says of itself, asked from inside its container.
@@ -150,6 +152,37 @@ def test_every_tasks_log_is_read_from_s3(stack: Compose, first: str) -> None:
         entries = airflow.log(first, each)
         sources = json.dumps(entries[:3])
         assert "s3://airflow-logs" in sources, sources
+
+
+def test_the_buttons_of_a_tasks_page_lead_to_where_a_browser_gets(stack: Compose, first: str) -> None:
+    said, path = stack.clients, f"/api/v2/dags/{DAG_ID}/dagRuns/{first}/taskInstances"
+
+    def button(task: str, name: str) -> str:
+        found = stack.airflow()._get(f"{path}/{task}/links", params={"map_index": 0})["extra_links"]
+        return str(found[name])
+
+    def local(url: str) -> str:
+        return url.replace("127.0.0.1", "localhost")
+
+    with stack.mlflow() as mlflow:
+        address = button("log_model", "MLflow")
+        assert address.startswith(local(said["MLFLOW_TRACKING_URI"]) + "/#/runs/")
+        assert mlflow.get(address.partition("#")[0]).is_success
+    address = button("reload_model", "Model in the API")
+    assert address.startswith(local(said["ACCIDENTS_API_URL"]) + "/?model=")
+    assert httpx.get(address).is_success
+    address = button("train_model", "Object in the bucket")
+    assert address.startswith(local(said["AWS_ENDPOINT_URL"]) + "/accidents-models/")
+    assert "_model.skops" in httpx.get(address).raise_for_status().text
+
+
+@pytest.mark.parametrize(
+    ("service", "refusal"), [("AIRFLOW_URL", 400), ("MLFLOW_TRACKING_URI", 403), ("ACCIDENTS_API_URL", 400)]
+)
+def test_who_asks_under_a_strange_name_gets_no_answer(stack: Compose, service: str, refusal: int) -> None:
+    assert httpx.get(f"{stack.clients[service]}/", headers={"Host": "evil.example"}).status_code == refusal
+    ours = httpx.get(f"{stack.clients[service]}/", headers={"Host": OTHER_NAME})
+    assert ours.status_code in (200, 401)  # MLflow asks for its login
 
 
 def test_both_replicas_serve_the_promoted_version(stack: Compose) -> None:
