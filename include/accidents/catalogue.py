@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import inspect
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ RESERVED_NAMES = frozenset({"BestModel", "Dummy"})
 
 MAX_BYTES = 1 << 20  # of the file
 MAX_DEPTH = 50  # of objects and lists within each other
+MAX_CANDIDATES = 10_000  # of one search
+MAX_COMBINATIONS = 10**18  # to draw candidates from: scikit-learn counts them in 64 bits
 
 Scoring = Literal["f1_weighted", "f1_macro", "accuracy", "balanced_accuracy", "neg_log_loss"]
 Injury = Literal["unharmed", "killed", "hospitalised", "light"]
@@ -112,7 +115,9 @@ class SearchSpec(_Strict):
     )
     folds: int | None = Field(None, ge=2, le=20)
     scoring: Scoring | None = None
-    candidates: int | None = Field(None, ge=1, description="At most so many, drawn at random where there are more.")
+    candidates: int | None = Field(
+        None, ge=1, le=MAX_CANDIDATES, description="At most so many, drawn at random where there are more."
+    )
     minutes: float | None = Field(None, gt=0, description="Then the best that was found so far is taken.")
 
 
@@ -419,8 +424,14 @@ def _check_grid(pointer: str, spec: ModelSpec, pipeline: Any, known: Mapping[str
         defects.add(f"{pointer}/param_distributions", "stands beside param_grid; keep one of the two")
     if spec.param_distributions and spec.search.kind == "grid":
         defects.add(f"{pointer}/search/kind", "'grid' takes no param_distributions; allowed: random, halving")
+    all_are_tried = spec.search.kind != "random" and spec.search.candidates is None
     for name, searched in (("param_grid", spec.param_grid), ("param_distributions", spec.param_distributions)):
         _check_values(f"{pointer}/{name}", searched, pipeline, known, defects)
+        lists = [len(values) for values in searched.values() if isinstance(values, list)]
+        limit = MAX_CANDIDATES if all_are_tried else MAX_COMBINATIONS
+        if len(lists) == len(searched) and math.prod(lists) > limit:
+            mend = "let search/candidates say how many to draw" if all_are_tried else "give fewer values, or ranges"
+            defects.add(f"{pointer}/{name}", f"makes {math.prod(lists):,} combinations, more than {limit:,}; {mend}")
 
 
 def _check_values(

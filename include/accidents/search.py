@@ -74,17 +74,13 @@ def candidates(spec: ModelSpec, defaults: Defaults) -> list[Params]:
     from sklearn.model_selection import ParameterGrid, ParameterSampler
 
     wanted = spec.search.candidates
-    if not any(isinstance(values, Distribution) for values in spec.param_distributions.values()):
-        grid = list(ParameterGrid({**spec.param_grid, **spec.param_distributions}))
+    ranges: dict[str, Any] = {**spec.param_grid, **spec.param_distributions}
+    if not any(isinstance(values, Distribution) for values in ranges.values()):
+        grid = ParameterGrid(ranges)  # it counts and finds combinations without making all of them
         wanted = wanted or (RANDOM_CANDIDATES if spec.search.kind == "random" else len(grid))
         if len(grid) <= wanted:
-            return grid
-        drawn = np.random.default_rng(defaults.seed).choice(len(grid), wanted, replace=False)
-        return [grid[i] for i in np.sort(drawn)]
-    ranges = {
-        key: _draws(values) if isinstance(values, Distribution) else values
-        for key, values in spec.param_distributions.items()
-    }
+            return list(grid)
+    ranges = {key: _draws(values) if isinstance(values, Distribution) else values for key, values in ranges.items()}
     sampled = ParameterSampler(ranges, wanted or RANDOM_CANDIDATES, random_state=defaults.seed)
     return [
         {key: value.item() if isinstance(value, np.generic) else value for key, value in s.items()} for s in sampled
@@ -115,6 +111,11 @@ def n_fits(spec: ModelSpec, defaults: Defaults) -> dict[str, int]:
     }
 
 
+def minutes(spec: ModelSpec, defaults: Defaults) -> float:
+    """Return after how many minutes a search takes the best of what it has tried."""
+    return min(spec.search.minutes or np.inf, spec.minutes or defaults.minutes)
+
+
 def search(spec: ModelSpec, defaults: Defaults, data: Dataset) -> Found:
     """Try the candidates on folds of whole accidents, in a child process.
 
@@ -129,15 +130,15 @@ def search(spec: ModelSpec, defaults: Defaults, data: Dataset) -> Found:
     if len(tried) == 1:
         log.info("One candidate alone: nothing to search.")
         return Found(tried[0], None, [])
-    minutes = min(spec.search.minutes or np.inf, spec.minutes or defaults.minutes)
-    progress = _Progress(len(tried), minutes)
+    limit = minutes(spec, defaults)
+    progress = _Progress(len(tried), limit)
     ended = ""
     try:
-        child.run(_try_all, spec, defaults, tried, data, minutes=minutes, what="The search", hear=progress.hear)
+        child.run(_try_all, spec, defaults, tried, data, minutes=limit, what="The search", hear=progress.hear)
     except child.OutOfTimeError:
         if not progress.rows:
             raise
-        ended = f"{len(progress.rows)} of {len(tried)} candidates were tried within {minutes:g} minutes"
+        ended = f"{len(progress.rows)} of {len(tried)} candidates were tried within {limit:g} minutes"
         log.warning("%s: the best of them is taken.", ended)
     best = ranked(progress.rows)
     if not np.isfinite(best[0]["mean_test_score"]):
@@ -235,11 +236,21 @@ def estimator(spec: ModelSpec, defaults: Defaults, params: Params | None = None)
 def fit(spec: ModelSpec, defaults: Defaults, params: Params | None, data: Dataset) -> Any:
     """Fit the model on all rows of `data`, with the class weights and the hidden fields that it asks for."""
     made = estimator(spec, defaults, params)
+    data = _without_empty_columns(data)
     if spec.hidden_share:
         data = with_hidden(data, spec.hidden_share, defaults.seed)
     if spec.class_weight is None:
         return made.fit(data.x, data.y)
     return made.fit(data.x, data.y, **{f"{made.steps[-1][0]}__sample_weight": class_weights(spec, data.y)})
+
+
+def _without_empty_columns(data: Dataset) -> Dataset:
+    """Give everybody 0 in a column in which nobody has a value (`vma` before 2019, say).
+
+    scikit-learn's histogram boosting fails on such a column; in one that is the same for all, no tree ever splits.
+    """
+    empty = np.isnan(data.x).all(axis=0)
+    return Dataset(np.where(empty, np.float32(0), data.x), data.y, data.accident) if empty.any() else data
 
 
 def with_hidden(data: Dataset, share: float, seed: int) -> Dataset:

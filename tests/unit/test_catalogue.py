@@ -137,6 +137,18 @@ def test_one_defect_hides_no_other_of_the_same_model() -> None:
         assert words in cause, words
 
 
+def test_a_grid_that_nobody_could_try_is_refused_by_its_size() -> None:
+    names = ("max_depth", "min_samples_leaf", "min_samples_split", "max_leaf_nodes", "n_estimators")
+    grid = {f"clf__{name}": list(range(2, 150)) for name in names[:3]}
+    told = refusal(document(param_grid=grid))
+    assert (
+        "/models/Forest/param_grid: makes 3,241,792 combinations, more than 10,000; let search/candidates say" in told
+    )
+    grid = {f"clf__{name}": list(range(2, 5002)) for name in names}
+    told = refusal(document(param_distributions=grid, search={"kind": "random"}))
+    assert "more than 1,000,000,000,000,000,000; give fewer values, or ranges" in told
+
+
 def test_a_model_without_a_pipeline_may_have_other_defects_too() -> None:
     said = document()
     said["models"]["Other"] = {"param_grid": {"clf__max_depth": "deep"}, "max_rows": "all"}

@@ -150,6 +150,18 @@ def test_a_model_that_answers_nan_is_named() -> None:
         evaluate.probabilities(broken(), np.zeros((2, 1)))
 
 
+@pytest.mark.parametrize("year", [2012, 2018])
+def test_every_shipped_model_learns_from_a_year_whose_files_lack_columns(year: int) -> None:
+    """To 2018 nobody has a speed limit, a kind of motor or a second piece of equipment."""
+    checked = catalogue.load((INCLUDE / "models.json").read_text("utf-8"), "models.json")
+    rows, _ = clean.clean(sample_scenes(year))
+    assert np.isnan(rows.x).all(axis=0).sum() >= 3
+    for model, spec in checked.models.items():
+        fitted = search.train(spec, checked.defaults, search.candidates(spec, checked.defaults)[0], rows)
+        assert np.isfinite(evaluate.probabilities(fitted, rows.x)).all(), model
+        assert np.isfinite(evaluate.probabilities(fitted, data().x)).all(), model  # of a later year, which has them
+
+
 @pytest.mark.parametrize("name", ["models.json", "models-night.json"])
 def test_every_shipped_model_survives_skops_with_the_same_predictions(name: str) -> None:
     checked, rows = catalogue.load((INCLUDE / name).read_text("utf-8"), name), data()

@@ -70,6 +70,16 @@ def test_a_budget_of_candidates_thins_a_grid() -> None:
     assert search.n_fits(spec, made.defaults) == {"search": 6, "training": 1, "evaluation": 5}
 
 
+def test_candidates_are_drawn_from_a_grid_that_no_memory_holds() -> None:
+    values = list(range(2, 400))
+    grid = {f"clf__{name}": values for name in ("max_depth", "min_samples_leaf", "min_samples_split", "max_leaf_nodes")}
+    said, spec = checked(param_grid=grid, search={"candidates": 5})
+    drawn = search.candidates(spec, said.defaults)
+    assert len(drawn) == 5
+    assert all(set(each) == set(grid) for each in drawn)
+    assert drawn == search.candidates(spec, said.defaults)
+
+
 def test_halving_judges_the_best_third_on_three_times_the_people() -> None:
     best = found(param_grid={"clf__max_depth": [1, 2, 4, 6, 8, 10]}, search={"kind": "halving"})
     rows = sorted({row["rows"] for row in best.results})
