@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
-from dags.common import DEFAULTS, PROMOTED_MODEL, mlflow_client
+from dags.common import DEFAULTS, PROMOTED_MODEL, mlflow_client, store
 from include.accidents.settings import Settings
 
 DAG_ID = "accidents_batch_predict_dag"
@@ -26,11 +26,10 @@ def find_batches() -> list[Json]:
     - **When it fails**, the S3 server is away: clear the task.
     """
     from include import batch
-    from include.storage import Store
 
-    store = Store()
-    store.create_buckets()
-    return batch.find_batches(store)
+    stored = store()
+    stored.create_buckets()
+    return batch.find_batches(stored)
 
 
 @task(map_index_template="{{ task.op_kwargs['batch']['name'] }}", execution_timeout=timedelta(hours=1))
@@ -42,9 +41,8 @@ def predict_batch(batch: Json) -> Json:
     - **When it fails**, a file cannot be read (the message says where), or no model is in production.
     """
     from include import batch as steps
-    from include.storage import Store
 
-    return steps.predict_batch(Store(), mlflow_client(), Settings().signing_secret(), batch)
+    return steps.predict_batch(store(), mlflow_client(), Settings().signing_secret(), batch)
 
 
 @dag(

@@ -13,7 +13,7 @@ from typing import Any
 from airflow.sdk import Param, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from dags.common import DEFAULTS, mlflow_client
+from dags.common import DEFAULTS, mlflow_client, store
 
 DAG_ID = "accidents_prune_dag"
 Json = dict[str, Any]
@@ -38,9 +38,8 @@ def plan_removal() -> Json:
     - **When it fails**, the S3 server or MLflow is away: clear the task.
     """
     from include import upkeep
-    from include.storage import Store
 
-    return upkeep.plan(Store(), mlflow_client(), get_current_context()["params"]["keep_last"])
+    return upkeep.plan(store(), mlflow_client(), get_current_context()["params"]["keep_last"])
 
 
 @task(execution_timeout=timedelta(hours=1))
@@ -51,11 +50,10 @@ def remove_planned(planned: Json) -> None:
     - **When it is skipped**, it was asked only to tell. **When it fails**, clear it: it goes on where it stopped.
     """
     from include import upkeep
-    from include.storage import Store
 
     if get_current_context()["params"]["dry_run"]:
         raise AirflowSkipException("Only told: see the log of plan_removal.")
-    upkeep.remove(Store(), mlflow_client(), planned)
+    upkeep.remove(store(), mlflow_client(), planned)
 
 
 @dag(

@@ -18,6 +18,7 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from include.accidents.errors import AccidentsError
+from include.accidents.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,13 @@ def mlflow_client() -> Any:
     os.environ["MLFLOW_TRACKING_USERNAME"] = connection.login or ""
     os.environ["MLFLOW_TRACKING_PASSWORD"] = connection.password or ""
     return mlflow.MlflowClient()
+
+
+def store() -> Any:
+    """Return the store of the pipeline's objects."""
+    from include.storage import Store
+
+    return Store(Settings().signing_secret())
 
 
 def tell_failure(context: Any) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseHook, Param, TriggerRule, dag, get_current_context, task, task_group
-from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipException, AirflowTaskTimeout
 
-from dags.common import CLEAN_DATA, DEFAULTS, PROMOTED_MODEL, PROMOTION, mlflow_client, url
+from dags.common import CLEAN_DATA, DEFAULTS, PROMOTED_MODEL, PROMOTION, mlflow_client, store, url
 from include.accidents.errors import ModelError
 from include.accidents.settings import Settings
 
@@ -138,12 +138,11 @@ def load_csv_to_s3() -> list[Json]:
       this task.
     """
     from include import steps
-    from include.storage import Store
 
     params = _params()
     folder = Path(params["raw_dir"] or Settings().raw_dir)
     years = [int(year) for year in params["years"] or ()]
-    return steps.load_raw(Store(), folder, years, chosen=bool(params["raw_dir"]))
+    return steps.load_raw(store(), folder, years, chosen=bool(params["raw_dir"]))
 
 
 @task(map_index_template="{{ task.op_kwargs['entry']['year'] }}", execution_timeout=timedelta(minutes=30))
@@ -157,9 +156,8 @@ def prepare_data(entry: Json) -> Json:
       anew.
     """
     from include import steps
-    from include.storage import Store
 
-    return steps.prepare_year(Store(), entry, force=_params()["force"])
+    return steps.prepare_year(store(), entry, force=_params()["force"])
 
 
 @task(execution_timeout=timedelta(minutes=60), outlets=[CLEAN_DATA])
@@ -172,9 +170,8 @@ def clean_data(prepared: list[Json]) -> Json:
     - **When it fails**, a severity has nobody to learn from or to be judged by: add years.
     """
     from include import steps
-    from include.storage import Store
 
-    return steps.clean_data(Store(), list(prepared), force=_params()["force"])
+    return steps.clean_data(store(), list(prepared), force=_params()["force"])
 
 
 @task(execution_timeout=timedelta(minutes=5))
@@ -187,12 +184,11 @@ def load_model_names() -> list[str]:
       task.
     """
     from include import steps
-    from include.storage import Store
 
-    store, params = Store(), _params()
-    store.create_buckets()
+    stored, params = store(), _params()
+    stored.create_buckets()
     names, version = steps.load_catalogue(
-        store, Settings().models_file, params["models"], folds=params["folds"], max_rows=params["max_rows"]
+        stored, Settings().models_file, params["models"], folds=params["folds"], max_rows=params["max_rows"]
     )
     get_current_context()["ti"].xcom_push("catalogue", version)
     return names
@@ -208,9 +204,8 @@ def search_params(model_name: str, data: Json, catalogue: str) -> Json:
     """
     with _reason_kept(model_name):
         from include import steps
-        from include.storage import Store
 
-        return steps.search_params(Store(), model_name, data, catalogue, force=_params()["force"])
+        return steps.search_params(store(), model_name, data, catalogue, force=_params()["force"])
 
 
 @task(map_index_template="{{ task.op_kwargs['found']['model'] }}", pool=HEAVY, execution_timeout=timedelta(hours=6))
@@ -223,9 +218,8 @@ def train_model(found: Json) -> Json:
     """
     with _reason_kept(found["model"]):
         from include import steps
-        from include.storage import Store
 
-        return steps.train_model(Store(), found, force=_params()["force"])
+        return steps.train_model(store(), found, force=_params()["force"])
 
 
 @task(map_index_template="{{ task.op_kwargs['trained']['model'] }}", pool=HEAVY, execution_timeout=timedelta(hours=6))
@@ -238,11 +232,10 @@ def log_model(trained: Json) -> Json:
     """
     with _reason_kept(trained["model"]):
         from include import steps
-        from include.storage import Store
 
         params, key = _params(), Settings().signing_secret()
         return steps.log_model(
-            Store(),
+            store(),
             mlflow_client(),
             trained,
             get_current_context()["dag_run"].run_id,
@@ -277,7 +270,6 @@ def select_best_model() -> Json:
     - **When it fails**, no model was registered: the message gives each model's reason.
     """
     from include import selection
-    from include.storage import Store
 
     context = get_current_context()
     run_id, key = context["dag_run"].run_id, Settings().signing_secret()
@@ -293,7 +285,7 @@ def select_best_model() -> Json:
     if not names or not data:
         raise ModelError("There is no model or no data to select from.", "mend the red task before, and clear it.")
     selected = selection.select_best(
-        Store(),
+        store(),
         mlflow_client(),
         names,
         catalogue,
@@ -353,10 +345,10 @@ def _write_note(run_id: str, note: str) -> None:
 
     from include import services
 
-    login = BaseHook.get_connection("airflow_api")
     try:
+        login = BaseHook.get_connection("airflow_api")
         services.write_note(url("airflow_api"), login.login or "", login.password or "", DAG_ID, run_id, note)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, AirflowNotFoundException) as error:
         logging.getLogger(__name__).warning("The run's note could not be written: %s", error)
 
 

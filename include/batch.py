@@ -29,7 +29,7 @@ def find_batches(store: Store) -> list[Json]:
 
     What is unknown or not yet complete waits, and is named in the log.
     """
-    found: dict[tuple[str, int], dict[str, str]] = {}
+    found: dict[tuple[str, int], dict[str, list[str]]] = {}
     for key in store.keys(INCOMING):
         folder, _, name = key.rpartition("/")
         recognised = files.recognise(name)
@@ -37,16 +37,18 @@ def find_batches(store: Store) -> list[Json]:
             log.warning("s3://%s/%s is passed over: accepted names are %s.", INCOMING, key, files.ACCEPTED_FORMS)
             continue
         table, year = recognised
-        found.setdefault((folder, year), {})[str(table)] = key
+        found.setdefault((folder, year), {}).setdefault(str(table), []).append(key)
     batches, rows = [], []
     for (folder, year), keys in sorted(found.items()):
-        missing = [str(table) for table in Table if str(table) not in keys]
         name = f"{folder}/{year}".lstrip("/")
-        rows.append((name, f"waits for {', '.join(missing)}" if missing else "complete"))
-        if missing:
-            log.warning("%s waits for %s.", name, ", ".join(missing))
+        waits = [f"for {table}" for table in Table if str(table) not in keys]
+        waits += [f"until one of {' and '.join(names)} is deleted" for names in keys.values() if len(names) > 1]
+        rows.append((name, f"waits {', '.join(waits)}" if waits else "complete"))
+        if waits:
+            log.warning("%s waits %s.", name, ", ".join(waits))
         else:
-            batches.append({"name": name, "folder": folder, "year": year, "files": keys})
+            files_of = {table: names[0] for table, names in keys.items()}
+            batches.append({"name": name, "folder": folder, "year": year, "files": files_of})
     table = f":\n{report.text_table(('batch', ''), rows)}" if rows else f": s3://{INCOMING} holds none."
     log.info("%d batches to predict%s", len(batches), table)
     return batches
@@ -73,7 +75,7 @@ def predict_batch(store: Store, client: MlflowClient, key: bytes, batch: Mapping
     target, note = f"{prefix}predictions_{batch['year']}.csv", f"{prefix}predictions_{batch['year']}.json"
     made_of = {"inputs": inputs, "model": registry.BEST, "model_version": version, "features": features.version()}
     before = store.read_json(PREDICTIONS, note) or {}
-    if {name: before.get(name) for name in made_of} == made_of:
+    if {name: before.get(name) for name in made_of} == made_of and store.etag(PREDICTIONS, target) is not None:
         log.info("%s is predicted already by BestModel version %s.", batch["name"], version)
         return {"batch": batch["name"], "people": before["people"], "object": target}
     model = registry.load(client, registry.BEST, version, key, features.version())

@@ -65,22 +65,30 @@ def select_best(
     checked = kept_catalogue(store, catalogue_version)
     board = [{"model": r.data.tags["model"], **r.data.metrics} for r in runs]
     board = sorted([*board, _dummy(store, checked, data)], key=lambda row: -row["selection_score"])
-    best = runs[0]
+    # A model that people took out of production does not come back by itself, however often it is made.
+    gone = registry.rolled_back(client)
+    standing = [r for r in runs if r.data.tags.get("model_version") not in gone]
+    best = (standing or runs)[0]
     winner = client.get_model_version(best.data.tags["model"], best.data.tags["registered_version"])
     # An earlier try of this task may have promoted it, and broken off before it could tell.
     version, reason = registry.reigns(client, best.info.run_id) or (None, "")
     promoted = version is not None
-    if not promoted:
-        promoted, reason = _judge(store, client, winner, checked, data, key)
+    if not standing:
+        promoted, reason = False, "None is promoted: people took these very models out of production before."
+    elif not promoted:
+        promoted, reason = _judge(store, client, winner, checked, data, key, complete=set(checked.models) <= set(names))
         if promoted and not promote:
             promoted, reason = False, f"Only compared. Else: {reason}"
+        if best is not runs[0]:
+            first = runs[0].data.tags
+            reason += f" {first['model']} ranks first, but was rolled back: {gone[first['model_version']]}."
     client.set_tag(best.info.run_id, "selection_reason", reason)
     client.set_model_version_tag(winner.name, winner.version, "selection_reason", reason)
     if promoted:
         version = version or str(registry.promote(client, winner, key, reason).version)
         client.log_text(best.info.run_id, _card(client, best, version, reason, data), MODEL_CARD)
     client.log_text(best.info.run_id, json.dumps(board, indent=1), LEADERBOARD)
-    client.log_text(best.info.run_id, _page(client, runs, board, reason, failed, data), REPORT)
+    client.log_text(best.info.run_id, _page(client, best, runs, board, reason, failed, data), REPORT)
     log.info("Leaderboard:\n%s\n%s", report.leaderboard(board), reason)
     return {
         "promoted": promoted,
@@ -118,31 +126,24 @@ def _failed_models(names: Sequence[str], failures: Mapping[str, str], runs: Sequ
 
 
 def _judge(
-    store: Store, client: MlflowClient, winner: Any, checked: Catalogue, data: Json, key: bytes
+    store: Store, client: MlflowClient, winner: Any, checked: Catalogue, data: Json, key: bytes, *, complete: bool
 ) -> tuple[bool, str]:
-    """Tell whether the winner replaces the reigning model, and why."""
-    version = registry.newest(client, registry.BEST)
-    name = winner.name
+    """Tell whether the winner replaces the reigning model, and why.
+
+    `complete`: the run was of the whole catalogue. Only then may its best replace a model that cannot be compared.
+    """
+    version, name = registry.newest(client, registry.BEST), winner.name
     if version is None:
         return True, f"{name} version {winner.version} is promoted: no model reigned before."
-    reigning_sample = registry.lineage_of(client.get_model_version(registry.BEST, version)).sample
-    if data["sample"] and not reigning_sample:
-        return (
-            False,
-            f"{name} is not promoted: it was trained on generated data, the reigning model on real data.",
-        )
-    if reigning_sample and not data["sample"]:
-        return (
-            True,
-            f"{name} version {winner.version} is promoted: the reigning model was trained on generated data.",
-        )
+    if (foregone := _foregone(client, winner, version, data)) is not None:
+        return foregone
     try:
         reigning = registry.load(client, registry.BEST, version, key, features.version())
     except ModelError as error:
-        return (
-            True,
-            f"{name} version {winner.version} is promoted: the reigning model cannot be used. {error.cause}",
-        )
+        unusable = f"the reigning model cannot be used. {error.cause}"
+        if complete:
+            return True, f"{name} version {winner.version} is promoted: {unusable}"
+        return False, f"{name} is not promoted: {unusable} Run the whole catalogue: its best model is promoted."
     challenger = registry.load(client, name, str(winner.version), key, features.version())
     test = dataset(store, data["version"], "global_test")
     a, b = (evaluate.probabilities(m.estimator, test.x).argmax(axis=1) for m in (challenger, reigning))
@@ -154,6 +155,19 @@ def _judge(
     if gain.low > checked.selection.min_gain:
         return True, f"{name} version {winner.version} is promoted: {measured}."
     return False, f"{name} is not promoted: {measured}."
+
+
+def _foregone(client: MlflowClient, winner: Any, version: str, data: Json) -> tuple[bool, str] | None:
+    """Tell what needs no comparison: whether the winner is promoted, and why; None when it is to be compared."""
+    name = winner.name
+    reigning_sample = registry.lineage_of(client.get_model_version(registry.BEST, version)).sample
+    if data["sample"] and not reigning_sample:
+        return False, f"{name} is not promoted: it was trained on generated data, the reigning model on real data."
+    if reigning_sample and not data["sample"]:
+        return True, f"{name} version {winner.version} is promoted: the reigning model was trained on generated data."
+    if data["newest_year"] not in data["years"]:
+        return False, f"{name} is not promoted: the run left out {data['newest_year']}, the newest year that is there."
+    return None
 
 
 def _dummy(store: Store, checked: Catalogue, data: Json) -> Json:
@@ -190,6 +204,7 @@ def _card(client: MlflowClient, run: Any, version: str, reason: str, data: Json)
 
 def _page(
     client: MlflowClient,
+    best: Any,
     runs: Sequence[Any],
     board: Sequence[Json],
     reason: str,
@@ -199,7 +214,6 @@ def _page(
     """Return the report of a run: leaderboard, what changed since each model's run before, the winner's pictures."""
     before = {r.data.tags["model"]: found for r in runs if (found := registry.run_before(client, r)) is not None}
     shown = {"Models with 95 % intervals": report.png(pictures.leaderboard(board))}
-    best = runs[0]
     for path in PICTURES:
         content = registry.artifact(client, best.info.run_id, path)
         if content is not None:

@@ -92,6 +92,7 @@ def load_raw(store: Store, folder: Path, years: Sequence[int], *, chosen: bool =
             "sample": any(file.sample for file in tables_.values()),
             "files": {str(table): [file.key, file.sha256] for table, file in tables_.items()},
             "loaded": loaded,
+            "newest_year": max(found),
         }
         for year, tables_ in found.items()
         if not years or year in years
@@ -180,10 +181,19 @@ def search_params(store: Store, model: str, data: Json, catalogue_version: str, 
     checked = kept_catalogue(store, catalogue_version)
     spec = checked.model(model)
     version = f"{model}-{_model_digest(spec, checked, data)}"
-    if force or store.intact(MODELS, f"{version}/search") is None:
+    minutes = search.minutes(spec, checked.defaults)
+    kept = store.intact(MODELS, f"{version}/search")
+    # One that its time cut short is taken up again when it gets more time.
+    if force or kept is None or (kept["ended"] and kept["minutes"] < minutes):
         found = search.search(spec, checked.defaults, dataset(store, data["version"], "train_test"))
         content = json.dumps(asdict(found), indent=1).encode()
-        facts = {"data_version": data["version"], "params": found.params, "score": found.score}
+        facts = {
+            "data_version": data["version"],
+            "params": found.params,
+            "score": found.score,
+            "ended": found.ended,
+            "minutes": minutes,
+        }
         store.write_version(MODELS, f"{version}/search", {"search.json": content}, facts)
     else:
         log.info("Already searched with this data and specification: %s is used again.", version)
@@ -214,7 +224,7 @@ def train_model(store: Store, found: Json, *, force: bool) -> Json:
     """Fit the model with its best parameters; store it as skops for services and as pickle for people."""
     model, version, data = found["model"], found["version"], found["data"]
     file = f"{model}_model.skops"
-    if force or store.intact(MODELS, version) is None:
+    if force or _made_with(found["params"], store.intact(MODELS, version)) is None:
         checked = kept_catalogue(store, found["catalogue"])
         started = time.monotonic()
         log.info("Training %s with %s.", model, json.dumps(found["params"]))
@@ -244,6 +254,11 @@ def train_model(store: Store, found: Json, *, force: bool) -> Json:
     ]
     log.info("%s is trained:\n%s", model, report.text_table(("", ""), rows))
     return found
+
+
+def _made_with(params: Json, manifest: Json | None) -> Json | None:
+    """Return the manifest of what was made with these very parameters: a longer search may have found others."""
+    return manifest if manifest and manifest.get("params") == params else None
 
 
 def log_model(
@@ -382,7 +397,7 @@ def _evaluation(
     The full evaluation also holds the check over time.
     """
     version = f"{found['version']}/evaluation{'-full' if full else ''}"
-    if force or store.intact(MODELS, version) is None:
+    if force or _made_with(found["params"], store.intact(MODELS, version)) is None:
         made = child.run(
             _fit_and_judge,
             spec,
@@ -394,7 +409,7 @@ def _evaluation(
             what="The cross-validation",
             hear=log.info,
         )
-        store.write_version(MODELS, version, {"cv.json": json.dumps(made).encode()}, {})
+        store.write_version(MODELS, version, {"cv.json": json.dumps(made).encode()}, {"params": found["params"]})
     return dict(json.loads(store.read_version(MODELS, version, "cv.json")))
 
 

@@ -66,7 +66,8 @@ class RawFile:
 class Store(Versions):
     """Reads and writes the pipeline's objects through an `S3Hook`."""
 
-    def __init__(self, aws_conn_id: str = "minio") -> None:
+    def __init__(self, key: bytes, aws_conn_id: str = "minio") -> None:
+        super().__init__(key)
         self.hook = S3Hook(aws_conn_id=aws_conn_id)
 
     def create_buckets(self) -> None:
@@ -155,10 +156,12 @@ class Store(Versions):
             digest = sha256_of_file(path)
             if known.get(path.name, {}).get("sha256") == digest:
                 continue
-            log.info("Uploading file %d of %d: %s (%s).", k, len(paths), path.name, megabytes(path.stat().st_size))
+            content = path.read_bytes()  # at once, lest a file that is being saved get the hash of another moment
+            digest = sha256(content)
+            log.info("Uploading file %d of %d: %s (%s).", k, len(paths), path.name, megabytes(len(content)))
             if sample:  # said first: an upload that breaks off never leaves a generated file that passes for a real one
                 self.write(RAW, GENERATED + digest, path.name.encode())
-            self.hook.load_file(path, path.name, RAW, replace=True)
+            self.write(RAW, path.name, content)
             uploaded.append(path.name)
             known[path.name] = {**self._stat(path.name), "sha256": digest, "sample": sample}
             self._write_raw_index(known)

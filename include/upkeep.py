@@ -102,18 +102,20 @@ def _reigning(client: MlflowClient) -> list[registry.Lineage]:
     if current is None:
         return []
     versions = client.search_model_versions(f"name = '{registry.BEST}'")
-    versions = sorted((v for v in versions if int(v.version) <= int(current)), key=lambda v: -int(v.version))
+    # Those that a rollback could lead to: never to one that was rolled back.
+    versions = [v for v in versions if int(v.version) <= int(current) and registry.ROLLED_BACK not in v.tags]
+    versions.sort(key=lambda v: -int(v.version))
     return [registry.lineage_of(version) for version in versions[: PREDECESSORS + 1]]
 
 
 def _runs(client: MlflowClient) -> list[Any]:
-    """Return all runs of the experiment, newest first."""
+    """Return the pipeline's runs of the experiment, newest first; what people log there themselves is theirs."""
     experiment = client.get_experiment_by_name(registry.EXPERIMENT)
     found: list[Any] = []
     token: str | None = None
     while experiment is not None:
         page = client.search_runs([experiment.experiment_id], max_results=1000, page_token=token)
-        found += page
+        found += [run for run in page if "airflow.dag_run_id" in run.data.tags]
         token = page.token
         if not token:
             break

@@ -85,7 +85,7 @@ def _frugally() -> None:
 
 def year_version(entry: Mapping[str, Any]) -> str:
     """Return the version of a year's tables: a hash of its files and of the code."""
-    made_of = {name: value for name, value in entry.items() if name != "loaded"}
+    made_of = {name: entry[name] for name in ("year", "sample", "files")}
     return f"{entry['year']}-{digest(made_of, features.version())}"
 
 
@@ -102,8 +102,8 @@ def prepare_year(
     Parameters
     ----------
     entry
-        `year`, `sample` (whether it is generated), `files`: name and SHA-256 by table; and `loaded`, when the run
-        looked at the files, if objects for people are to show the newest run.
+        `year`, `sample` (whether it is generated), `files`: name and SHA-256 by table; `loaded`, when the run looked
+        at the files, if objects for people are to show the newest run; `newest_year` that was there to choose from.
     read
         Gives the files' contents; called when they were not prepared before.
 
@@ -144,7 +144,8 @@ def prepare_year(
                 store.write_version(PREPROCESSED, version, {name: drafts[name] for name in TABLES}, facts)
             store.publish(PREPROCESSED, version, {shown: drafts[shown]}, loaded)
     log.info("Year %s is version %s:\n%s", year, version, _rows_of_files(report))
-    return {"year": year, "version": version, "sample": entry["sample"], "people": people, "loaded": loaded}
+    kept = {"sample": entry["sample"], "loaded": loaded, "newest_year": entry.get("newest_year", year)}
+    return {"year": year, "version": version, "people": people, **kept}
 
 
 def _write_year(scenes: raw.Scenes, drafts: Mapping[str, IO[bytes]], merged: str) -> None:
@@ -196,6 +197,7 @@ def clean_data(store: Versions, prepared: Sequence[Mapping[str, Any]], *, force:
         "sample": sample,
         "rows": manifest["rows"],
         "years": [p["year"] for p in years],
+        "newest_year": max(p["newest_year"] for p in years),
         "loaded": loaded,
     }
 

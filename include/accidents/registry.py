@@ -37,7 +37,8 @@ LOADED = "loaded"  # tag of a version: when the run that made it looked at the r
 SUPERSEDED = "superseded"  # tag of a run whose task was cleared and ran again
 MODEL_FILE = "model.skops"
 MAX_MODEL_BYTES = 2 << 30
-ROLLED_BACK = "rolled_back"  # tag of a version that production was taken away from
+ROLLED_BACK = "rolled_back"  # tag of a version that production was taken away from, or that it never came to
+BROKE_OFF = "its promotion broke off"
 
 # Beyond what skops trusts by itself. Each was reviewed: it holds numbers or calls nothing at load time.
 TRUSTED_TYPES = (
@@ -103,6 +104,8 @@ def undump(content: bytes) -> Any:
             f"The model holds types that are not on the list: {', '.join(refused)}.",
             "review them and add them to TRUSTED_TYPES in include/accidents/registry.py, or change the model.",
         ) from error
+    except MemoryError:  # says nothing of the file
+        raise
     except Exception as error:  # whatever else is no skops file fails in a way of its own
         raise ModelError(
             f"The model cannot be read as a skops file ({type(error).__name__}: {error}).", "train it again."
@@ -312,7 +315,7 @@ def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str)
     present = int(newest(client, BEST) or 0)
     for left in client.search_model_versions(f"name = '{BEST}'"):
         if int(left.version) > present and ROLLED_BACK not in left.tags:  # a rollback shall not lead to it
-            client.set_model_version_tag(BEST, left.version, ROLLED_BACK, "its promotion broke off")
+            client.set_model_version_tag(BEST, left.version, ROLLED_BACK, BROKE_OFF)
     with _quiet():
         copied = client.copy_model_version(f"models:/{source.name}/{source.version}", BEST)
     _set_tags(client, copied, lineage, content, key)
@@ -328,6 +331,23 @@ def reigns(client: MlflowClient, run_id: str) -> tuple[str, str] | None:
         return None
     found = client.get_model_version(BEST, present)
     return (present, found.tags.get("promotion_reason", "")) if found.tags.get("run_id") == run_id else None
+
+
+def rolled_back(client: MlflowClient) -> dict[str, str]:
+    """Return why people took a model out of production, by what it was made of (tag `model_version` of its run)."""
+    from mlflow.exceptions import MlflowException
+
+    found = {}
+    for version in client.search_model_versions(f"name = '{BEST}'"):
+        reason = version.tags.get(ROLLED_BACK, BROKE_OFF)
+        if reason != BROKE_OFF:
+            try:
+                tags = client.get_run(version.tags.get("run_id", "")).data.tags
+            except MlflowException as error:  # removed for good
+                log.warning("What %s version %s was made of is gone (%s).", BEST, version.version, error.error_code)
+                continue
+            found[tags.get("model_version", "")] = reason
+    return found
 
 
 @dataclass(frozen=True)

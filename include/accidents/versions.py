@@ -2,12 +2,14 @@
 
 A version's files are written first and its manifest last, and a reader trusts only what a manifest names, by SHA-256:
 what was half written does not exist for anybody. A file that a manifest names is never written over: a version that is
-made once more with other content gets other files, and its new manifest names them.
+made once more with other content gets other files, and its new manifest names them. A manifest is signed: who may write
+to the store, but does not hold the key, cannot put another model or other data in the place of ours.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import logging
 from abc import ABC, abstractmethod
@@ -21,8 +23,6 @@ from uuid import uuid4
 
 from include.accidents.errors import StorageError
 
-log = logging.getLogger(__name__)
-
 RAW = "accidents-raw-csv"
 PREPROCESSED = "accidents-preprocessed-csv"
 TRAIN = "accidents-train-csv"
@@ -31,6 +31,7 @@ INCOMING = "accidents-incoming"
 PREDICTIONS = "accidents-predictions"
 BUCKETS = (RAW, PREPROCESSED, TRAIN, MODELS, INCOMING, PREDICTIONS)
 MANIFEST = "manifest.json"
+SIGNATURE = "signature"  # of a manifest, over all else in it and where it lies
 WRITERS = 2  # objects written at a time: Arrow formats them without Python's lock
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,16 @@ Content = bytes | IO[bytes]
 
 
 class Versions(ABC):
-    """Versions and objects for people, over whatever keeps objects by bucket and key."""
+    """Versions and objects for people, over whatever keeps objects by bucket and key.
+
+    Parameters
+    ----------
+    key
+        What manifests are signed with; one that bears another signature does not exist.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
 
     @abstractmethod
     def read(self, bucket: str, key: str) -> bytes:
@@ -124,7 +134,17 @@ class Versions(ABC):
     def manifest(self, bucket: str, version: str) -> Manifest | None:
         """Return the manifest of a version, or None when the version was never completed."""
         found = self.read_json(bucket, f"versions/{version}/{MANIFEST}")
-        return found if found and isinstance(found.get("files"), dict) else None
+        if not found or not isinstance(found.get("files"), dict):
+            return None
+        signature = found.pop(SIGNATURE, "")
+        if not hmac.compare_digest(str(signature).encode(), self._signature(bucket, version, found).encode()):
+            log.warning("%s/versions/%s: its manifest was not signed here; it counts as absent.", bucket, version)
+            return None
+        return found
+
+    def _signature(self, bucket: str, version: str, manifest: Manifest) -> str:
+        said = json.dumps([bucket, version, manifest], sort_keys=True)
+        return hmac.new(self._key, said.encode(), "sha256").hexdigest()
 
     def intact(self, bucket: str, version: str) -> Manifest | None:
         """Return the manifest of a version whose files are all as they were written, else None: make it anew."""
@@ -159,13 +179,15 @@ class Versions(ABC):
         """Write the files of a version, then its manifest: facts, and name, SHA-256 and size of each file."""
         named = (self.manifest(bucket, version) or {"files": {}})["files"]
         files = self._put_all(bucket, f"versions/{version}/", contents, named)
-        manifest = {
+        manifest: Manifest = {
             "version": version,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             **facts,
             "files": files,
         }
-        self.write(bucket, f"versions/{version}/{MANIFEST}", json.dumps(manifest, indent=1).encode())
+        manifest = json.loads(json.dumps(manifest))  # as it will be read: JSON knows no tuples, and only texts as keys
+        signed = {**manifest, SIGNATURE: self._signature(bucket, version, manifest)}
+        self.write(bucket, f"versions/{version}/{MANIFEST}", json.dumps(signed, indent=1).encode())
         return manifest
 
     # --- objects for people
@@ -218,7 +240,8 @@ class Versions(ABC):
 class FolderStore(Versions):
     """Keeps objects as files of a folder, one folder a bucket."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, key: bytes = b"") -> None:
+        super().__init__(key)
         self.folder = folder
 
     def _path(self, bucket: str, key: str) -> Path:

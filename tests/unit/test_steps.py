@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from include import steps
+from include import batch, steps
+from include.accidents import registry, search
+from include.accidents.catalogue import Defaults, ModelSpec
 from include.accidents.errors import CatalogueError, InputError, StorageError
+from include.accidents.versions import MODELS, FolderStore
 from include.storage import Store
+from tests.unit.runs import DUMMY, KEY, TREE, Runs
 
 CATALOGUE = json.dumps({"models": {"Tree": {"pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier"}]]}}})
 
@@ -81,3 +86,74 @@ def test_a_model_that_the_catalogue_does_not_hold_is_refused() -> None:
 def test_metrics_that_are_no_numbers_fail_the_model() -> None:
     with pytest.raises(steps.ModelError, match="cv_log_loss"):
         steps._check_numbers({"cv_accuracy": 0.5, "cv_log_loss": float("nan")})
+
+
+def test_a_search_that_its_time_cut_short_is_taken_up_again_with_more_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs(tmp_path)
+    tried: list[float] = []
+
+    def cut(spec: ModelSpec, defaults: Defaults, data: object) -> search.Found:
+        tried.append(search.minutes(spec, defaults))
+        late = tried[-1] > 1
+        row = {"candidate": 0, "params": {}, "rank_test_score": 1, "mean_test_score": 0.5, "std_test_score": 0.0}
+        row |= {"mean_fit_time": 0.1, "rows": 100, "error": ""}
+        return search.Found({"clf__max_depth": 2 if late else 1}, 0.5, [row], "" if late else "1 of 2 were tried")
+
+    monkeypatch.setattr(search, "search", cut)
+    depths = []
+    for minutes in (1, 1, 0.5, 2, 1):
+        _, catalogue = runs.catalogue({"Oak": {**TREE, "minutes": minutes}})
+        trained = runs.train("Oak", catalogue)
+        content = runs.store.read_version(MODELS, trained["version"], "Oak_model.skops")
+        depths.append(registry.undump(content).get_params()["clf__max_depth"])
+    assert tried == [1, 2]
+    assert depths == [1, 1, 1, 2, 2]
+
+
+def test_who_may_write_to_the_store_alone_gets_no_model_signed(tmp_path: Path) -> None:
+    """A manifest that bears no signature of ours does not exist, so neither does the file that it names."""
+    runs = Runs(tmp_path)
+    _, catalogue = runs.catalogue({"Oak": TREE, "Strange": DUMMY})
+    oak, strange = (runs.train(name, catalogue)["version"] for name in ("Oak", "Strange"))
+    theirs = runs.store.read_version(MODELS, strange, "Strange_model.skops")
+    other = FolderStore(tmp_path / "store", b"another key")
+    other.write_version(MODELS, oak, {"Oak_model.skops": theirs}, {"params": {}, "seconds": 0.1})
+    assert other.read_version(MODELS, oak, "Oak_model.skops") == theirs
+    with pytest.raises(StorageError, match="never completed"):
+        runs.store.read_version(MODELS, oak, "Oak_model.skops")
+    trained = runs.train("Oak", catalogue)
+    assert b"Dummy" not in runs.store.read_version(MODELS, trained["version"], "Oak_model.skops")
+
+
+@pytest.mark.parametrize("harm", ["another place", "another fact", "no signature"])
+def test_a_manifest_is_signed_with_all_that_it_says_and_where_it_lies(tmp_path: Path, harm: str) -> None:
+    store = FolderStore(tmp_path, KEY)
+    store.write_version(MODELS, "Oak-1", {"a": b"1"}, {"seconds": 1.5, "years": (2021,), "by": {2021: None}})
+    path = tmp_path / MODELS / "versions" / "Oak-1" / "manifest.json"
+    said = json.loads(path.read_text())
+    assert store.manifest(MODELS, "Oak-1") == {name: value for name, value in said.items() if name != "signature"}
+    if harm == "another place":
+        shutil.copytree(path.parent, path.parents[1] / "Oak-2")
+        assert store.manifest(MODELS, "Oak-2") is None
+        return
+    if harm == "another fact":
+        said["seconds"] = 2.5
+    else:
+        del said["signature"]
+    path.write_text(json.dumps(said))
+    assert store.manifest(MODELS, "Oak-1") is None
+
+
+def test_a_batch_with_two_files_for_one_table_waits(caplog: pytest.LogCaptureFixture) -> None:
+    keys = ["a/caracteristiques-2023.csv", "a/lieux-2023.csv", "a/vehicules-2023.csv", "a/usagers-2023.csv"]
+
+    class Incoming:
+        def keys(self, bucket: str) -> dict[str, str]:
+            return dict.fromkeys(keys, "")
+
+    assert [found["name"] for found in batch.find_batches(cast(Store, Incoming()))] == ["a/2023"]
+    keys.append("a/usagers_2023.csv.gz")
+    assert batch.find_batches(cast(Store, Incoming())) == []
+    assert "a/2023 waits until one of a/usagers-2023.csv and a/usagers_2023.csv.gz is deleted." in caplog.text

@@ -17,7 +17,7 @@ RUNS = 8  # one a day; each was trained on data of its own, and promoted
 def made(number: int) -> dict[str, str]:
     return {
         "model": "Tree", "run_id": f"run-{number}", "data_version": f"data-{number}", "features": "f", "sample": "false",
-        "model_version": f"Tree-{number}",
+        "model_version": f"Tree-{number}", "airflow.dag_run_id": f"day-{number}",
     }  # fmt: skip
 
 
@@ -25,6 +25,7 @@ class Registry:
     """What upkeep asks of MLflow."""
 
     production = RUNS
+    rolled_back: tuple[int, ...] = ()
 
     def get_experiment_by_name(self, name: str) -> Any:
         return SimpleNamespace(experiment_id="1")
@@ -33,9 +34,10 @@ class Registry:
         class Page(list[Any]):
             token = None
 
+        runs = {f"run-{n}": made(n) for n in range(RUNS, 0, -1)} | {"a person's": {"model": "Tree"}, "bare": {}}
         return Page(
-            SimpleNamespace(info=SimpleNamespace(run_id=f"run-{n}"), data=SimpleNamespace(tags=made(n)))
-            for n in range(RUNS, 0, -1)
+            SimpleNamespace(info=SimpleNamespace(run_id=run_id), data=SimpleNamespace(tags=tags))
+            for run_id, tags in runs.items()
         )
 
     def get_model_version_by_alias(self, name: str, alias: str) -> Any:
@@ -43,7 +45,8 @@ class Registry:
 
     def search_model_versions(self, query: str) -> list[Any]:
         name = query.split("'")[1]
-        return [SimpleNamespace(name=name, version=n, tags=made(n)) for n in range(1, RUNS + 1)]
+        left = {n: {registry.ROLLED_BACK: "by hand"} for n in self.rolled_back}
+        return [SimpleNamespace(name=name, version=n, tags=made(n) | left.get(n, {})) for n in range(1, RUNS + 1)]
 
 
 class Objects:
@@ -57,9 +60,9 @@ class Objects:
         return {"inputs": [f"2021-{version.rpartition('-')[2]}"]}
 
 
-def planned(keep_last: int | None, production: int = RUNS) -> Any:
+def planned(keep_last: int | None, production: int = RUNS, rolled_back: tuple[int, ...] = ()) -> Any:
     client = Registry()
-    client.production = production
+    client.production, client.rolled_back = production, rolled_back
     return upkeep.plan(cast(Any, Objects()), cast(Any, client), keep_last)
 
 
@@ -68,14 +71,19 @@ def test_without_a_rule_everything_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keep_last", "production", "gone"),
-    [(1, 8, {1, 2, 3, 4}), (6, 8, {1, 2}), (1, 5, {1, 6, 7}), (99, 8, set())],
-    ids=["production and three before it", "more by the rule", "after a rollback", "all by the rule"],
+    ("keep_last", "production", "rolled_back", "gone"),
+    [
+        pytest.param(1, 8, (), {1, 2, 3, 4}, id="production and three before it"),
+        pytest.param(6, 8, (), {1, 2}, id="more by the rule"),
+        pytest.param(1, 5, (6, 7, 8), {1, 6, 7}, id="after a rollback"),
+        pytest.param(1, 8, (5, 6, 7), {1, 5, 6, 7}, id="what a rollback can lead to"),
+        pytest.param(99, 8, (), set(), id="all by the rule"),
+    ],
 )
 def test_what_production_and_its_predecessors_were_made_of_stays(
-    keep_last: int, production: int, gone: set[int]
+    keep_last: int, production: int, rolled_back: tuple[int, ...], gone: set[int]
 ) -> None:
-    plan = planned(keep_last, production)
+    plan = planned(keep_last, production, rolled_back)
     assert plan["runs"] == [f"run-{n}" for n in sorted(gone)]
     assert plan["registered"] == [["Tree", str(n)] for n in sorted(gone)]
     assert plan["versions"] == {

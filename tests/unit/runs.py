@@ -1,0 +1,92 @@
+"""Runs of the pipeline without Airflow: its steps on a folder of versions and a real MLflow store (SQLite)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, cast
+
+import mlflow
+from mlflow import MlflowClient
+
+from include import selection, steps
+from include.accidents import pipeline, registry
+from include.accidents.sample import write_sample
+from include.accidents.versions import FolderStore
+from include.storage import Store
+
+KEY = b"s" * 32
+DUMMY = {"pipeline": [["clf", {"class": "sklearn.dummy.DummyClassifier"}]]}
+TREE = {"pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 4}}]]}
+
+
+@cache
+def prepared(year: int) -> Path:
+    """A folder of versions with the clean data of a generated year; made once, and copied."""
+    folder = Path(mkdtemp(prefix="acc-runs-"))
+    write_sample(folder / "raw", years=(year,), accidents_per_year=2000)
+    store = FolderStore(folder / "store", KEY)
+    ready = [pipeline.prepare_year(store, entry, read) for entry, read in pipeline.folder_entries(folder / "raw")]
+    (folder / "data.json").write_text(json.dumps(pipeline.clean_data(store, ready)))
+    return folder
+
+
+@cache
+def empty_database() -> Path:
+    """An MLflow database without runs; making its tables takes seconds."""
+    path = Path(mkdtemp(prefix="acc-mlflow-")) / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@dataclass
+class Runs:
+    """An installation, and what a run of the DAG does in it."""
+
+    folder: Path
+    year: int = 2022
+    count: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        shutil.copytree(prepared(self.year) / "store", self.folder / "store", copy_function=shutil.copy2)
+        shutil.copy(empty_database(), self.folder / "mlflow.db")
+        self.data = json.loads((prepared(self.year) / "data.json").read_text())
+        uri = f"sqlite:///{self.folder}/mlflow.db"
+        mlflow.set_tracking_uri(uri)
+        mlflow.create_experiment(registry.EXPERIMENT, artifact_location=(self.folder / "artifacts").as_uri())
+        self.client = MlflowClient(uri)
+        self.store = cast(Store, FolderStore(self.folder / "store", KEY))
+
+    def catalogue(self, models: Mapping[str, Any], wanted: Sequence[str] | None = None) -> tuple[list[str], str]:
+        said = {"defaults": {"evaluation_folds": 2, "search_folds": 2}, "models": models}
+        path = self.folder / "models.json"
+        path.write_text(json.dumps(said))
+        return steps.load_catalogue(self.store, str(path), wanted, folds=None, max_rows=None)
+
+    def train(self, name: str, catalogue: str) -> dict[str, Any]:
+        found = steps.search_params(self.store, name, self.data, catalogue, force=False)
+        return steps.train_model(self.store, found, force=False)
+
+    def log(self, trained: dict[str, Any]) -> dict[str, Any]:
+        return steps.log_model(self.store, self.client, trained, f"run-{self.count}", KEY, force=False)
+
+    def run(self, models: Mapping[str, Any], wanted: Sequence[str] | None = None, **data: Any) -> dict[str, Any]:
+        """Run the pipeline once; what the selection returns."""
+        self.count += 1
+        self.data |= data
+        names, catalogue = self.catalogue(models, wanted)
+        for name in names:
+            self.log(self.train(name, catalogue))
+        run_id = f"run-{self.count}"
+        return selection.select_best(
+            self.store, self.client, names, catalogue, self.data, run_id, {}, KEY, promote=True
+        )  # fmt: skip
+
+    @property
+    def production(self) -> str | None:
+        return registry.newest(self.client, registry.BEST)

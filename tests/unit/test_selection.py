@@ -1,0 +1,83 @@
+"""Which model goes into production, and which one does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import skops.io
+
+from include import selection
+from include.accidents import features, registry
+from tests.unit.runs import DUMMY, KEY, TREE, Runs
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    return Runs(tmp_path)
+
+
+def test_the_first_is_promoted_then_only_who_is_better(runs: Runs) -> None:
+    assert runs.run({"Weak": DUMMY})["promoted"]
+    better = runs.run({"Weak": DUMMY, "Oak": TREE})
+    assert (better["promoted"], better["winner"], better["production_version"]) == (True, "Oak", "2")
+    again = runs.run({"Oak": TREE})
+    assert not again["promoted"]
+    assert "gain over Oak (BestModel 2) on global_test +0.0000" in again["reason"]
+    assert runs.production == "2"
+
+
+def test_a_passing_error_promotes_nobody(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What says nothing of the reigning model itself fails the task, which is tried again."""
+    runs.run({"Oak": TREE})
+    names, catalogue = runs.catalogue({"Weak": DUMMY})
+    trained = runs.train("Weak", catalogue)
+    runs.count = 2
+    runs.log(trained)
+
+    def short_of_memory(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(skops.io, "loads", short_of_memory)
+    with pytest.raises(MemoryError):
+        selection.select_best(
+            runs.store, runs.client, names, catalogue, runs.data, "run-2", {}, KEY, promote=True
+        )  # fmt: skip
+    assert runs.production == "1"
+
+
+def test_only_a_run_of_the_whole_catalogue_replaces_a_model_that_cannot_be_compared(runs: Runs) -> None:
+    models = {"Oak": TREE, "Weak": DUMMY}
+    runs.run(models)
+    runs.client.set_model_version_tag(registry.BEST, "1", "signature", "0" * 64)
+    narrow = runs.run(models, wanted=["Weak"])
+    assert not narrow["promoted"]
+    assert "cannot be used" in narrow["reason"]
+    assert "Run the whole catalogue" in narrow["reason"]
+    assert runs.production == "1"
+    whole = runs.run(models)
+    assert (whole["promoted"], whole["winner"]) == (True, "Oak")
+
+
+def test_a_run_that_leaves_the_newest_year_out_only_compares(runs: Runs) -> None:
+    runs.run({"Weak": DUMMY})
+    narrow = runs.run({"Oak": TREE}, newest_year=2023)
+    assert not narrow["promoted"]
+    assert "the run left out 2023" in narrow["reason"]
+    assert runs.production == "1"
+    assert runs.run({"Oak": TREE}, newest_year=2022)["promoted"]
+
+
+def test_a_rollback_is_not_undone_by_the_next_run(runs: Runs) -> None:
+    runs.run({"Weak": DUMMY})
+    runs.run({"Weak": DUMMY, "Oak": TREE})
+    registry.rollback(runs.client, KEY, features.version(), reason="people complain")
+    again = runs.run({"Weak": DUMMY, "Oak": TREE})
+    assert (again["promoted"], again["winner"]) == (False, "Weak")
+    assert "Oak ranks first, but was rolled back: people complain" in again["reason"]
+    alone = runs.run({"Oak": TREE})
+    assert not alone["promoted"]
+    assert "out of production before" in alone["reason"]
+    assert runs.production == "1"
+    other = {"pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 5}}]]}
+    assert runs.run({"Oak": other})["promoted"]
