@@ -23,6 +23,7 @@ from include.accidents.registry import LoadedModel
 
 MAX_BATCH = 1024  # people predicted together: some 10 ms
 MAX_WAITING = 2048  # requests; whoever comes later is told to come back
+MAX_BULK = 32  # pieces of bulk work; each may hold some 40 MB of scenes
 
 Result = TypeVar("Result")
 
@@ -47,6 +48,7 @@ class Batcher:
         self._running: asyncio.Task[None] | None = None
         self._predicting = ThreadPoolExecutor(1, "predict")
         self._bulk = ThreadPoolExecutor(1, "bulk")
+        self._bulk_waiting = 0
 
     async def predict(self, model: LoadedModel, said: Sequence[scenes.Said]) -> Probabilities:
         """Predict the people of some scenes, in their order, shape (people, 4).
@@ -69,8 +71,14 @@ class Batcher:
         return await answer
 
     async def run(self, work: Callable[..., Result], *args: Any) -> Result:
-        """Do bulk work, one piece at a time, in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._bulk, functools.partial(work, *args))
+        """Do bulk work, one piece at a time, in a thread; BusyError when too much of it waits."""
+        if self._bulk_waiting >= MAX_BULK:
+            raise BusyError
+        self._bulk_waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._bulk, functools.partial(work, *args))
+        finally:
+            self._bulk_waiting -= 1
 
     async def stop(self) -> None:
         """Answer who waits, then end the threads."""

@@ -21,6 +21,7 @@ from starlette.staticfiles import StaticFiles
 from api import observe, problems, routes, scenes
 from api.batching import Batcher
 from api.edge import POLICY, Edge
+from api.gate import Gate
 from api.keys import Keys
 from api.settings import ApiSettings, read_settings
 from include.accidents.errors import SettingsError
@@ -53,7 +54,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         sys.setswitchinterval(0.001)  # s; a thread that loads a model gives way five times as often as usual
         gc.set_threshold(20_000, 20, 50)  # a batch makes thousands of objects, and hardly a cycle among them
         app.state.models = Models(chosen)
-        app.state.batcher = Batcher()
+        app.state.batcher, app.state.gate = Batcher(), Gate()
         app.state.models.start()
         yield
         app.state.models.stop()

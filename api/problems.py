@@ -21,6 +21,7 @@ TITLES = {
     401: "Unauthorized",
     404: "Not found",
     405: "Method not allowed",
+    408: "Too slow",
     409: "Model not loaded",
     413: "Too large",
     415: "Unsupported media type",

@@ -24,6 +24,10 @@ from include.accidents.errors import ModelError
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 
+class ReaderDiedError(Exception):
+    """The process that reads models was killed; it may go well when it is asked again."""
+
+
 class Reader:
     """Reads skops files whose signature was checked, one at a time."""
 
@@ -34,8 +38,9 @@ class Reader:
 
     def start(self) -> None:
         """Start the process, unless it runs; it takes seconds to import what models are made of."""
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is None:
             return
+        self.stop()  # what is left of one that died while nobody asked it
         self._pipe, theirs = Pipe()
         command = [sys.executable, "-m", "api.reading", str(theirs.fileno())]
         secrets = {"ACCIDENTS_API_KEY", "ACCIDENTS_SIGNING_KEY"}  # not needed there
@@ -50,20 +55,32 @@ class Reader:
         ------
         ModelError
             When it holds types that are not on the list, cannot predict, or crashes its reader.
+        ReaderDiedError, MemoryError
+            When its reader was killed, or was short of memory: neither says anything of the file.
         """
         with self._one_at_a_time:
-            self.start()
-            try:
-                self._pipe.send_bytes(content)
-                made = self._pipe.recv()  # a pickle, but of our own process, made of a file that was checked
-            except (EOFError, OSError) as error:
-                raise ModelError(
-                    f"The process that reads models ended over this one (exit code {self.stop()}).",
-                    "see that the machine has memory left; train the model again.",
-                ) from error
-        if isinstance(made, ModelError):
+            made, code = self._ask(content)
+            if made is None:
+                made, code = self._ask(content)  # once more: the first may have died of something else
+        if made is None and code == -signal.SIGKILL:
+            raise ReaderDiedError("the process that reads models was killed; see that the machine has memory left")
+        if made is None:
+            raise ModelError(
+                f"The process that reads models ended over this one, twice (exit code {code}).",
+                "train the model again.",
+            )
+        if isinstance(made, ModelError | MemoryError):
             raise made
         return made
+
+    def _ask(self, content: bytes) -> tuple[Any, int | None]:
+        """Return what the process answers, or None and its exit code when it ended instead."""
+        self.start()
+        try:
+            self._pipe.send_bytes(content)
+            return self._pipe.recv(), None  # a pickle, but of our own process, made of a file that was checked
+        except (EOFError, OSError):
+            return None, self.stop()
 
     def stop(self) -> int | None:
         """End the process, if it runs; return its exit code."""
@@ -89,7 +106,7 @@ def predict_once(estimator: Any) -> None:
         raise ModelError("The model expects other columns than today's.", "run the pipeline once more.")
     try:
         probabilities(estimator, np.zeros((1, len(NAMES)), dtype=np.float32))
-    except ModelError:
+    except (ModelError, MemoryError):
         raise
     except Exception as error:
         raise ModelError(
@@ -113,7 +130,7 @@ def _serve(pipe: Connection) -> None:
         try:
             made = registry.undump(content)
             predict_once(made)
-        except ModelError as error:
+        except (ModelError, MemoryError) as error:
             made = error
         except Exception as error:
             made = ModelError(f"The file cannot be read ({type(error).__name__}: {error}).", "train the model again.")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, BinaryIO, Final
 
 import numpy as np
@@ -18,10 +19,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import answers, explain, problems, scenes, uploads
 from api.batching import Batcher
+from api.gate import RECEIVING_SECONDS, FileAnswer
 from api.keys import check_key
 from api.models import Models, Served
 from api.observe import PREDICTIONS, metrics
 from api.problems import MEDIA_TYPE
+from api.reading import ReaderDiedError
 from include.accidents import features
 from include.accidents.errors import ModelError
 from include.accidents.evaluate import SEVERE
@@ -133,6 +136,7 @@ async def explain_scene(
     summary="The same for files: the four BAAC files of a year, or a merged CSV",
     response_class=StreamingResponse,
     responses=_ASKING
+    | _problems(s408="The upload took too long.")
     | {
         200: {
             "content": {"text/csv": {"schema": {"type": "string"}}},
@@ -170,26 +174,53 @@ async def predict_csv(
 
     The lines of a merged CSV come back as they were; four files come back merged, one line a person.
     """
-    served = _served(request, model)
-    batcher = _batcher(request)
-    uploaded = await _files(request)
+    served, gate = _served(request, model), request.app.state.gate
+    gate.enter()
     try:
-        limit = request.app.state.settings.max_upload_bytes
+        async with asyncio.timeout(RECEIVING_SECONDS):
+            uploaded = await _files(request)
+        async with gate.turn:
+            file = await _answer_files(request, served.model, uploaded)
+    except TimeoutError as error:
+        gate.leave()
+        raise HTTPException(
+            408, f"The upload took more than {RECEIVING_SECONDS} seconds; send less at once."
+        ) from error
+    except BaseException:
+        gate.leave()
+        raise
+    served.requests += 1
+    headers = {
+        "Content-Disposition": 'attachment; filename="predictions.csv"',
+        "X-Model": served.model.name,
+        "X-Model-Version": served.model.version,
+    }
+    return FileAnswer(file, gate.leave, headers)
+
+
+async def _answer_files(request: Request, model: LoadedModel, uploaded: Sequence[tuple[str, BinaryIO]]) -> BinaryIO:
+    """Return a file that holds the answer; predictions for others go on between its parts."""
+    batcher, limit = _batcher(request), request.app.state.settings.max_upload_bytes
+    try:
         table = await batcher.run(_read_files, uploaded, limit)
     finally:
         for _, file in uploaded:
             file.close()
-    served.requests += 1
-    parts = uploads.answer(served.model, table)
-    return StreamingResponse(
-        _stream(batcher, parts),
-        media_type="text/csv; charset=utf-8",
-        headers={
-            "Content-Disposition": 'attachment; filename="predictions.csv"',
-            "X-Model": served.model.name,
-            "X-Model-Version": served.model.version,
-        },
-    )
+    answered: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 (closed by who sends it)
+    try:
+        parts = uploads.answer(model, table)
+        while await batcher.run(_write_next, parts, answered):
+            pass
+    except BaseException:
+        answered.close()
+        raise
+    return answered
+
+
+def _write_next(parts: Iterator[bytes], file: BinaryIO) -> bool:
+    part = next(parts, b"")
+    file.write(part)
+    return bool(part)
 
 
 async def _predict(name: str, request: Request) -> Response:
@@ -363,6 +394,9 @@ class _registry:  # noqa: N801
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, ModelError):
             raise HTTPException(409, str(error)) from error
+        if isinstance(error, ReaderDiedError | MemoryError):
+            told = f"The model could not be read now ({error}); what was served goes on being served. Ask again."
+            raise HTTPException(503, told) from error
         if isinstance(error, MlflowException | OSError):
             told = f"MLflow cannot be reached ({type(error).__name__}); what was served goes on being served."
             raise HTTPException(503, told) from error
@@ -462,8 +496,3 @@ def _read_files(uploaded: Sequence[tuple[str, BinaryIO]], limit: int) -> uploads
         file.seek(0)
         contents[name] = file.read()
     return uploads.read(contents, limit)
-
-
-async def _stream(batcher: Batcher, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while part := await batcher.run(next, parts, b""):
-        yield part
