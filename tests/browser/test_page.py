@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,15 +21,8 @@ from api import uploads
 from api.main import create_app
 from include.accidents import registry
 from tests.api.world import SIGNING, World, serve, wait_for
+from tests.browser.chromium import CHROMIUM, FLAGS, PATIENCE_MS
 from tests.helpers import sample_scenes
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-first-run",
-]  # fmt: skip
-
-expect.set_options(timeout=30_000)  # of a busy machine
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH (apt-get install chromium)")
 
@@ -62,6 +54,7 @@ def browser() -> Iterator[Browser]:
 def opened(browser: Browser, url: str, language: str = "en-GB", **more: Any) -> Iterator[Page]:
     """Open the page; afterwards nothing may stand in the console, and no other host may have been asked."""
     context = browser.new_context(locale=language, **more)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     said: list[str] = []
     foreign: list[str] = []
@@ -85,10 +78,6 @@ def share(probability: float) -> str:
     return "> 99%" if 0.99 < probability < 1 else f"{probability:.0%}"
 
 
-def bars(page: Page) -> list[str]:
-    return page.locator(".bars .share").all_inner_texts()
-
-
 def test_a_scene_is_filled_and_predicted(browser: Browser, url: str) -> None:
     with opened(browser, url) as page:
         expect(page.locator("article.person")).to_have_count(2)
@@ -104,11 +93,11 @@ def test_a_scene_is_filled_and_predicted(browser: Browser, url: str) -> None:
         said = answered.value.request.post_data_json
         assert said["people"] == [{"catu": 3}, {"vehicle": "A", "catu": 1, "an_nais": 1990}]
         assert said["vehicles"] == [{"id": "A", "catv": 7}]
-        expect(page.locator("article.person")).to_have_count(2)
         told = answered.value.json()["scenes"][0]["people"]
-        assert bars(page)[:4] == [
-            share(told[0]["probabilities"][name]) for name in ("unharmed", "light", "hospitalised", "killed")
-        ]
+        classes = ("unharmed", "light", "hospitalised", "killed")
+        expect(page.locator(".bars .share")).to_have_text(
+            [share(person["probabilities"][name]) for person in told for name in classes]
+        )
 
 
 def test_the_place_is_chosen_on_the_map_overseas_too(browser: Browser, url: str) -> None:
@@ -154,6 +143,7 @@ def test_a_defect_is_told_at_its_field(browser: Browser, url: str) -> None:
 def opened_with_errors(browser: Browser, url: str) -> Iterator[Page]:
     """Open the page where the API will refuse something, which Chromium notes in its console."""
     context = browser.new_context(locale="en-GB")
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     page.goto(url)
     expect(page.locator(".effects li").first).to_be_visible()
