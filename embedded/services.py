@@ -63,7 +63,7 @@ def define(settings: Settings, known: Known) -> tuple[Service, ...]:
         # The api-server reads the tasks' logs from the disk; serving them would open a port to the network.
         Service(
             SCHEDULER,
-            (*python, "airflow", "scheduler", "--skip-serve-logs"),
+            (*python, "include.warm_airflow", "scheduler", "--skip-serve-logs"),
             airflow | environment.tasks(env),
         ),
         Service(

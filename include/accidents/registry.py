@@ -162,7 +162,6 @@ def log_run(
         lineage = Lineage(run_id=run.info.run_id, **lineage_without_run)
         mlflow.set_tags({**tags, "model": name, "airflow.dag_run_id": dag_run_id, **_text(asdict(lineage))})
         mlflow.log_params(dict(params))
-        mlflow.log_metrics(dict(metrics))
         for file, figure in pictures.items():
             mlflow.log_figure(figure, file)
         for file, table in tables.items():
@@ -179,6 +178,8 @@ def log_run(
             pyfunc_predict_fn="predict_proba",
             pip_requirements=_requirements(),
         )
+        # After the model: else MLflow asks for the history of each metric, to copy it to the model.
+        mlflow.log_metrics(dict(metrics), model_id=info.model_id)
         version = mlflow.register_model(info.model_uri, name)
         _sign(client, version, lineage, key, expected=fitted, example=example)
         client.set_model_version_tag(name, version.version, LOADED, loaded)

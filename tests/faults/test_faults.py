@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from include.accidents import registry
@@ -156,16 +157,20 @@ def test_the_scheduler_is_killed_with_a_running_task(world: World, ledger: Ledge
     ],
 )
 def test_a_task_is_killed(world: World, ledger: Ledger, task: str) -> None:
-    def strike(run_id: str) -> None:
-        world.wait_for_task(run_id, task)
-        if bucket := WRITTEN_BY.get(task):  # in the midst of it
-            begun = time.time()
-            until(lambda: world.written_since(bucket, begun), 60, "nothing was written", pause=0.002)
-        elif task not in ("load_csv_to_s3", "reload_model"):  # they end within a second
-            time.sleep(1)
-        world.kill_task(run_id, task)
-
-    survive(world, ledger, "kill -9 of a task's process", f"{task}", strike, force=True)
+    begun = time.time()
+    midst: dict[str, Callable[[psutil.Process], Any]] = {
+        "load_csv_to_s3": world.speaks_to("s3"),
+        "search_params": psutil.Process.children,  # in which it fits
+        "train_model": psutil.Process.children,
+        "reload_model": world.speaks_to("api"),
+        "select_best_model": world.speaks_to("mlflow"),
+    }
+    for name, bucket in WRITTEN_BY.items():
+        midst[name] = lambda _, bucket=bucket: world.written_since(bucket, begun)
+    survive(
+        world, ledger, "kill -9 of a task's process", f"in the midst of {task}",
+        lambda run_id: world.kill_task(run_id, task, midst[task]), force=True,
+    )  # fmt: skip
 
 
 # --- connections and disk ----------------------------------------------------------------------------------
@@ -280,8 +285,7 @@ def test_an_upload_breaks_off(world: World, ledger: Ledger, tmp_path: Path) -> N
     begun = time.time()
 
     def strike(run_id: str) -> None:
-        until(lambda: world.written_since(RAW, begun), 120, "nothing was uploaded", pause=0.002)
-        world.kill_task(run_id, "load_csv_to_s3")
+        world.kill_task(run_id, "load_csv_to_s3", lambda _: world.written_since(RAW, begun))
 
     try:
         survive(world, ledger, "kill -9 of a task's process", "during the upload of a raw file", strike, years=[2022])

@@ -28,14 +28,22 @@ from include.accidents import features, registry
 from include.accidents.sample import MARKER, write_sample
 from include.accidents.versions import MODELS, PREPROCESSED, RAW, TRAIN
 from tests.faults.proxy import Proxy
-from tests.helpers import BAYES, DAG, TREE
+from tests.helpers import BAYES, DAG
 
 T = TypeVar("T")
 RUN_SECONDS = 900  # on a busy machine
 NAMES = ("Bayes", "Tree")
+FOREST = "sklearn.ensemble.RandomForestClassifier"
 CATALOGUE = {
     "defaults": {"evaluation_folds": 2, "search_folds": 2},
-    "models": {"Bayes": BAYES, "Tree": {"pipeline": TREE["pipeline"]}},
+    # One that takes no time, and one whose tasks last for seconds: there is something to break off.
+    "models": {
+        "Bayes": BAYES,
+        "Tree": {
+            "pipeline": [["clf", {"class": FOREST, "params": {"n_estimators": 80, "max_leaf_nodes": 48}}]],
+            "param_grid": {"clf__min_samples_leaf": [5, 20]},
+        },
+    },
 }
 #: How a service's process is told from the others of the stack.
 COMMANDS = {
@@ -100,16 +108,43 @@ class World:
         """Kill a service as the kernel does when memory is short; the supervisor starts it anew."""
         self.service(name).send_signal(signal.SIGKILL)
 
-    def kill_task(self, run_id: str, task: str) -> None:
-        """Kill the processes that run the instances of a task; their title is the instance's id."""
-        path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances"
+    def kill_task(self, run_id: str, task: str, when: Callable[[psutil.Process], Any] = bool) -> None:
+        """Kill the process of an instance of a task, as soon as `when` is true of it."""
+        process = self._catch_task(run_id, task)
+        deadline = time.monotonic() + 60
+        while not when(process):
+            assert time.monotonic() < deadline, f"{task} never came to that"
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
 
-        def processes() -> list[psutil.Process]:
-            found = self.airflow._get(path, params={"task_id": task, "state": "running"})["task_instances"]
-            return [process for each in found for process in self.processes(f"airflow worker -- {each['id']}")]
+    def _catch_task(self, run_id: str, task: str) -> psutil.Process:
+        """Wait for an instance of a task. Each new process of a task stands still until it is known which it is."""
+        seen: set[int] = set()
 
-        for process in until(processes, 5, f"{task} has no process", pause=0.1):
-            process.send_signal(signal.SIGKILL)
+        def caught() -> psutil.Process | None:
+            for process in self.processes("airflow worker -- "):
+                title = re.fullmatch(r"airflow worker -- ([0-9a-f-]{36})", " ".join(process.cmdline()).strip())
+                if title is None or process.pid in seen:
+                    continue
+                process.suspend()
+                seen.add(process.pid)
+                try:
+                    path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances"
+                    found = self.airflow._get(path, params={"task_id": task, "limit": 100})["task_instances"]
+                    if title[1] in {each["id"] for each in found}:
+                        return process
+                finally:
+                    process.resume()
+            return None
+
+        found = until(caught, 300, f"{task} never ran", pause=0.01)
+        assert found is not None
+        return found
+
+    def speaks_to(self, service: str) -> Callable[[psutil.Process], bool]:
+        """Return what tells whether a process has a connection to a service."""
+        port = int(self.env[PORTS[service]].rpartition(":")[2])
+        return lambda process: any(each.raddr and each.raddr.port == port for each in process.net_connections("tcp"))
 
     def log(self, service: str) -> str:
         """Return the log of a service."""
