@@ -56,13 +56,15 @@ class Origin(BaseModel):
     version: str
     trained_as: str
     run_id: str
+    sample: bool = Field(description="Whether it was trained on the generated sample, not on real accidents.")
 
 
-_ANSWERED_BY = {
+_ANSWERED_BY: dict[str, Any] = {
     "name": "BestModel",
     "version": "1",
     "trained_as": "HistGradientBoosting",
     "run_id": "18ca4bd2dd904cea91705c67e499d9ac",
+    "sample": False,
 }
 _DRIVER = {"unharmed": 0.889693, "killed": 0.0014, "hospitalised": 0.023872, "light": 0.085034}
 _RIDER = {"unharmed": 0.004976, "killed": 0.072395, "hospitalised": 0.487872, "light": 0.434757}
@@ -137,7 +139,6 @@ class ModelAnswer(Origin):
     """A loaded model."""
 
     data_version: str
-    sample: bool = Field(description="Whether it was trained on the generated sample.")
     metrics: dict[str, float]
     loaded_since: str
     requests: int = Field(description="Requests that this version has served since it was loaded.")

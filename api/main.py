@@ -115,7 +115,13 @@ def _docs_policy(app: FastAPI) -> bytes:
     """Allow the one script that stands in the documentation's page, by its hash, and its styles."""
     from fastapi.openapi.docs import get_swagger_ui_html
 
-    html = bytes(get_swagger_ui_html(openapi_url="/openapi.json", title=f"{app.title} - Swagger UI").body).decode()
+    page = get_swagger_ui_html(
+        openapi_url=app.openapi_url or "",
+        title=app.title,
+        oauth2_redirect_url=app.swagger_ui_oauth2_redirect_url,
+        swagger_ui_parameters=app.swagger_ui_parameters,
+    )
+    html = bytes(page.body).decode()
     hashes = b"".join(
         b" 'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()) + b"'"
         for script in re.findall(r"<script>(.*?)</script>", html, re.DOTALL)

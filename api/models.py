@@ -43,6 +43,7 @@ class Models:
         self._loading = threading.Lock()
         self._loader = ThreadPoolExecutor(1, "load")
         self._reader = Reader()
+        self._looked = threading.Event()
         self._stop = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="registry", daemon=True)
 
@@ -65,6 +66,10 @@ class Models:
     def get(self, name: str) -> Served | None:
         """Return one model, or None when it is not loaded."""
         return self._served.get(name)
+
+    def looked(self) -> bool:
+        """Whether everything that the registry names was loaded, or refused, once."""
+        return self._looked.is_set()
 
     def reload(self, name: str) -> tuple[str | None, str]:
         """Load the version that the registry names now.
@@ -149,6 +154,7 @@ class Models:
                 self._follow_one(name)
             except Exception as error:  # of this model alone; it is tried again at the next look
                 log.warning("%s cannot be loaded now (%s: %s).", name, type(error).__name__, error)
+        self._looked.set()
 
     def _follow_one(self, name: str) -> None:
         with self._loading:

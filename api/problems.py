@@ -29,8 +29,13 @@ TITLES = {
     429: "Too many wrong keys",
     503: "Not available",
 }
+STARTING = "Starting"
 MAX_DEFECTS = 50
 MANY_DEFECTS = 1000  # to list more than these takes seconds, in which nobody else is answered
+
+
+class StartingError(Exception):
+    """The service has not looked through the registry yet."""
 
 
 class Defect(BaseModel):
@@ -66,6 +71,9 @@ def respond(error: Exception) -> Response:  # noqa: PLR0911  (a case a kind of e
         case BusyError():
             told = "Too many requests wait; ask again in a second, or ask for several scenes at once."
             return problem(503, "Busy", told, headers={"Retry-After": "1"})
+        case StartingError():
+            told = "The registry's models are being loaded; ask again in a few seconds."
+            return problem(503, STARTING, told, headers={"Retry-After": "2"})
         case ModelError():
             return problem(503, None, str(error))
     raise error
@@ -78,6 +86,7 @@ KNOWN: Final = (
     SceneError,
     InputError,
     BusyError,
+    StartingError,
     ModelError,
 )
 

@@ -194,6 +194,7 @@ async def predict_csv(
         "Content-Disposition": 'attachment; filename="predictions.csv"',
         "X-Model": served.model.name,
         "X-Model-Version": served.model.version,
+        "X-Model-Sample": str(served.model.lineage.sample).lower(),
     }
     return FileAnswer(file, gate.leave, headers)
 
@@ -305,7 +306,6 @@ def list_models(request: Request) -> list[answers.ModelAnswer]:
                 **_origin(served.model),
                 "name": name,
                 "data_version": served.model.lineage.data_version,
-                "sample": served.model.lineage.sample,
                 "metrics": dict(served.model.metrics),
                 "loaded_since": served.since.isoformat(timespec="seconds"),
                 "requests": served.requests,
@@ -445,6 +445,8 @@ def _batcher(request: Request) -> Batcher:
 def _served(request: Request, name: str) -> Served:
     models = _models(request)
     served = models.get(name)
+    if served is None and not models.looked():
+        raise problems.StartingError
     if served is None and name == BEST:
         raise HTTPException(503, f"No model is in production ({BEST}): run the pipeline once, then reload it.")
     if served is None:
@@ -452,12 +454,13 @@ def _served(request: Request, name: str) -> Served:
     return served
 
 
-def _origin(loaded: LoadedModel) -> dict[str, str]:
+def _origin(loaded: LoadedModel) -> dict[str, Any]:
     return {
         "name": loaded.name,
         "version": loaded.version,
         "trained_as": loaded.lineage.model,
         "run_id": loaded.lineage.run_id,
+        "sample": loaded.lineage.sample,
     }
 
 
@@ -485,7 +488,7 @@ async def _files(request: Request) -> list[tuple[str, BinaryIO]]:
     form = await request.form(max_files=5, max_fields=5)
     found = [file for file in form.getlist("files") if isinstance(file, UploadFile)]
     if len(found) not in (1, 4) or len(form.multi_items()) != len(found):
-        told = f"{len(found)} files were sent; send one merged CSV, or the four files of one year, each as `files`"
+        told = f"files sent: {len(found)}; send one merged CSV, or the four files of one year, each as `files`"
         raise scenes.SceneError([("files", told)])
     return [(os.path.basename(file.filename or "the CSV"), file.file) for file in found]  # noqa: PTH119
 

@@ -120,7 +120,7 @@ def _read_year(contents: Mapping[str, bytes]) -> Upload:
     if absent or len(years) != 1 or len(contents) != len(Table):
         told = f"{', '.join(absent)} missing" if absent else f"years {', '.join(map(str, sorted(years)))}"
         raise InputError(
-            f"{len(contents)} files were sent ({told}).",
+            f"Files sent: {len(contents)} ({told}).",
             "send the four files of one year (caracteristiques, lieux, vehicules, usagers), or one merged CSV.",
         )
     scenes, _ = raw.read_year(found, years.pop())

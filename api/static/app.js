@@ -2,7 +2,7 @@
 
 import { $, ask, h } from "./dom.js";
 import * as form from "./form.js";
-import { predict } from "./results.js";
+import { predict, said } from "./results.js";
 import { language, number, percent, risk, speak, t } from "./texts.js";
 
 const METRICS = ["selection_score", "cv_f1_weighted", "cv_accuracy", "test_f1_weighted", "test_f1_macro", "test_auc_severe"];
@@ -32,6 +32,7 @@ async function look() {
   // The model in production is a copy; its original has no line of its own unless it has been trained anew since.
   models = loaded.filter((model) => model === best || model.run_id !== best?.run_id).map((model) => ({ ...model, best: model === best }))
     .sort((a, b) => (b.metrics.selection_score ?? 0) - (a.metrics.selection_score ?? 0));
+  $("#generated").hidden = !best?.sample;
   $("#status").textContent = best ? t("ready")(best.trained_as, best.version) : t("notReady");
   const chosen = $("#csv-model").value;
   $("#csv-model").replaceChildren(...models.map((model) => h("option", { value: model.name, selected: model.name === (chosen || "BestModel") }, model.best ? `${model.trained_as} (${t("production")})` : model.name)));
@@ -99,7 +100,7 @@ async function upload(event) {
     drawUpload(await lastUpload.text());
   } catch (error) {
     $("#csv-status").textContent = "";
-    $("#csv-error").textContent = error instanceof TypeError ? t("offline") : error.message;
+    $("#csv-error").replaceChildren(...said(error));
     $("#csv-error").hidden = false;
   }
 }
@@ -147,6 +148,6 @@ $("#files").addEventListener("change", nameFiles);
 translate();
 if (ASKED) select($("#tab-models"));
 Promise.all([look(), form.start(later)]).then(() => predict(models)).catch((error) => {
-  $("#error").textContent = error instanceof TypeError ? t("offline") : error.message;
+  $("#error").replaceChildren(...said(error));
   $("#error").hidden = false;
 });

@@ -33,9 +33,16 @@ function show(error) {
   box.hidden = !error;
   $("#answer").classList.toggle("stale", Boolean(error)); // what stands there answers an earlier scene
   if (!error) return;
+  box.replaceChildren(...said(error));
+  markFields(error.errors ?? []);
+}
+
+// The API speaks English, whatever language the page is in.
+export function said(error) {
+  if (error instanceof TypeError) return [t("offline")];
   const defects = error.errors ?? [];
-  box.replaceChildren(defects.length ? h("ul", {}, ...defects.map((each) => h("li", {}, h("strong", {}, named(each.field)), ` ${each.message}`))) : error instanceof TypeError ? t("offline") : error.message);
-  markFields(defects);
+  const told = defects.length ? h("ul", {}, ...defects.map((each) => h("li", {}, h("strong", {}, named(each.field)), " ", h("span", { lang: "en" }, each.message)))) : h("span", { lang: "en" }, error.message);
+  return [t("inEnglish"), told];
 }
 
 function markFields(defects) {
@@ -45,6 +52,7 @@ function markFields(defects) {
 
 function draw(answer, effects, compared, models) {
   const [told] = answer.scenes;
+  $("#generated").hidden = !answer.model.sample;
   $("#summary").replaceChildren(`${t("person")} ${told.worst.person + 1} · `, h("strong", {}, `${t("severe")} ${risk(told.worst.severe_probability)}`));
   $("#answer").replaceChildren(
     h("h2", {}, t("results")),

@@ -23,6 +23,8 @@ const TEXTS = {
     selection_score: "Score", cv_f1_weighted: "F1 (cv)", cv_accuracy: "Exactitude (cv)", test_f1_weighted: "F1 (test)", test_f1_macro: "F1 macro (test)", test_auc_severe: "AUC grave (test)",
     p_unharmed: "Indemne", p_light: "Blessé léger", p_hospitalised: "Hospitalisé", p_killed: "Tué", p_severe: "Risque grave", predicted_class: "Classe prévue",
     caution: "Une estimation statistique d’après les fichiers BAAC, pas un diagnostic.", apiDocs: "Documentation de l’API",
+    generated: "Ce modèle a été entraîné sur des accidents GÉNÉRÉS, pas sur des accidents réels : ses réponses ne disent rien du monde.",
+    inEnglish: "Réponse de l’API, en anglais : ",
     mapCredit: "Contours des départements : Victor Cazanave, CC BY 4.0.", offline: "Le service ne répond pas.", empty: "Ajouter au moins une personne.",
   },
   en: {
@@ -47,6 +49,8 @@ const TEXTS = {
     selection_score: "Score", cv_f1_weighted: "F1 (cv)", cv_accuracy: "Accuracy (cv)", test_f1_weighted: "F1 (test)", test_f1_macro: "Macro F1 (test)", test_auc_severe: "Severe AUC (test)",
     p_unharmed: "Unharmed", p_light: "Lightly injured", p_hospitalised: "Hospitalised", p_killed: "Killed", p_severe: "Severe risk", predicted_class: "Predicted class",
     caution: "A statistical estimate from the BAAC files, not a diagnosis.", apiDocs: "API documentation",
+    generated: "This model was trained on GENERATED accidents, not on real ones: its answers say nothing of the world.",
+    inEnglish: "",
     mapCredit: "Outlines of the départements: Victor Cazanave, CC BY 4.0.", offline: "The service does not answer.", empty: "Add at least one person.",
   },
 };

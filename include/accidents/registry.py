@@ -370,7 +370,8 @@ def rollback(
 ) -> RolledBack:
     """Let `production` point to the version of BestModel before the present one.
 
-    A version that was left by a rollback is marked, and no later rollback returns to it. The version that
+    A version that was left by a rollback is marked, and no later rollback returns to it; nor does one return from real
+    data to the generated sample. The version that
     `production` will point to is loaded first, so that it is seen to bear the signature and to fit today's features;
     its signature, made when it was promoted, stays.
 
@@ -382,14 +383,18 @@ def rollback(
     present = newest(client, BEST)
     if present is None:
         raise ModelError("No model is in production.", "run the pipeline; its best model is promoted.")
+    real = client.get_model_version(BEST, present).tags.get("sample") == "false"
     earlier = [
         found
         for found in client.search_model_versions(f"name = '{BEST}'")
-        if int(found.version) < int(present) and ROLLED_BACK not in found.tags
+        if int(found.version) < int(present)
+        and ROLLED_BACK not in found.tags
+        and not (real and found.tags.get("sample") == "true")
     ]
     if not earlier:
+        told = " that was trained on real data" if real else ""
         raise ModelError(
-            f"There is no version of {BEST} before version {present}, which is in production.",
+            f"There is no version of {BEST} before version {present}, which is in production,{told} to return to.",
             "run the pipeline with another catalogue or other data to promote another model.",
         )
     target = str(max(earlier, key=lambda found: int(found.version)).version)

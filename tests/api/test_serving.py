@@ -21,6 +21,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from api import uploads
 from api.main import create_app
+from api.models import Models
 from api.scenes import EXAMPLE
 from include.accidents import evaluate, features, registry
 from tests.api.world import KEY, SIGNING, World, serve, wait_for
@@ -191,6 +192,32 @@ def test_the_worst_and_the_expected_follow_from_the_lines(client: httpx.Client) 
         severe = person["probabilities"]["killed"] + person["probabilities"]["hospitalised"]
         assert person["severe_probability"] == pytest.approx(severe, abs=1e-5)
         assert person["severe"] == (person["severe_probability"] >= 0.5)
+
+
+def test_until_it_has_looked_through_the_registry_it_says_that_it_starts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_look, usual = threading.Event(), Models._catch_up
+
+    def later(self: Models) -> None:
+        may_look.wait(60)
+        usual(self)
+
+    monkeypatch.setattr(Models, "_catch_up", later)
+    app = create_app(world.settings())
+    with serve(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+        for answer in (client.get("/ready"), client.post("/api/v1/predict", json=EXAMPLE)):
+            assert (answer.status_code, answer.json()["title"]) == (503, "Starting")
+            assert answer.headers["retry-after"] == "2"
+        may_look.set()
+        wait_for(app, "BestModel")
+        assert client.get("/ready").status_code == 200
+
+
+def test_every_answer_tells_whether_its_model_was_trained_on_generated_accidents(client: httpx.Client) -> None:
+    assert client.post("/api/v1/predict/Forest", json=EXAMPLE).json()["model"]["sample"] is True
+    body = {"content": uploads.merged(sample_scenes(2022)), "headers": {"content-type": "text/csv"}}
+    assert client.post("/api/v1/predict-csv?model=Forest", **body).headers["x-model-sample"] == "true"
 
 
 # --- files -------------------------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ class World:
         key: str = SIGNING,
         version: str | None = None,
         first: Any = None,  # a step before the forest
+        sample: bool = True,
     ) -> Any:
         checked = catalogue.load(json.dumps(CATALOGUE), "x")
         defaults = checked.defaults.model_copy(update={"seed": seed})
@@ -59,7 +60,7 @@ class World:
             self.client,
             fitted,
             lineage_without_run={
-                "model": name, "data_version": "d", "features": version or features.version(), "sample": True
+                "model": name, "data_version": "d", "features": version or features.version(), "sample": sample
             },
             key=key.encode(),
             dag_run_id=f"run-{seed}-{name}-{key[0]}-{version}",

@@ -100,6 +100,51 @@ def test_a_scene_is_filled_and_predicted(browser: Browser, url: str) -> None:
         )
 
 
+def test_a_model_of_generated_accidents_is_told_as_such(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        expect(page.locator("#generated")).to_be_visible()
+        expect(page.locator("#generated")).to_contain_text("GENERATED accidents")
+        page.get_by_role("button", name="Français").click()
+        expect(page.locator("#generated")).to_contain_text("accidents GÉNÉRÉS")
+
+
+def test_a_model_of_real_accidents_is_not(browser: Browser, tmp_path: Path) -> None:
+    world = World(tmp_path)
+    registry.promote(world.client, world.add(sample=False), SIGNING.encode(), "first")
+    app = create_app(world.settings())
+    with serve(app) as url:
+        wait_for(app, "BestModel")
+        with opened(browser, url) as page:
+            expect(page.locator("#generated")).to_be_hidden()
+
+
+def test_the_documentation_of_the_api_is_drawn(browser: Browser, url: str) -> None:
+    said: list[str] = []
+    page = browser.new_page()
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.goto(f"{url}/docs")
+    expect(page.locator(".opblock")).not_to_have_count(0)
+    page.locator(".opblock-summary", has_text="/api/v1/models").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    expect(page.locator(".responses-table.live-responses-table")).to_contain_text("BestModel")
+    page.close()
+    assert not said
+
+
+def test_an_error_of_the_api_is_told_to_be_in_english(browser: Browser, url: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a;b\n1;2\n")
+    context = browser.new_context(locale="fr-FR")
+    page = context.new_page()
+    page.goto(url)
+    page.get_by_role("tab", name="Fichier CSV").click()
+    page.set_input_files("#files", tmp_path / "a.csv")
+    page.locator("#upload").get_by_role("button", name="Prédire").click()
+    expect(page.locator("#csv-error")).to_contain_text("Réponse de l’API, en anglais : ")
+    expect(page.locator("#csv-error span[lang=en]")).to_contain_text("num_acc")
+    context.close()
+
+
 def test_the_place_is_chosen_on_the_map_overseas_too(browser: Browser, url: str) -> None:
     with opened(browser, url) as page:
         page.locator("path[data-department='33']").click()

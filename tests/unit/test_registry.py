@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -31,14 +32,14 @@ class Registry:
         mlflow.create_experiment(registry.EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
         self.client = MlflowClient(self.uri)
 
-    def log(self, number: int, *, made_of: str | None = None, loaded: str = "") -> ModelVersion:
+    def log(self, number: int, *, made_of: str | None = None, loaded: str = "", sample: bool = True) -> ModelVersion:
         checked = catalogue.load(json.dumps({"models": {"Tree": TREE}}), "x")
         data, _ = clean.clean(sample_scenes(2023, 800))
         return registry.log_run(
             self.client,
             search.train(checked.model("Tree"), checked.defaults, {}, data),
             lineage_without_run={
-                "model": "Tree", "data_version": "d", "features": made_of or features.version(), "sample": True
+                "model": "Tree", "data_version": "d", "features": made_of or features.version(), "sample": sample
             },
             key=KEY,
             dag_run_id=f"run-{number}",
@@ -52,8 +53,8 @@ class Registry:
             loaded=loaded,
         )  # fmt: skip
 
-    def promote(self, number: int, *, made_of: str | None = None) -> None:
-        registry.promote(self.client, self.log(number, made_of=made_of), KEY, "it is better")
+    def promote(self, number: int, **more: Any) -> None:
+        registry.promote(self.client, self.log(number, **more), KEY, "it is better")
 
     def production(self) -> str | None:
         return registry.newest(self.client, registry.BEST)
@@ -106,6 +107,15 @@ def test_without_a_version_before_nothing_changes(store: Registry) -> None:
     with pytest.raises(ModelError, match="no version of BestModel before version 1"):
         store.rollback()
     assert store.production() == "1"
+
+
+def test_no_rollback_leads_from_real_data_to_the_generated_sample(store: Registry) -> None:
+    store.promote(1)
+    store.promote(2, sample=False)
+    with pytest.raises(ModelError, match="no version of BestModel before version 2.* trained on real data"):
+        store.rollback()
+    store.promote(3, sample=False)
+    assert store.rollback().version == "2"
 
 
 @pytest.mark.parametrize("harm", ["signature", "features"])
