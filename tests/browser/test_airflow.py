@@ -154,7 +154,7 @@ def expect_instances(page: Page, run: str, task: str, states: dict[str, str]) ->
     rows = page.locator("table tbody tr")
     expect(rows).to_have_count(len(states))
     for name, state in states.items():
-        expect(rows.filter(has_text=re.compile(rf"^\s*{name}\b"))).to_contain_text(state)
+        expect(rows.filter(has=page.get_by_role("link", name=name, exact=True))).to_contain_text(state)
 
 
 def open_log(page: Page, run: str, task: str) -> None:
