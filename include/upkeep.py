@@ -101,10 +101,7 @@ def _reigning(client: MlflowClient) -> list[registry.Lineage]:
     current = registry.newest(client, registry.BEST)
     if current is None:
         return []
-    versions = client.search_model_versions(f"name = '{registry.BEST}'")
-    # Those that a rollback could lead to: never to one that was rolled back.
-    versions = [v for v in versions if int(v.version) <= int(current) and registry.ROLLED_BACK not in v.tags]
-    versions.sort(key=lambda v: -int(v.version))
+    versions = [client.get_model_version(registry.BEST, current), *registry.predecessors(client, current)]
     return [registry.lineage_of(version) for version in versions[: PREDECESSORS + 1]]
 
 

@@ -351,6 +351,22 @@ def rolled_back(client: MlflowClient) -> dict[str, str]:
     return found
 
 
+def predecessors(client: MlflowClient, present: str) -> list[ModelVersion]:
+    """Return the versions of BestModel that rollbacks from `present` would lead to, the next one first.
+
+    Never to one that was left by a rollback, and not from real data to the generated sample.
+    """
+    real = client.get_model_version(BEST, present).tags.get("sample") == "false"
+    found = [
+        version
+        for version in client.search_model_versions(f"name = '{BEST}'")
+        if int(version.version) < int(present)
+        and ROLLED_BACK not in version.tags
+        and not (real and version.tags.get("sample") == "true")
+    ]
+    return sorted(found, key=lambda version: -int(version.version))
+
+
 @dataclass(frozen=True)
 class RolledBack:
     """What a rollback changed: `production` left version `left` of BestModel for version `version`."""
@@ -383,21 +399,14 @@ def rollback(
     present = newest(client, BEST)
     if present is None:
         raise ModelError("No model is in production.", "run the pipeline; its best model is promoted.")
-    real = client.get_model_version(BEST, present).tags.get("sample") == "false"
-    earlier = [
-        found
-        for found in client.search_model_versions(f"name = '{BEST}'")
-        if int(found.version) < int(present)
-        and ROLLED_BACK not in found.tags
-        and not (real and found.tags.get("sample") == "true")
-    ]
+    earlier = predecessors(client, present)
     if not earlier:
-        told = " that was trained on real data" if real else ""
         raise ModelError(
-            f"There is no version of {BEST} before version {present}, which is in production,{told} to return to.",
+            f"There is no version of {BEST} before version {present} to return to (none that was rolled back before, "
+            "and after real data none of generated ones).",
             "run the pipeline with another catalogue or other data to promote another model.",
         )
-    target = str(max(earlier, key=lambda found: int(found.version)).version)
+    target = str(earlier[0].version)
     loaded = load(client, BEST, target, key, features, read)
     client.set_registered_model_alias(BEST, ALIAS, target)
     client.set_model_version_tag(BEST, present, ROLLED_BACK, reason)

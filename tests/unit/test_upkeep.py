@@ -43,6 +43,9 @@ class Registry:
     def get_model_version_by_alias(self, name: str, alias: str) -> Any:
         return SimpleNamespace(version=self.production)
 
+    def get_model_version(self, name: str, version: str) -> Any:
+        return next(each for each in self.search_model_versions(f"name = '{name}'") if each.version == int(version))
+
     def search_model_versions(self, query: str) -> list[Any]:
         name = query.split("'")[1]
         left = {n: {registry.ROLLED_BACK: "by hand"} for n in self.rolled_back}
