@@ -1,10 +1,11 @@
 """How fast the API answers, against `mlflow models serve` and against the bare model in a process.
 
-`RAW` names a folder of the publisher's CSVs (2021 is used where it is there); without it, a generated year. The shipped
-HistGradientBoosting is trained twice and promoted in a temporary MLflow (SQLite, files). Each server is pinned to one
-core, the load (`wrk`, from Debian) to another. Prints one JSON line a figure; status 1 when one misses its bar.
+`RAW` names a folder of the publisher's CSVs (2021 is used where it is there); without it, a generated year. A shipped
+model is trained twice and promoted in a temporary MLflow (SQLite, files). Each server is pinned to one core, the load
+(`wrk`, from Debian) to another. Prints one JSON line a figure; status 1 when one misses its bar.
 
-SECONDS (10) is how long each load lasts, RELOADS (100) how often a model is loaded under load.
+SECONDS (10) is how long each load lasts, RELOADS (100) how often a model is loaded under load, MODEL which one
+answers (HistGradientBoosting).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import numpy as np
 
 SECONDS, RELOADS = int(os.environ.get("SECONDS", "10")), int(os.environ.get("RELOADS", "100"))
 LASTS = max(10, RELOADS * 60 // 100)  # s of load during the reloads: a minute for a hundred
+MODEL = os.environ.get("MODEL", "HistGradientBoosting")
 SERVER_CORE, LOAD_CORE = "0", "1"
 KEY, SIGNING = "benchmark-key-of-the-api", "benchmark-key-of-models"
 PEOPLE = 100_000
@@ -76,7 +78,7 @@ def prepare(folder: Path, raw_folder: Path | None) -> Any:
     client = MlflowClient(uri)
     half = np.arange(len(train.y)) % 2 == 1
     for seed, data in ((1, train), (2, train.take(half))):  # two models that answer differently
-        version = register(client, "HistGradientBoosting", data, seed)
+        version = register(client, MODEL, data, seed)
         registry.promote(client, version, SIGNING.encode(), "benchmark")
     client.set_registered_model_alias(registry.BEST, registry.ALIAS, "1")
     return train
