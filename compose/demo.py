@@ -48,7 +48,7 @@ def _run(raw: Path | None, console: Console) -> bool:
     run_id = airflow.trigger({})
     succeeded = follow(airflow, run_id, console)
     if succeeded:
-        demo.show_results(env, run_id, console)
+        demo.show_results(env, run_id, folder, console)
     console.print(
         f"\nAirflow  {env['AIRFLOW_URL']}\nMLflow   {env['MLFLOW_TRACKING_URI']}\n"
         f"API      {env['ACCIDENTS_API_URL']}  (a page for people; /docs for programs)\nThe logins are in {file}.",

@@ -6,6 +6,7 @@ cheap. The wiring at the end reads like the README's picture.
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from airflow.sdk import BaseHook, Param, TriggerRule, dag, get_current_context, 
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipException, AirflowTaskTimeout
 
 from dags.common import CLEAN_DATA, DEFAULTS, PROMOTED_MODEL, PROMOTION, mlflow_client, store, url
-from include.accidents.errors import ModelError
+from include.accidents.errors import InputError, ModelError
 from include.accidents.settings import Settings
 
 DAG_ID = "ml_accidents_pipeline_dag"
@@ -110,7 +111,14 @@ PARAMS = {
 
 
 def _params() -> Json:
-    return dict(get_current_context()["params"])
+    """Return the form's values; InputError for one that the form does not know, which Airflow itself lets pass."""
+    context = get_current_context()
+    for name in context["dag_run"].conf or {}:
+        if name not in PARAMS:
+            near = difflib.get_close_matches(name, PARAMS, 1)
+            told = f" (did you mean {near[0]!r}?)" if near else ""
+            raise InputError(f"The run was given {name!r}, which is not known{told}.", f"name {', '.join(PARAMS)}.")
+    return dict(context["params"])
 
 
 def _api_key() -> str:

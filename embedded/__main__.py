@@ -117,7 +117,10 @@ def trigger(
         _require_running(running.supervisor)
         run_id = running.airflow.trigger(_object(conf) | _chosen(models, years))
         console.print(f"Run {run_id}", highlight=False)
-        if not follow(running.airflow, run_id, console):
+        succeeded = follow(running.airflow, run_id, console)
+        if note := running.airflow.run(run_id).get("note"):
+            console.print(f"\n{note}", markup=False, highlight=False, soft_wrap=True)
+        if not succeeded:
             raise typer.Exit(1)
 
 
@@ -133,7 +136,7 @@ def demo(
         run_id = running.airflow.trigger({"raw_dir": str(folder)})
         succeeded = follow(running.airflow, run_id, console)
         if succeeded:
-            demonstration.show_results(running.env, run_id, console)
+            demonstration.show_results(running.env, run_id, folder, console)
         console.print(demonstration.addresses(running.env, running.settings.env_file), highlight=False, soft_wrap=True)
         if not succeeded:
             raise typer.Exit(1)

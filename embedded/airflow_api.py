@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from difflib import get_close_matches
 from graphlib import TopologicalSorter
 from typing import Any, Final, cast
 
@@ -15,6 +17,7 @@ from include.airflow_settings import AirflowSettings
 
 DAG_ID: Final = "ml_accidents_pipeline_dag"
 PAGE: Final = 1000
+TRIES: Final = 4
 
 
 class AirflowError(AccidentsError):
@@ -105,10 +108,41 @@ class Airflow:
         return Graph(order, {name: frozenset(each) for name, each in upstream.items()})
 
     def trigger(self, conf: Mapping[str, Any]) -> str:
-        """Start a run, as the button of the page does. Returns its id."""
-        body = {"logical_date": None, "conf": dict(conf)}
-        response = self._request("POST", f"/api/v2/dags/{DAG_ID}/dagRuns", json=body)
-        return str(_checked(response).json()["dag_run_id"])
+        """Start a run, as the button of the page does. Returns its id.
+
+        On SQLite, Airflow answers some of several triggers at the same moment with an error, after 5 s; these are tried
+        again. The run's id is chosen here, so that none is started twice.
+
+        Raises
+        ------
+        AirflowError
+            If the DAG knows no such value, or refuses it.
+        """
+        known = self._get(f"/api/v2/dags/{DAG_ID}/details")["params"]
+        for name in conf:
+            if name not in known:
+                near = get_close_matches(name, known, 1)
+                told = f" (did you mean {near[0]!r}?)" if near else ""
+                raise AirflowError(f"The trigger form has no {name!r}{told}.", f"name {', '.join(known)}.")
+        run_id = f"manual__{datetime.now(UTC).isoformat()}"
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)}
+        for tries_left in reversed(range(TRIES)):
+            try:
+                response = self._request("POST", f"/api/v2/dags/{DAG_ID}/dagRuns", json=body)
+            except httpx.TimeoutException:
+                if not tries_left:
+                    raise
+                continue
+            if response.status_code == httpx.codes.CONFLICT and tries_left < TRIES - 1:
+                return run_id  # the try before was heard
+            if response.is_server_error and tries_left:
+                time.sleep(1)
+                continue
+            if response.status_code in (httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY):
+                refused = str(response.json().get("detail")).strip().partition("\n")[0]
+                raise AirflowError(f"Airflow refuses the run: {refused}.", "see the trigger form for what is allowed.")
+            return str(_checked(response).json()["dag_run_id"])
+        raise AssertionError("the last try returns or raises")
 
     def run(self, run_id: str) -> dict[str, Any]:
         """Describe a run."""

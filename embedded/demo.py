@@ -83,8 +83,8 @@ def find_input(given: Path | None, settings: Settings, console: Console) -> Path
         return folder
     generated = settings.folder / "sample"
     console.print(
-        f"[yellow]{url} cannot be reached: this demo runs on a GENERATED sample, not on real accidents "
-        f"({generated}).[/]",
+        f"[yellow]{url} cannot be reached: unless real files are in the raw bucket already, this demo runs on a "
+        f"GENERATED sample, not on real accidents ({generated}).[/]",
         highlight=False,
         soft_wrap=True,
     )
@@ -112,20 +112,61 @@ def fetch(folder: Path, url: str, console: Console) -> None:
         download.download(folder, years=2, base_url=url, progress=advance)
 
 
-def show_results(env: Mapping[str, str], run_id: str, console: Console) -> None:
-    """Show the models of a run, and what the API says of an accident."""
-    console.print(leaderboard(env, run_id))
+def show_results(env: Mapping[str, str], run_id: str, folder: Path, console: Console) -> None:
+    """Show the models of a run and what they were trained on, and what the API says of an accident."""
+    found = results(env, run_id)
+    console.print(leaderboard(found))
+    console.print(origin(found, folder), highlight=False, soft_wrap=True)
     console.print(prediction(env["ACCIDENTS_API_URL"]))
 
 
-def leaderboard(env: Mapping[str, str], run_id: str) -> Table:
-    """Compare the models that MLflow holds of a run of the DAG; `►` marks the one in production."""
+@dataclass(frozen=True)
+class LoggedModel:
+    """A model as a run of the DAG left it in MLflow."""
+
+    run_id: str
+    model: str
+    metrics: Mapping[str, float]
+    years: str = ""
+    sample: bool = False
+
+
+@dataclass(frozen=True)
+class Results:
+    """What MLflow holds of a run of the DAG: its models, the baseline's row, and the version in production."""
+
+    run_id: str
+    runs: Sequence[LoggedModel]
+    baseline: Sequence[LoggedModel]
+    production: Mapping[str, str] | None
+
+
+def results(env: Mapping[str, str], run_id: str) -> Results:
+    """Read the results of a run of the DAG from MLflow."""
     url, login = env["MLFLOW_TRACKING_URI"], (env["MLFLOW_TRACKING_USERNAME"], env["MLFLOW_TRACKING_PASSWORD"])
     with httpx.Client(base_url=url, auth=login, timeout=30, trust_env=False) as client:
-        runs, production = sorted(_runs(client, run_id), key=_rank), _production(client)
-        rows = sorted([*runs, *_baseline(client, runs)], key=_rank)
+        runs = sorted(_runs(client, run_id), key=_rank)
+        return Results(run_id, runs, _baseline(client, runs), _production(client))
+
+
+def origin(found: Results, folder: Path) -> str:
+    """Say from which accidents the models learned, and when those of the folder were left out."""
+    if not found.runs:
+        return ""
+    years = found.runs[0].years.strip("[]")
+    if found.runs[0].sample:
+        return f"[yellow]Learned from GENERATED accidents ({years}), not from real ones.[/]"
+    unused = ""
+    if sample.is_sample(folder):
+        unused = f" [yellow]Real files were in the raw bucket: the generated ones of {folder} were left out.[/]"
+    return f"Learned from real accidents: {years}.{unused}"
+
+
+def leaderboard(found: Results) -> Table:
+    """Compare the models of a run; `►` marks the one in production."""
+    rows, production = sorted([*found.runs, *found.baseline], key=_rank), found.production
     look: dict[str, Any] = {"box": SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True, **_LEFT}
-    table = Table(title=f"Models of {run_id}", caption=_caption(runs, production), **look)
+    table = Table(title=f"Models of {found.run_id}", caption=_caption(found.runs, production), **look)
     for name in ("", "model"):
         table.add_column(name, no_wrap=True)
     for name in METRICS:
@@ -158,9 +199,16 @@ def prediction_table(people: Sequence[Mapping[str, Any]]) -> Table:
         shares = sorted(person["probabilities"].items(), key=lambda each: -each[1])
         for position, (name, share) in enumerate(shares):
             who = f"in vehicle {person['vehicle']}" if position == 0 else ""
-            table.add_row(who, name, f"{share:.0%}", Bar(size=1, begin=0, end=share, width=30))
+            table.add_row(who, name, _share(share), Bar(size=1, begin=0, end=share, width=30))
         table.add_section()
     return table
+
+
+def _share(probability: float) -> str:
+    """Write a probability for people: a small one is not none."""
+    if 0 < probability < 0.01:
+        return "< 1%"
+    return "> 99%" if 0.99 < probability < 1 else f"{probability:.0%}"
 
 
 def addresses(env: Mapping[str, str], env_file: Path) -> str:
@@ -172,15 +220,6 @@ Airflow  {env["AIRFLOW_URL"]}  {airflow}
 MLflow   {env["MLFLOW_TRACKING_URI"]}  {mlflow}
 API      {env["ACCIDENTS_API_URL"]}  (a page for people; /docs for programs)
 S3       {env["AWS_ENDPOINT_URL"]}  (keys, and all of this for programs: {env_file})"""
-
-
-@dataclass(frozen=True)
-class LoggedModel:
-    """A model as a run of the DAG left it in MLflow."""
-
-    run_id: str
-    model: str
-    metrics: Mapping[str, float]
 
 
 def _runs(client: httpx.Client, dag_run_id: str) -> list[LoggedModel]:
@@ -199,7 +238,10 @@ def _runs(client: httpx.Client, dag_run_id: str) -> list[LoggedModel]:
     for run in found.json().get("runs", []):
         tags, metrics = _pairs(run["data"].get("tags", [])), _pairs(run["data"].get("metrics", []))
         if "registered_version" in tags:
-            models[tags["model"]] = LoggedModel(run["info"]["run_id"], tags["model"], metrics)
+            years = str(_pairs(run["data"].get("params", [])).get("years", ""))
+            models[tags["model"]] = LoggedModel(
+                run["info"]["run_id"], tags["model"], metrics, years, tags.get("sample") == "true"
+            )
     return list(models.values())
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from embedded import envfile
 from embedded.launch import MARKER
+from embedded.lock import held
 from embedded.s3_keys import OPENS
 from embedded.settings import HOST, PORTS, ROOT, Settings, cores
 from include.accidents.versions import BUCKETS
@@ -232,11 +233,12 @@ def prepare(settings: Settings) -> Known:
     """Bring the files of secrets up to date; return their contents."""
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.folder.chmod(0o700)
-    return Known(
-        env=_update(settings.env_file, partial(addresses, settings)),
-        airflow=_update(settings.airflow_home / "secrets.env", airflow_secrets),
-        s3=_update(settings.folder / "run" / "s3.env", s3_pairs),
-    )
+    with held(settings.folder / "run" / "secrets.lock"):
+        return Known(
+            env=_update(settings.env_file, partial(addresses, settings)),
+            airflow=_update(settings.airflow_home / "secrets.env", airflow_secrets),
+            s3=_update(settings.folder / "run" / "s3.env", s3_pairs),
+        )
 
 
 def _update(path: Path, compose: Callable[[Mapping[str, str]], dict[str, str]]) -> dict[str, str]:

@@ -33,6 +33,9 @@ _NO_SIGN: Final = ("·", "dim")
 SILENCE_SECONDS: Final = 60
 LOG_LINES: Final = 5
 
+#: A run that is queued for longer waits for another one.
+QUEUED_SECONDS: Final = 5
+
 Key = tuple[str, int]
 
 
@@ -93,7 +96,7 @@ class PlainView:
         self._graph = graph
         self._console = console
         self._states: dict[Key, str] = {}
-        self._run_state = ""
+        self._headline = ""
 
     def __enter__(self) -> PlainView:
         return self
@@ -106,9 +109,10 @@ class PlainView:
         for each, line in changes(self._graph, self._states, run, instances, datetime.now(UTC)):
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
             self._states[_key(each)] = each.state
-        if run["state"] != self._run_state:
-            self._run_state = run["state"]
-            self._console.print(f"{_duration(_elapsed(run, datetime.now(UTC))):>7}  {_headline(run)}")
+        headline = _headline(run, datetime.now(UTC))
+        if headline != self._headline:
+            self._headline = headline
+            self._console.print(f"{_duration(_elapsed(run, datetime.now(UTC))):>7}  {headline}")
 
 
 def table(graph: Graph, run: Mapping[str, Any], instances: Sequence[TaskInstance], now: datetime) -> Table:
@@ -122,7 +126,7 @@ def table(graph: Graph, run: Mapping[str, Any], instances: Sequence[TaskInstance
             _instance_text(each, names[_key(each)], now) for each in _instances_of(task_id, instances)
         )
         drawn.add_row(task_id, cell)
-    drawn.add_row(Text(_headline(run), style="bold"), Text(_duration(_elapsed(run, now)), style="bold"))
+    drawn.add_row(Text(_headline(run, now), style="bold"), Text(_duration(_elapsed(run, now)), style="bold"))
     return drawn
 
 
@@ -215,9 +219,10 @@ def _key(instance: TaskInstance) -> Key:
     return instance.task_id, instance.map_index
 
 
-def _headline(run: Mapping[str, Any]) -> str:
-    waits = " until the run before it has ended" if run["state"] == "queued" else ""
-    return f"run {run['state']}{waits}"
+def _headline(run: Mapping[str, Any], now: datetime) -> str:
+    queued = run["state"] == "queued" and run.get("queued_at")
+    long = queued and (now - datetime.fromisoformat(queued)).total_seconds() > QUEUED_SECONDS
+    return f"run {run['state']}{' until the run before it has ended' if long else ''}"
 
 
 def _elapsed(run: Mapping[str, Any], now: datetime) -> float:

@@ -45,6 +45,20 @@ def http(url: str) -> Check:
     return lambda: _answer(url)
 
 
+def api(url: str) -> Check:
+    """Check that the API answers, and has loaded what the registry names."""
+
+    def check() -> str | None:
+        try:
+            response = httpx.get(f"{url}/ready", timeout=5, trust_env=False)
+            starts = not response.is_success and response.json().get("title") == "Starting"
+        except (httpx.HTTPError, ValueError):
+            return "no answer yet"
+        return "loads its models" if starts else None
+
+    return check
+
+
 def airflow_part(airflow: Airflow, part: str, since: Callable[[], int]) -> Check:
     """Check that a part of Airflow (`scheduler`, `dag_processor`) has given a sign of life.
 

@@ -20,6 +20,7 @@ from embedded import environment, health, ports, services
 from embedded.airflow_api import Airflow
 from embedded.envfile import write_private
 from embedded.environment import Known
+from embedded.lock import held
 from embedded.services import AIRFLOW, Service
 from embedded.settings import Settings
 from embedded.supervisor import Supervisor
@@ -87,7 +88,7 @@ class Stack:
         return self.known.env
 
     def up(self, console: Console) -> None:
-        """Start what does not run, and wait until everything is ready.
+        """Start what does not run, and wait until everything is ready; another start that is under way is waited for.
 
         Raises
         ------
@@ -96,6 +97,11 @@ class Stack:
         StackError
             If a service dies or does not become ready in time.
         """
+        told = "Another start of the stack is under way: it is waited for."
+        with held(self.settings.folder / "run" / "start.lock", lambda: console.print(told)):
+            self._up(console)
+
+    def _up(self, console: Console) -> None:
         rendered = airflow_settings.load(airflow_settings.FILE, environment.settings_file(self.settings, self.known))
         if self.supervisor.is_running() and not self.supervisor.runs_the_same(self.services):
             console.print("Settings have changed since the stack was started: it is started anew.")
@@ -122,7 +128,7 @@ class Stack:
         checks = {
             "s3": health.s3(self.env),
             "mlflow": health.http(f"{self.env['MLFLOW_TRACKING_URI']}/health"),
-            "api": health.http(f"{self.env['ACCIDENTS_API_URL']}/health"),
+            "api": health.api(self.env["ACCIDENTS_API_URL"]),
             "airflow-api-server": health.http(f"{self.env['AIRFLOW_URL']}/api/v2/monitor/health"),
             "airflow-scheduler": self._airflow_check("scheduler"),
             "airflow-dag-processor": health.both(

@@ -104,18 +104,18 @@ def select_best(
 def _note(
     board: Sequence[Mapping[str, Any]], failed: Mapping[str, str], failures: Mapping[str, str], reason: str
 ) -> str:
-    """Write the run's note: what failed, the leaderboard, the reason; Airflow takes 1,000 characters at most."""
+    """Write the run's note: what failed, the verdict, the leaderboard; Airflow takes 1,000 characters at most."""
     told = [f"- {name} failed: {why[:150]}" for name, why in failed.items()]
     told += [f"- {name} is registered, but {why[:150]}" for name, why in failures.items() if name not in failed]
     ranked = [f"{i}. {row['model']}: {row['selection_score']:.4f}" for i, row in enumerate(board, 1)]
-    end = f"\n\n**{reason[:300]}**"
-    lines: list[str] = []
-    for line in [*told[:4], "", *ranked]:
-        if len("\n".join([*lines, line])) + len(end) > 900:
+    more = [f"- … and {len(told) - 4} more"] if len(told) > 4 else []
+    lines = [*told[:4], *more, *([""] if told else []), f"**{reason[:300]}**", ""]
+    for line in ranked:
+        if len("\n".join([*lines, line])) > 950:
             lines.append("…")
             break
         lines.append(line)
-    return "\n".join(lines).strip() + end
+    return "\n".join(lines)
 
 
 def _failed_models(names: Sequence[str], failures: Mapping[str, str], runs: Sequence[Any]) -> dict[str, str]:

@@ -36,7 +36,7 @@ from include.accidents.errors import CatalogueError, InputError, ModelError, Sto
 from include.accidents.sample import is_sample
 from include.accidents.schema import Table
 from include.accidents.versions import megabytes
-from include.storage import MODELS, TRAIN, RawFile, Store
+from include.storage import MODELS, RAW, TRAIN, RawFile, Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,6 +48,7 @@ Json = dict[str, Any]
 MODEL_CODE = ("catalogue", "search", "evaluate", "split")
 GROUPS = "recall_by_group.json"  # artifact of a model's run in MLflow
 SHOWN = 10  # candidates in the log
+_UPLOAD = "by `make demo RAW=folder`, or straight into the bucket"
 CALIBRATED = 0.03  # mean distance of probabilities from what happened, up to which they are called calibrated
 
 
@@ -108,7 +109,14 @@ def prepare_year(store: Store, entry: Mapping[str, Any], *, force: bool) -> Json
             for table, (key, sha256) in entry["files"].items()
         }
 
-    return pipeline.prepare_year(store, entry, read, force=force)
+    try:
+        return pipeline.prepare_year(store, entry, read, force=force)
+    except InputError as error:
+        error.remedy += (
+            f" What was read lies in the bucket {RAW}: upload the corrected file ({_UPLOAD}), or delete there the four "
+            f"files of {entry['year']}."
+        )
+        raise
 
 
 def clean_data(store: Store, prepared: Sequence[Mapping[str, Any]], *, force: bool) -> Json:

@@ -643,7 +643,8 @@ def _allowed(names: Sequence[str] | Mapping[str, Any]) -> str:
 
 
 def _closest(name: str, allowed: Sequence[str] | Mapping[str, Any], *, show: Mapping[str, str] | None = None) -> str:
-    near = difflib.get_close_matches(name, list(allowed), n=1)
+    written = {each.lower(): each for each in allowed}
+    near = [written[each] for each in difflib.get_close_matches(name.lower(), written, n=1)]
     return f" (did you mean {(show or {}).get(near[0], near[0])!r}?)" if near else ""
 
 

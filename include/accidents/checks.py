@@ -305,13 +305,15 @@ def _sorted(report: Report, limits: Thresholds) -> list[tuple[Level, Finding]]:
     return sorted(judged, key=lambda pair: (_ORDER[pair[0]], -pair[1].rows))
 
 
-def table(report: Report, limits: Thresholds) -> RichTable:
-    """Return the findings as a table for a terminal, the gravest first."""
+def table(report: Report, limits: Thresholds) -> RichTable | str:
+    """Return the findings as a table for a terminal, the gravest first; a line where there are none."""
     from rich.table import Table as RichTable
     from rich.text import Text
 
     counts = ", ".join(f"{name} {report.rows_in[name]} → {report.rows_out[name]}" for name in Table)
-    title = f"{report.year}: rows {counts}{'' if report.findings else '; nothing found'}"
+    title = f"{report.year}: rows {counts}"
+    if not report.findings:
+        return f"{title}; nothing found"
     shown = RichTable(title=title, title_justify="left", title_style="", min_width=len(title))
     for heading in ("", "file", "column", "rule", "rows", "share", "", "first line", "values"):
         shown.add_column(heading, justify="right" if heading in ("rows", "share", "first line") else "left")

@@ -90,6 +90,22 @@ def test_the_form_suggests_the_catalogues_models_and_refuses_what_cannot_be(dag:
     assert {name: param.resolve() for name, param in dag.params.items()}["promote"] is True
 
 
+def test_a_run_that_was_given_what_the_form_does_not_know_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow itself lets it pass; `promot: false` would promote."""
+    from types import SimpleNamespace
+
+    from dags import ml_accidents_pipeline as module
+    from include.accidents.errors import InputError
+
+    conf: dict[str, Any] = {"promote": False}
+    context = {"dag_run": SimpleNamespace(conf=conf), "params": {"promote": False}}
+    monkeypatch.setattr(module, "get_current_context", lambda: context)
+    assert module._params() == {"promote": False}
+    conf["promot"] = False
+    with pytest.raises(InputError, match=r"'promot', which is not known \(did you mean 'promote'\?\)"):
+        module._params()
+
+
 def test_it_is_started_by_hand_one_run_at_a_time(dag: Any) -> None:
     assert dag.schedule is None
     assert dag.max_active_runs == 1

@@ -214,7 +214,7 @@ def test_mlflow_holds_a_complete_run_a_model(mlflow_client: MlflowClient, first:
 
 
 def test_the_demo_shows_the_leaderboard_with_the_baseline(stack: dict[str, str], first: dict[str, Any]) -> None:
-    shown = demo.leaderboard(stack, first["dag_run_id"])
+    shown = demo.leaderboard(demo.results(stack, first["dag_run_id"]))
     assert set(shown.columns[1].cells) == {"Tree", "Bayes", "Dummy"}
     assert all(float(cell) > 0 for column in shown.columns[2:] for cell in map(str, column.cells))
     assert list(shown.columns[0].cells).count("[green]►[/]") == 1

@@ -8,6 +8,8 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -18,9 +20,10 @@ import httpx
 import pytest
 from rich.console import Console, RenderableType
 
-from embedded import demo, envfile, environment, follow, launch, ports, services, settings, stack, supervisor
+from embedded import demo, envfile, environment, follow, launch, lock, ports, services, settings, stack, supervisor
 from embedded.airflow_api import Airflow, AirflowError, Graph, TaskInstance
 from include.accidents.errors import SettingsError
+from include.accidents.sample import MARKER
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -436,17 +439,95 @@ def test_all_pages_of_instances_are_read(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [each.map_index for each in found] == list(range(250))
 
 
-def test_what_airflow_refuses_is_said_with_its_reason() -> None:
+def airflow_with_a_form(triggered: Any) -> Airflow:
+    """An Airflow whose trigger form knows two values, and that answers to a trigger as it is told."""
+
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/auth/token":
             return httpx.Response(201, json={"access_token": "t"})
-        return httpx.Response(400, json={"detail": "years: 'x' is not of type 'array'"})
+        if request.url.path.endswith("/details"):
+            return httpx.Response(200, json={"params": {"years": {}, "promote": {}}})
+        return triggered(json.loads(request.content))  # type: ignore[no-any-return]
 
-    with pytest.raises(AirflowError, match=r"400 to POST .*years: 'x' is not"):
-        airflow_that_answers(answer).trigger({"years": "x"})
+    return airflow_that_answers(answer)
+
+
+def test_what_airflow_refuses_is_said_with_its_reason_alone() -> None:
+    detail = "Invalid input for param years: 'x' is not of type 'array'\n\nFailed validating 'type' in schema:\n    {}"
+    airflow = airflow_with_a_form(lambda _: httpx.Response(400, json={"detail": detail}))
+    with pytest.raises(AirflowError) as caught:
+        airflow.trigger({"years": "x"})
+    assert caught.value.cause == "Airflow refuses the run: Invalid input for param years: 'x' is not of type 'array'."
+    assert "trigger form" in caught.value.remedy
+
+
+def test_a_value_that_the_form_does_not_know_starts_nothing() -> None:
+    airflow = airflow_with_a_form(lambda _: pytest.fail("a run was started"))
+    with pytest.raises(AirflowError, match=r"no 'promot' \(did you mean 'promote'\?\).*name years, promote"):
+        airflow.trigger({"promot": False})
+
+
+@pytest.mark.parametrize("first", ["an error", "no answer"])
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_trigger_that_fails_is_tried_again_and_starts_one_run(
+    first: str, heard: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    started: list[str] = []
+
+    def triggered(body: dict[str, Any]) -> httpx.Response:
+        if body["dag_run_id"] in started:
+            return httpx.Response(409, json={"detail": "it is there"})
+        tries.append(body)
+        if len(tries) > 1 or heard:
+            started.append(body["dag_run_id"])
+        if len(tries) > 1:
+            return httpx.Response(200, json={"dag_run_id": body["dag_run_id"]})
+        if first == "no answer":
+            raise httpx.ReadTimeout("late")
+        return httpx.Response(500, text="database is locked")
+
+    tries: list[dict[str, Any]] = []
+    run_id = airflow_with_a_form(triggered).trigger({"years": [2021]})
+    assert started == [run_id]
+    assert run_id.startswith("manual__20")
+
+
+def test_a_second_start_waits_for_the_first(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with lock.held(tmp_path / "run" / "lock", lambda: order.append("waits")):
+            order.append("second")
+
+    with lock.held(tmp_path / "run" / "lock"):
+        other = threading.Thread(target=second)
+        other.start()
+        end = time.monotonic() + 30
+        while not order and time.monotonic() < end:
+            time.sleep(0.01)
+        order.append("first")
+    other.join()
+    assert order == ["waits", "first", "second"]
 
 
 # --- the demo
+
+
+def test_it_says_what_the_models_learned_from(tmp_path: Path) -> None:
+    def told(years: str, sample: bool) -> str:
+        model = demo.LoggedModel("1", "Tree", {}, years, sample)
+        return demo.origin(demo.Results("run", [model], [], None), tmp_path)
+
+    assert told("[2021]", False) == "Learned from real accidents: 2021."
+    assert "GENERATED accidents (2022, 2023)" in told("[2022, 2023]", True)
+    (tmp_path / MARKER).touch()
+    assert f"the generated ones of {tmp_path} were left out" in told("[2021]", False)
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0, "0%"), (0.004, "< 1%"), (0.42, "42%"), (0.997, "> 99%"), (1, "100%")])
+def test_a_small_probability_is_not_none(share: float, shown: str) -> None:
+    assert demo._share(share) == shown
 
 
 def test_the_input_is_the_given_folder_then_the_raw_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

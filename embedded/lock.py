@@ -1,0 +1,27 @@
+"""One at a time: two commands that would do the same thing at the same moment do it one after the other."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def held(path: Path, waits: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Hold the lock of a file until the end of the block; the system releases it when the process ends.
+
+    Parameters
+    ----------
+    waits
+        Called when another process holds it, before it is waited for.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waits()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
