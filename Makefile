@@ -94,7 +94,7 @@ test: dev ## Run all tests that need no container (TESTS=folder for some of them
 	@$(BIN)/python -m pytest $(TESTS)
 
 .PHONY: test-faults
-test-faults: dev ## Break the stack in every way that was thought of; writes docs/faults.md (two hours)
+test-faults: dev ## Break the stack in every way that was thought of; writes docs/faults.md (half an hour)
 	@ACCIDENTS_KILLS=300 ACCIDENTS_FAULTS_TABLE=docs/faults.md \
 		$(BIN)/python -m pytest tests/faults -m 'long or not long'
 	@if docker info >/dev/null 2>&1; then $(MAKE) test-faults-compose; \
