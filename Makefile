@@ -84,7 +84,7 @@ test-compose: dev ## Test the compose stack for real; needs a Docker Engine with
 	@$(BIN)/python -m pytest tests/compose
 
 .PHONY: test-faults-compose
-test-faults-compose: dev ## Kill each container once while the DAG runs; needs the same, half an hour
+test-faults-compose: dev ## Kill each container once while the DAG runs; needs the same (a quarter of an hour)
 	@$(BIN)/python -m pytest tests/compose/faults.py
 
 # --- checks ---
