@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -357,14 +356,13 @@ def _pages(said: dict[str, str], run_id: str, count: int) -> None:
     from playwright.sync_api import sync_playwright
 
     from embedded.airflow_api import DAG_ID
-    from tests.browser.test_airflow import FLAGS
+    from tests.browser.chromium import CHROMIUM, FLAGS
 
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    if CHROMIUM is None:
         print("There is no Chromium on the PATH: the pages were not measured.", file=sys.stderr)
         return
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.set_default_timeout(60_000)
         page.goto(said["AIRFLOW_URL"])
