@@ -101,7 +101,7 @@ test-faults: dev ## Break the stack in every way that was thought of; writes doc
 		else echo "No Docker Engine answers: the faults of the stack in containers were not tried."; fi
 
 .PHONY: load
-load: dev ## Long traffic at the API, 200 models in a run; writes docs/load.md (an hour)
+load: dev ## Long traffic at the API, 200 models in a run; writes docs/load.md (half an hour)
 	@$(BIN)/python benchmarks/load.py --table docs/load.md
 
 .PHONY: check
