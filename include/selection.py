@@ -104,14 +104,20 @@ def select_best(
 def _note(
     board: Sequence[Mapping[str, Any]], failed: Mapping[str, str], failures: Mapping[str, str], reason: str
 ) -> str:
-    """Write the run's note: what failed, the verdict, the leaderboard; Airflow takes 1,000 characters at most."""
+    """Write the run's note: what failed, the verdict, the leaderboard.
+
+    Airflow takes 1,000 characters at most; some are left for a sentence of the task that reloads.
+    """
     told = [f"- {name} failed: {why[:150]}" for name, why in failed.items()]
     told += [f"- {name} is registered, but {why[:150]}" for name, why in failures.items() if name not in failed]
     ranked = [f"{i}. {row['model']}: {row['selection_score']:.4f}" for i, row in enumerate(board, 1)]
-    more = [f"- … and {len(told) - 4} more"] if len(told) > 4 else []
-    lines = [*told[:4], *more, *([""] if told else []), f"**{reason[:300]}**", ""]
+    shown = told[:4]
+    while len("\n".join(shown)) > 500:
+        shown.pop()
+    more = [f"- … and {len(told) - len(shown)} more"] if len(told) > len(shown) else []
+    lines = [*shown, *more, *([""] if told else []), f"**{reason[:300]}**", ""]
     for line in ranked:
-        if len("\n".join([*lines, line])) > 950:
+        if len("\n".join([*lines, line])) > 870:
             lines.append("…")
             break
         lines.append(line)

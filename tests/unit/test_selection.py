@@ -81,3 +81,14 @@ def test_a_rollback_is_not_undone_by_the_next_run(runs: Runs) -> None:
     assert runs.production == "1"
     other = {"pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 5}}]]}
     assert runs.run({"Oak": other})["promoted"]
+
+
+def test_the_note_is_never_longer_than_airflow_takes() -> None:
+    """It tells the verdict and that more failed; a hundred characters are left for what the reload may add."""
+    board = [{"model": f"Model{i:03}", "selection_score": 0.5} for i in range(200)]
+    failed = {f"Failed{i:03}{'x' * 50}": "why " * 100 for i in range(20)}
+    note = selection._note(board, failed, {}, "reason " * 100)
+    assert len(note) <= 900
+    assert "- … and 18 more" in note
+    assert "**reason reason" in note
+    assert len(selection._note(board, {}, {}, "reason")) <= 900
