@@ -25,7 +25,7 @@ class PersonAnswer(BaseModel):
     vehicle: str | None
     class_: Class = Field(alias="class", description="The most probable class.")
     probabilities: Probabilities
-    severe: bool = Field(description="Whether killed or hospitalised is at least as probable as not.")
+    severe: bool = Field(description="Whether `severe_probability` reaches the `severe_threshold` of the scene.")
     severe_probability: float = Field(description="Probability of killed or hospitalised.")
 
 
@@ -37,14 +37,28 @@ class Worst(BaseModel):
     severe_probability: float
 
 
+Level = Literal["first_call", "dispatch", "on_scene", "record"]
+
+
 class SceneAnswer(BaseModel):
-    """One scene: a line a person, the worst expectation, and how many people to expect in each class."""
+    """One scene: what is to be expected of the accident, and a line a person."""
 
     people: list[PersonAnswer]
     worst: Worst
-    expected: Probabilities = Field(
-        description="Expected number of people in each class: the sum of their probabilities."
+    expected: Probabilities = Field(description="Expected number of people in each class.")
+    p_any_severe: float = Field(description="Probability that at least one person is killed or hospitalised.")
+    p_any_killed: float = Field(description="Probability that at least one person is killed.")
+    alert: bool = Field(description="Whether `p_any_severe` reaches `alert_threshold`.")
+    alert_threshold: float = Field(description="The threshold of this level of knowledge.")
+    alert_recall: float = Field(description="Share of the accidents with somebody severe that it found, out of fold.")
+    alert_precision: float = Field(description="Share of its alerts that were right, out of fold.")
+    severe_threshold: float = Field(description="From which probability on a person is called `severe`; same recall.")
+    level: Level = Field(description="The level of knowledge that the scene is nearest to.")
+    sharpen: list[str] = Field(
+        description="Two or three fields that would make the answer more certain, the best one first.",
+        examples=[["accident.com", "people.secu1"]],
     )
+    assumed: dict[str, str] = Field(description="What was assumed where the scene says nothing.")
 
 
 class Origin(BaseModel):
@@ -84,6 +98,9 @@ _PREDICTED: Any = {
             ],
             "worst": {"person": 1, "class": "hospitalised", "severe_probability": 0.560267},
             "expected": {"unharmed": 0.894669, "killed": 0.073796, "hospitalised": 0.511744, "light": 0.519791},
+            "p_any_severe": 0.571, "p_any_killed": 0.074, "alert": True, "alert_threshold": 0.332,
+            "alert_recall": 0.8, "alert_precision": 0.654, "severe_threshold": 0.292, "level": "on_scene",
+            "sharpen": ["accident.com", "people.secu2"], "assumed": {},
         }
     ],
 }  # fmt: skip
@@ -163,7 +180,7 @@ class FieldAnswer(BaseModel):
     name: str
     table: str
     part: Literal["accident", "vehicles", "people"]
-    type: Literal["code", "integer", "number", "time", "department"]
+    type: Literal["code", "integer", "number", "time", "department", "commune"]
     label: Text
     unit: str
     low: float | None
@@ -181,11 +198,31 @@ class FeatureAnswer(BaseModel):
     unit: str
 
 
+class LevelAnswer(BaseModel):
+    """One level of knowledge, and the fields of a scene that are known there."""
+
+    name: Level
+    label: Text
+    fields: list[str]
+
+
+class CommuneAnswer(BaseModel):
+    """One commune; without a position where none is known."""
+
+    code: str
+    name: str
+    department: str
+    population: int
+    lat: float | None
+    long: float | None
+
+
 class Features(BaseModel):
-    """Every field of a scene, and every feature made from them."""
+    """Every field of a scene, every feature made from them, and the levels of knowledge."""
 
     fields: list[FieldAnswer]
     features: list[FeatureAnswer]
+    levels: list[LevelAnswer]
     version: str
 
 

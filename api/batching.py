@@ -17,8 +17,10 @@ import numpy as np
 
 from api import scenes
 from api.observe import BATCH_PEOPLE, BATCH_REQUESTS
-from include.accidents import features
-from include.accidents.evaluate import Probabilities, probabilities
+from include.accidents import decision, features, knowledge
+from include.accidents.decision import Decided
+from include.accidents.evaluate import STATES, Probabilities, probabilities
+from include.accidents.knowledge import Level
 from include.accidents.registry import LoadedModel
 
 MAX_BATCH = 1024  # people predicted together: some 10 ms
@@ -28,8 +30,30 @@ MAX_BULK = 32  # pieces of bulk work; each may hold some 40 MB of scenes
 Result = TypeVar("Result")
 
 
+_STATE = {name: i for i, name in enumerate(STATES)}
+
+
 class BusyError(RuntimeError):
     """More requests wait than the service should keep."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a model says of some scenes.
+
+    Attributes
+    ----------
+    proba
+        Of all people of the scenes, in their order, shape (people, 4).
+    decided
+        Of each scene.
+    levels
+        The level of knowledge that each scene is nearest to.
+    """
+
+    proba: Probabilities
+    decided: Decided
+    levels: Sequence[Level]
 
 
 @dataclass(frozen=True)
@@ -37,7 +61,7 @@ class _Asked:
     model: LoadedModel
     scenes: Sequence[scenes.Said]
     people: int
-    answer: asyncio.Future[Probabilities]
+    answer: asyncio.Future[Answered]
 
 
 class Batcher:
@@ -50,8 +74,8 @@ class Batcher:
         self._bulk = ThreadPoolExecutor(1, "bulk")
         self._bulk_waiting = 0
 
-    async def predict(self, model: LoadedModel, said: Sequence[scenes.Said]) -> Probabilities:
-        """Predict the people of some scenes, in their order, shape (people, 4).
+    async def predict(self, model: LoadedModel, said: Sequence[scenes.Said]) -> Answered:
+        """Predict the people of some scenes, and decide on each scene.
 
         Raises
         ------
@@ -64,7 +88,7 @@ class Batcher:
         if len(self._waiting) >= MAX_WAITING:
             raise BusyError
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Probabilities] = loop.create_future()
+        answer: asyncio.Future[Answered] = loop.create_future()
         self._waiting.append(_Asked(model, said, people, answer))
         if self._running is None:
             self._running = loop.create_task(self._work(loop))
@@ -116,29 +140,57 @@ class Batcher:
         return batch
 
 
-def predict_scenes(model: LoadedModel, said: Sequence[scenes.Said]) -> Probabilities:
-    """Predict one request's people by themselves."""
-    return probabilities(model.estimator, features.from_columns(*scenes.to_tables(said)))
+def predict_scenes(model: LoadedModel, said: Sequence[scenes.Said]) -> Answered:
+    """Answer one request by itself."""
+    tables = scenes.to_tables(said)
+    return _answer(model, said, features.from_columns(*tables), tables[2]["accident"])
 
 
-def _predict(batch: Sequence[_Asked]) -> list[Probabilities | Exception]:
-    """Make the features of all at once, and let each model predict its requests together."""
-    x = features.from_columns(*scenes.to_tables([scene for asked in batch for scene in asked.scenes]))
-    last = np.cumsum([asked.people for asked in batch])
-    rows = [slice(end - asked.people, end) for asked, end in zip(batch, last, strict=True)]
-    answers: list[Probabilities | Exception | None] = [None] * len(batch)
+def _answer(model: LoadedModel, said: Sequence[scenes.Said], x: features.Floats, accident: np.ndarray) -> Answered:
+    """Let a model answer scenes by the features of their people; `accident` is the position of each one's scene."""
+    proba = probabilities(model.estimator, x)
+    levels = [knowledge.nearest(scenes.given_fields(scene)) for scene in said]
+    state = np.array(
+        [
+            _STATE[decision.state_of(level, people_assumed="people_assumed" in scene)]
+            for level, scene in zip(levels, said, strict=True)
+        ]
+    )
+    return Answered(proba, decision.decide(model.decision, state, proba, accident), levels)
+
+
+def _predict(batch: Sequence[_Asked]) -> list[Answered | Exception]:
+    """Make the features of all at once, and let each model answer its requests together."""
+    tables = scenes.to_tables([scene for asked in batch for scene in asked.scenes])
+    x, accident = features.from_columns(*tables), tables[2]["accident"]
+    people = _slices([asked.people for asked in batch])
+    answers: dict[int, Answered | Exception] = {}
     models = {id(asked.model): asked.model for asked in batch}
     for model in models.values():
         those = [i for i, asked in enumerate(batch) if asked.model is model]
-        matrix = x if len(models) == 1 else np.concatenate([x[rows[i]] for i in those])
+        said = [scene for i in those for scene in batch[i].scenes]
         try:
-            made = probabilities(model.estimator, matrix)
+            if len(models) == 1:
+                made = _answer(model, said, x, accident)
+            else:
+                rows = np.concatenate([np.arange(people[i].start, people[i].stop) for i in those])
+                made = _answer(model, said, x[rows], np.unique(accident[rows], return_inverse=True)[1])
         except Exception as error:  # one model's failure is not the others'
-            for i in those:
-                answers[i] = error
+            answers |= dict.fromkeys(those, error)
             continue
-        start = 0
-        for i in those:
-            answers[i] = made[start : start + batch[i].people]
-            start += batch[i].people
-    return [answer for answer in answers if answer is not None]
+        answers |= dict(zip(those, _divided(made, [batch[i] for i in those]), strict=True))
+    return [answers[i] for i in range(len(batch))]
+
+
+def _divided(made: Answered, batch: Sequence[_Asked]) -> list[Answered]:
+    """Return each request's part of what was answered together."""
+    people, asked = _slices([a.people for a in batch]), _slices([len(a.scenes) for a in batch])
+    return [
+        Answered(made.proba[p], made.decided.part(s, p), made.levels[s]) for p, s in zip(people, asked, strict=True)
+    ]
+
+
+def _slices(sizes: Sequence[int]) -> list[slice]:
+    """Return where each of some parts lies when they stand one after another."""
+    last = np.cumsum(sizes).tolist()
+    return [slice(end - size, end) for end, size in zip(last, sizes, strict=True)]

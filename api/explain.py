@@ -70,8 +70,11 @@ def _variants(scene: scenes.Said, person: int) -> Iterator[tuple[str, str, scene
     """Yield path, name and changed scene. Others' fields are taken away from all of them at once."""
     accident, vehicles, people = scene.get("accident", {}), scene.get("vehicles", []), scene["people"]
     own = next((i for i, v in enumerate(vehicles) if v["id"] == people[person].get("vehicle")), None)
-    for name in _given([{**accident, "an": None}]):  # the year only dates the scene: without it nobody has an age
-        yield f"accident.{name}", name, {**scene, "accident": {**accident, name: None}}
+    # The year only dates the scene: without it nobody has an age. One coordinate alone is no position.
+    for name in _given([{**accident, "an": None, "com": None, "long": None}]):
+        gone = {name: None, "long": None} if name == "lat" else {name: None}
+        shown = "com" if name == "lat" and "position_of_commune" in scene else name
+        yield f"accident.{shown}", shown, {**scene, "accident": {**accident, **gone}}
     for path, key, rows, chosen in (
         (f"vehicles[{own}]", "vehicles", vehicles, {own} - {None}),
         ("vehicles[others]", "vehicles", vehicles, set(range(len(vehicles))) - {own}),

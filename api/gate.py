@@ -7,6 +7,7 @@ neither many callers nor slow ones fill the memory.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import BinaryIO, Final
 
@@ -43,11 +44,13 @@ class Gate:
 class FileAnswer(StreamingResponse):
     """Sends a file, closes it, and tells that it is done; breaks off when its caller reads nothing for too long."""
 
-    def __init__(self, file: BinaryIO, done: Callable[[], None], headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, file: BinaryIO, done: Callable[[], None], headers: Mapping[str, str], *, media_type: str
+    ) -> None:
         self._file, self._done = file, done
-        told = {**headers, "Content-Length": str(file.tell())}
+        size = file.seek(0, os.SEEK_END)
         file.seek(0)
-        super().__init__(self._parts(), media_type="text/csv; charset=utf-8", headers=told)
+        super().__init__(self._parts(), media_type=media_type, headers={**headers, "Content-Length": str(size)})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""

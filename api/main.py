@@ -48,9 +48,10 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         from api.models import Models
-        from include.accidents import search
+        from include.accidents import communes, search
 
         search.limit_threads()
+        communes.starting_with("", 1)  # reads the table now, not with the first request that needs it
         sys.setswitchinterval(0.001)  # s; a thread that loads a model gives way five times as often as usual
         gc.set_threshold(20_000, 20, 50)  # a batch makes thousands of objects, and hardly a cycle among them
         app.state.models = Models(chosen)

@@ -53,6 +53,9 @@ class Problem(BaseModel):
     status: int
     detail: str = Field(description="What is wrong, and what to do.")
     errors: list[Defect] | None = Field(None, description="Each defect of a request that is not valid.")
+    example: dict[str, Any] | None = Field(
+        None, description="The request's own values in the form that is expected, where they can be put into it."
+    )
 
 
 def respond(error: Exception) -> Response:  # noqa: PLR0911  (a case a kind of error)
@@ -65,7 +68,7 @@ def respond(error: Exception) -> Response:  # noqa: PLR0911  (a case a kind of e
         case ValidationError():
             return _told(error)
         case SceneError():
-            return invalid(error.defects)
+            return invalid(error.defects, error.example)
         case InputError():
             return problem(422, None, str(error))
         case BusyError():
@@ -118,11 +121,13 @@ def problem(
     return Response(orjson.dumps(body), status, headers, media_type=MEDIA_TYPE)
 
 
-def invalid(defects: Iterable[tuple[str, str]]) -> Response:
+def invalid(defects: Iterable[tuple[str, str]], example: dict[str, Any] | None = None) -> Response:
     """Return the problem of a request with defects: pairs of field and message."""
     shown: Sequence[tuple[str, str]] = list(defects)[:MAX_DEFECTS]
     detail = "; ".join(f"{field}: {message}" for field, message in shown[:5])
-    return problem(422, None, detail, errors=[{"field": field, "message": message} for field, message in shown])
+    more = {} if example is None else {"example": example}
+    errors = [{"field": field, "message": message} for field, message in shown]
+    return problem(422, None, detail, errors=errors, **more)
 
 
 def _message(defect: Any) -> str:

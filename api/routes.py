@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
+import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, BinaryIO, Final
 
@@ -17,18 +20,18 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api import answers, explain, problems, scenes, uploads
-from api.batching import Batcher
+from api import answers, explain, hints, problems, scenes, uploads
+from api.batching import Answered, Batcher
 from api.gate import RECEIVING_SECONDS, FileAnswer
 from api.keys import check_key
 from api.models import Models, Served
 from api.observe import PREDICTIONS, metrics
 from api.problems import MEDIA_TYPE
 from api.reading import ReaderDiedError
-from include.accidents import features
+from include.accidents import communes, decision, features, predictions
 from include.accidents.errors import ModelError
 from include.accidents.evaluate import SEVERE
-from include.accidents.evaluate import Probabilities as Matrix
+from include.accidents.knowledge import LEVELS
 from include.accidents.registry import BEST, LoadedModel
 from include.accidents.schema import CLASSES, DEPARTMENTS, Kind
 
@@ -131,6 +134,9 @@ async def explain_scene(
     return _answer({"model": _origin(served.model), "method": "occlusion", **told})
 
 
+_ZIP: Final = "application/zip"
+
+
 @router.post(
     "/predict-csv",
     summary="The same for files: the four BAAC files of a year, or a merged CSV",
@@ -139,8 +145,13 @@ async def explain_scene(
     | _problems(s408="The upload took too long.")
     | {
         200: {
-            "content": {"text/csv": {"schema": {"type": "string"}}},
-            "description": "The lines, probabilities appended.",
+            "content": {
+                "text/csv": {"schema": {"type": "string"}},
+                _ZIP: {"schema": {"type": "string", "format": "binary"}},
+            },
+            "description": "The lines, predictions appended. Where the severities (`grav`) are in the file, the header "
+            "`X-Scores` says in JSON how well the predictions fit. With `Accept: application/zip`: predictions.csv, "
+            "and where they can be scored, scores.json and calibration.png.",
         }
     },
     openapi_extra={
@@ -170,17 +181,18 @@ async def explain_scene(
 async def predict_csv(
     request: Request, model: Annotated[str, Query(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")] = BEST
 ) -> Response:
-    """Take files plain or gzipped; answer one line a person with the probabilities appended.
+    """Take files plain or gzipped, with or without the severities; answer one line a person, predictions appended.
 
     The lines of a merged CSV come back as they were; four files come back merged, one line a person.
     """
     served, gate = _served(request, model), request.app.state.gate
+    zipped = _ZIP in request.headers.get("accept", "")
     gate.enter()
     try:
         async with asyncio.timeout(RECEIVING_SECONDS):
             uploaded = await _files(request)
         async with gate.turn:
-            file = await _answer_files(request, served.model, uploaded)
+            file, scores = await _answer_files(request, served.model, uploaded, zipped=zipped)
     except TimeoutError as error:
         gate.leave()
         raise HTTPException(
@@ -191,16 +203,20 @@ async def predict_csv(
         raise
     served.requests += 1
     headers = {
-        "Content-Disposition": 'attachment; filename="predictions.csv"',
+        "Content-Disposition": f'attachment; filename="predictions.{"zip" if zipped else "csv"}"',
         "X-Model": served.model.name,
         "X-Model-Version": served.model.version,
         "X-Model-Sample": str(served.model.lineage.sample).lower(),
     }
-    return FileAnswer(file, gate.leave, headers)
+    if scores:
+        headers["X-Scores"] = orjson.dumps(scores).decode()
+    return FileAnswer(file, gate.leave, headers, media_type=_ZIP if zipped else "text/csv; charset=utf-8")
 
 
-async def _answer_files(request: Request, model: LoadedModel, uploaded: Sequence[tuple[str, BinaryIO]]) -> BinaryIO:
-    """Return a file that holds the answer; predictions for others go on between its parts."""
+async def _answer_files(
+    request: Request, model: LoadedModel, uploaded: Sequence[tuple[str, BinaryIO]], *, zipped: bool
+) -> tuple[BinaryIO, dict[str, Any]]:
+    """Return a file that holds the answer, and the scores; predictions for others go on between its parts."""
     batcher, limit = _batcher(request), request.app.state.settings.max_upload_bytes
     try:
         table = await batcher.run(_read_files, uploaded, limit)
@@ -209,60 +225,90 @@ async def _answer_files(request: Request, model: LoadedModel, uploaded: Sequence
             file.close()
     answered: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 (closed by who sends it)
     try:
-        parts = uploads.answer(model, table)
+        answer = uploads.Answer(model, table)
+        parts = answer.parts()
         while await batcher.run(_write_next, parts, answered):
             pass
+        if zipped:
+            answered = await batcher.run(_zip, answered, answer.scores)
     except BaseException:
         answered.close()
         raise
-    return answered
+    return answered, answer.scores
+
+
+def _zip(csv: BinaryIO, scores: dict[str, Any]) -> BinaryIO:
+    """Return the answer with its scores and their picture as a zip file; close the answer."""
+    made: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 (closed by who sends it)
+    with csv, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+        csv.seek(0)
+        with packed.open("predictions.csv", "w", force_zip64=True) as target:
+            shutil.copyfileobj(csv, target, 1 << 20)
+        if scores:
+            packed.writestr("scores.json", orjson.dumps(scores, option=orjson.OPT_INDENT_2))
+            packed.writestr("calibration.png", predictions.calibration_png(scores))
+    return made
 
 
 def _write_next(parts: Iterator[bytes], file: BinaryIO) -> bool:
-    part = next(parts, b"")
-    file.write(part)
-    return bool(part)
+    part = next(parts, None)
+    file.write(part or b"")
+    return part is not None
 
 
 async def _predict(name: str, request: Request) -> Response:
     said = scenes.read(await _json(request))
     served = _served(request, name)
-    proba = await _batcher(request).predict(served.model, said)
+    answered = await _batcher(request).predict(served.model, said)
     served.requests += 1
-    return _answer({"model": _origin(served.model), "scenes": _lines(said, proba, name)})
+    return _answer({"model": _origin(served.model), "scenes": _lines(said, answered, served.model)})
 
 
-def _lines(said: Sequence[scenes.Said], proba: Matrix, model: str) -> list[dict[str, Any]]:
-    severe = proba[:, SEVERE].sum(axis=1)
+def _lines(said: Sequence[scenes.Said], answered: Answered, model: LoadedModel) -> list[dict[str, Any]]:
+    proba, decided = answered.proba, answered.decided
     classes = proba.argmax(axis=1)
     for index, count in enumerate(np.bincount(classes, minlength=len(CLASSES)).tolist()):
         if count:
-            PREDICTIONS.labels(model, CLASSES[index]).inc(count)
-    likely, exact, rounded, severes = classes.tolist(), proba, proba.round(6).tolist(), severe.round(6).tolist()
-    answered, start = [], 0
-    for scene in said:
+            PREDICTIONS.labels(model.name, CLASSES[index]).inc(count)
+    likely, rounded, severe = classes.tolist(), proba.round(6).tolist(), decided.severe.tolist()
+    severes, expected = proba[:, SEVERE].sum(axis=1).round(6).tolist(), decided.expected.round(6).tolist()
+    any_severe, any_killed = decided.p_any_severe.round(6).tolist(), decided.p_any_killed.round(6).tolist()
+    alert = decided.alert.tolist()
+    made, start = [], 0
+    for i, (scene, level) in enumerate(zip(said, answered.levels, strict=True)):
         end = start + len(scene["people"])
         people = [
             {
-                "person": i,
+                "person": row - start,
                 "vehicle": person.get("vehicle"),
                 "class": CLASSES[likely[row]],
                 "probabilities": dict(zip(CLASSES, rounded[row], strict=True)),
-                "severe": severes[row] >= 0.5,
+                "severe": severe[row],
                 "severe_probability": severes[row],
             }
-            for i, (row, person) in enumerate(zip(range(start, end), scene["people"], strict=True))
+            for row, person in zip(range(start, end), scene["people"], strict=True)
         ]
         worst = max(people, key=_severity)
-        answered.append(
+        rule = model.decision[decision.state_of(level, people_assumed="people_assumed" in scene)]
+        made.append(
             {
                 "people": people,
                 "worst": {key: worst[key] for key in ("person", "class", "severe_probability")},
-                "expected": dict(zip(CLASSES, exact[start:end].sum(axis=0).round(6).tolist(), strict=True)),
+                "expected": dict(zip(CLASSES, expected[i], strict=True)),
+                "p_any_severe": any_severe[i],
+                "p_any_killed": any_killed[i],
+                "alert": alert[i],
+                "alert_threshold": round(rule.threshold, 6),
+                "alert_recall": round(rule.recall, 4),
+                "alert_precision": round(rule.precision, 4),
+                "severe_threshold": round(rule.person_threshold, 6),
+                "level": level.name,
+                "sharpen": hints.to_ask(scene, rule.sharpen),
+                "assumed": hints.assumed(scene),
             }
         )
         start = end
-    return answered
+    return made
 
 
 def _severity(person: dict[str, Any]) -> float:
@@ -337,14 +383,53 @@ def list_features() -> answers.Features:
         for part, columns in parts
         for c in columns
     ]
+    fields.append(_COMMUNE)
     made: Any = [
         {"name": f.name, "label": {"fr": f.label.fr, "en": f.label.en}, "source": f.source, "unit": f.unit}
         for f in features.FEATURES
     ]
-    return answers.Features(fields=fields, features=made, version=features.version())
+    levels: Any = [
+        {"name": level.name, "label": {"fr": level.label.fr, "en": level.label.en}, "fields": sorted(level.fields)}
+        for level in LEVELS.values()
+    ]
+    return answers.Features(fields=fields, features=made, levels=levels, version=features.version())
+
+
+@router.get("/communes", summary="Communes whose name begins with a text", responses=_COMMON)
+def list_communes(
+    name: Annotated[str, Query(max_length=60, description="The beginning of the name; accents do not matter.")],
+    department: Annotated[str | None, Query(max_length=3, description="INSEE code of the département.")] = None,
+    limit: Annotated[int, Query(ge=1, le=50)] = 10,
+) -> list[answers.CommuneAnswer]:
+    """Tell code, name, population and position of communes, the largest first."""
+    return [
+        answers.CommuneAnswer(
+            code=found.code,
+            name=found.name,
+            department=found.department,
+            population=found.population,
+            lat=None if math.isnan(found.lat) else found.lat,
+            long=None if math.isnan(found.long) else found.long,
+        )
+        for found in communes.starting_with(name, limit, department)
+    ]
 
 
 _DEPARTMENTS: Final = [{"code": code, "fr": name, "en": name} for code, name in DEPARTMENTS.items()]
+
+
+_COMMUNE: Final[dict[str, Any]] = {
+    "name": "com",
+    "table": "caracteristiques",
+    "part": "accident",
+    "type": "commune",
+    "label": {"fr": "Commune (code INSEE)", "en": "Municipality (INSEE code)"},
+    "unit": "",
+    "low": None,
+    "high": None,
+    "default": None,
+    "codes": [],
+}
 
 
 def _type(name: str, kind: Kind, unit: str) -> str:

@@ -6,69 +6,112 @@ thousands of requests a second this is most of what an answer costs.
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, NotRequired, Required
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema
+import orjson
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic_core import from_json
 from typing_extensions import TypedDict
 
-from include.accidents.schema import DEPARTMENTS, Column, Kind, Table, columns, department_number
+from include.accidents import communes
+from include.accidents.communes import Commune
+from include.accidents.features import DRIVER, PEDESTRIAN
+from include.accidents.schema import (
+    COLUMNS,
+    DEPARTMENTS,
+    LETTER_CODES,
+    NOT_GIVEN,
+    Column,
+    Kind,
+    Table,
+    columns,
+    department_number,
+    in_france,
+)
 
 MAX_VEHICLES, MAX_PEOPLE, MAX_SCENES = 100, 300, 1000
 MAX_PEOPLE_IN_ALL = 10_000
-NOT_ASKED = frozenset({"num_acc", "grav", "adr", "voie", "v1", "v2", "pr", "pr1", "com", "id_usager"})
+MAX_MARK = 20  # characters of a vehicle's id
+NOT_ASKED = frozenset({"num_acc", "grav", "adr", "voie", "v1", "v2", "pr", "pr1", "id_usager"})
 WHOLE_NUMBERS = frozenset({"day", "month", "year", "lanes", "people", "km/h"})
 """Units that come in whole numbers."""
 
 _STRICT: Final = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
+Defect = tuple[str, str]
+"""The path of a field, and what is wrong with it."""
+
 
 class SceneError(ValueError):
-    """A scene that contradicts itself; `defects` are pairs of field path and message."""
+    """A request that is no scene or contradicts itself.
 
-    def __init__(self, defects: Sequence[tuple[str, str]]) -> None:
+    Attributes
+    ----------
+    defects
+        Pairs of field path and message.
+    example
+        The scene that was probably meant, where one can be made of the request.
+    """
+
+    def __init__(self, defects: Sequence[Defect], example: dict[str, Any] | None = None) -> None:
         super().__init__("; ".join(f"{field}: {message}" for field, message in defects))
         self.defects = defects
+        self.example = example
 
 
 # --- fields ------------------------------------------------------------------------------------------------
 
+# The files write "not given" as -1 or as an empty cell; so may a request, in every field.
+_NOTHING: Final[Mapping[int | str, None]] = dict.fromkeys((*NOT_GIVEN, *map(str, NOT_GIVEN), ""))
+_BLANK: Final = {"type": "string", "pattern": r"^\s*$"}
+_NULL: Final = {"type": "null"}
 
-def _choice(choices: Mapping[int | str, int | None], told: str, schema: Mapping[str, Any]) -> Any:
-    """Return a type that reads one of the choices; a text is taken in any case."""
-    folded = {key.casefold() if isinstance(key, str) else key: value for key, value in choices.items()}
+
+def _choice(choices: Mapping[int | str, int | None], expected: str, schema: Mapping[str, Any]) -> Any:
+    """Return a type that reads one of the choices, or that it is not given; a text is taken in any case."""
+    known: dict[Any, int | None] = {None: None, **_NOTHING, **choices}
+    known |= {key.casefold(): value for key, value in known.items() if isinstance(key, str)}
 
     def read(value: Any) -> int | None:
-        if value is None:
-            return None
-        value = _whole(value)
-        if type(value) is int and value in folded:  # `True` is equal to 1 and no code
-            return folded[value]
-        if type(value) is str and (found := value.strip().casefold()) in folded:
-            return folded[found]
-        raise ValueError(f"{value!r:.60} is not {told}")
+        try:
+            if type(value) is not bool:  # `True` is equal to 1 and no code
+                return known[value]  # also of 1.0: to JSON, that is a whole number
+        except (KeyError, TypeError):
+            pass
+        if type(value) is str and (text := value.strip().casefold()) in known:
+            return known[text]
+        raise ValueError(f"{_shown(value)} is not {expected}")
 
     return Annotated[int | None, PlainValidator(read), WithJsonSchema(dict(schema))]
 
 
-def _whole(value: Any) -> Any:
-    """Return a whole number as such: to JSON, 1.0 is one."""
-    return int(value) if type(value) is float and value.is_integer() else value
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.60}"
+    except ValueError:  # Python refuses to write such a number
+        return "a number of thousands of digits"
 
 
 def _any_of(*choices: int | str) -> dict[str, Any]:
-    whole = sorted({c for c in choices if isinstance(c, int)})
-    texts = sorted({c for c in choices if isinstance(c, str)})
-    return {"anyOf": [{"type": "integer", "enum": whole}, {"type": "string", "enum": texts}, {"type": "null"}]}
+    whole = sorted({c for c in (*choices, *_NOTHING) if isinstance(c, int)})
+    texts = sorted({c for c in (*choices, *_NOTHING) if isinstance(c, str)})
+    return {"anyOf": [{"type": "integer", "enum": whole}, {"type": "string", "enum": texts}, _BLANK, _NULL]}
 
 
 def _code(column: Column) -> Any:
-    choices: dict[int | str, int | None] = dict.fromkeys(column.missing)
+    choices: dict[int | str, int | None] = {}
+    for value in column.missing:
+        choices |= {value: None, str(value): None}
     for code, label in column.codes.items():
-        choices |= {code: code, str(code): code, label.fr: code, label.en: code}
+        choices |= {code: code, str(code): code, f"{code:02}": code, label.fr: code, label.en: code}
+    for letter, code in LETTER_CODES.items() if column.name == "actp" else ():
+        choices[letter] = code
     allowed = ", ".join(f"{code} ({label.en})" for code, label in column.codes.items())
     return _choice(choices, f"a code of {column.name}; allowed: {allowed}", _any_of(*choices))
 
@@ -80,23 +123,112 @@ def _department() -> Any:
         choices |= {code: number, name: number}
         if code.isdigit():
             choices |= {str(int(code)): number, int(code): number}
-    told = "a department; give its INSEE code, for instance 59, 2A or 971, or its name"
-    return _choice(choices, told, _any_of(*choices))
+    expected = "a department; give its INSEE code, for instance 59, 2A or 971, or its name"
+    return _choice(choices, expected, _any_of(*choices))
 
 
 def _time_of_day() -> Any:
-    pattern = r"^([01]?[0-9]|2[0-3]):[0-5][0-9]$"
+    choices: dict[int | str, int | None] = {}
+    for minutes in range(24 * 60):
+        hour, minute = divmod(minutes, 60)
+        choices |= {f"{hour}:{minute:02}": minutes, f"{hour:02}:{minute:02}": minutes}
+    schema = {
+        "anyOf": [
+            {"type": "string", "pattern": r"^(([01]?[0-9]|2[0-3]):[0-5][0-9]|-1|\s*)$"},
+            {"type": "integer", "enum": sorted(NOT_GIVEN)},
+            _NULL,
+        ]
+    }
+    return _choice(choices, "a time of day; write HH:MM", schema)
 
-    def read(value: Any) -> int | None:
+
+def _number(column: Column) -> Any:
+    """Return a type that reads a number within the column's range, also from a text, also with a decimal comma."""
+    low, high, whole = column.low, column.high, column.unit in WHOLE_NUMBERS
+    if low is None or high is None:
+        raise ValueError(f"{column.name} has no range")
+    missing = column.missing | NOT_GIVEN if column.name != "long" else column.missing  # France lies on 1° W, too
+    expected = f"a {'whole ' * whole}number from {low:g} to {high:g}" + f" ({column.unit})" * bool(column.unit)
+
+    def read(value: Any) -> float | None:
+        number = _from_text(value) if type(value) is str else value
+        if number is None:
+            return None
+        if type(number) is int or type(number) is float:
+            if number in missing:
+                return None
+            if low <= number <= high and not (whole and number % 1):
+                return int(number) if whole else float(number)
+        raise ValueError(f"{_shown(value)} is not {expected}")
+
+    digits = r"[+-]?[0-9]+([.,]0+)?" if whole else r"[+-]?[0-9]+([.,][0-9]+)?"
+    schema = {
+        "anyOf": [
+            {"type": "integer" if whole else "number", "minimum": low, "maximum": high},
+            {"type": "string", "pattern": rf"^\s*({digits})?\s*$"},
+            _NULL,
+        ]
+    }
+    outside = sorted(value for value in missing if not low <= value <= high)
+    schema["anyOf"] += [{"type": "integer", "enum": outside}] if outside else []
+    return Annotated[float | None, PlainValidator(read), WithJsonSchema(schema)]
+
+
+_NUMBER: Final = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?")
+
+
+def _from_text(text: str) -> float | str | None:
+    """Return the number that a text says, None for a blank one, and any other text as it is."""
+    bare = text.strip()
+    if not bare:
+        return None
+    return float(bare.replace(",", ".")) if _NUMBER.fullmatch(bare) else text
+
+
+def _commune_code() -> Any:
+    """Return a type that reads the INSEE code of a commune; a number may have lost its leading zero."""
+    form = r"[0-9]{4,5}|2[ABab][0-9]{3}"
+    expected = "the INSEE code of a commune, five characters, for instance 59350, 2A004 or 97411"
+
+    def read(value: Any) -> str | None:
         if value is None:
             return None
-        if isinstance(value, str) and re.fullmatch(pattern[1:-1], value):
-            hours, minutes = value.split(":")
-            return 60 * int(hours) + int(minutes)
-        raise ValueError(f"{value!r:.60} is not a time of day; write HH:MM")
+        text = value.strip() if type(value) is str else ""
+        if type(value) in (int, float) and value % 1 == 0 and abs(value) < 100_000:
+            text = str(int(value))
+        elif type(value) is not str:
+            raise ValueError(f"{_shown(value)} is not {expected}")
+        if text in _NOTHING:
+            return None
+        if not re.fullmatch(form, text):
+            raise ValueError(f"{_shown(value)} is not {expected}")
+        return text.zfill(5).upper()
 
-    schema = {"anyOf": [{"type": "string", "pattern": pattern}, {"type": "null"}]}
-    return Annotated[int | None, PlainValidator(read), WithJsonSchema(schema)]
+    schema = {
+        "anyOf": [
+            {"type": "string", "pattern": rf"^\s*({form}|-1)?\s*$"},
+            {"type": "integer", "minimum": 1000, "maximum": 99_999},
+            {"type": "integer", "enum": sorted(NOT_GIVEN)},
+            _NULL,
+        ]
+    }
+    return Annotated[str | None, PlainValidator(read), WithJsonSchema(schema)]
+
+
+def _mark_of_person() -> Any:
+    """Return a type that reads the id of a person's vehicle. A blank or -1 is kept: it may be some vehicle's id."""
+
+    def read(value: Any) -> str | None:
+        if value is None or (type(value) is str and len(value) <= MAX_MARK):
+            return value
+        if type(value) is int and value in NOT_GIVEN:
+            return str(value)
+        raise ValueError(f"{_shown(value)} is not the id of a vehicle, a text of 1 to {MAX_MARK} characters")
+
+    schema = {
+        "anyOf": [{"type": "string", "maxLength": MAX_MARK}, {"type": "integer", "enum": sorted(NOT_GIVEN)}, _NULL]
+    }
+    return Annotated[str | None, PlainValidator(read), WithJsonSchema(schema)]
 
 
 def _type_of(column: Column) -> Any:
@@ -104,11 +236,7 @@ def _type_of(column: Column) -> Any:
         return _department()
     if column.name == "hrmn":
         return _time_of_day()
-    if column.kind is Kind.CODE:
-        return _code(column)
-    if column.unit in WHOLE_NUMBERS:
-        return Annotated[int | None, Field(ge=column.low, le=column.high), BeforeValidator(_whole)]
-    return Annotated[float | None, Field(ge=column.low, le=column.high)]
+    return _code(column) if column.kind is Kind.CODE else _number(column)
 
 
 def _about(column: Column) -> str:
@@ -132,7 +260,7 @@ ACCIDENT: Final = asked(Table.CARACTERISTIQUES, Table.LIEUX)
 VEHICLE: Final = asked(Table.VEHICULES)
 PERSON: Final = asked(Table.USAGERS)
 
-Mark = Annotated[str, Field(min_length=1, max_length=20)]
+Mark = Annotated[str, Field(min_length=1, max_length=MAX_MARK)]
 
 
 def _typed(name: str, about: str, of: Sequence[Column], **more: Any) -> Any:
@@ -143,7 +271,20 @@ def _typed(name: str, about: str, of: Sequence[Column], **more: Any) -> Any:
     return made
 
 
-Accident: Any = _typed("Accident", "Circumstances and place.", ACCIDENT)
+Accident: Any = _typed(
+    "Accident",
+    "Circumstances and place. A position is lat and long together, in France or overseas.",
+    ACCIDENT,
+    com=NotRequired[
+        Annotated[
+            _commune_code(),
+            Field(
+                description="Commune (INSEE code, not the postal code). It gives dep and the position where these "
+                "are left out. It must lie in dep where both are given."
+            ),
+        ]
+    ],
+)
 Vehicle: Any = _typed(
     "Vehicle",
     "One vehicle, under a name that its people refer to.",
@@ -156,7 +297,7 @@ Person: Any = _typed(
     PERSON,
     vehicle=NotRequired[
         Annotated[
-            Mark | None,
+            _mark_of_person(),
             Field(description="The id of the person's vehicle; of a pedestrian: of the vehicle that hit them."),
         ]
     ],
@@ -190,19 +331,37 @@ EXAMPLE_IN_LABELS: dict[str, Any] = {
 
 Scene: Any = _typed(
     "Scene",
-    "One accident: its circumstances and place, the vehicles, and the people. What is not known is left out.",
+    "One accident: its circumstances and place, the vehicles, and the people. What is not known is left out. Without "
+    "people, one driver in each vehicle is assumed; then vehicles are needed.",
     (),
     accident=NotRequired[Accident],
     vehicles=NotRequired[Annotated[list[Vehicle], Field(max_length=MAX_VEHICLES)]],
-    people=Required[Annotated[list[Person], Field(min_length=1, max_length=MAX_PEOPLE)]],
+    people=NotRequired[
+        Annotated[
+            list[Person],
+            Field(
+                max_length=MAX_PEOPLE,
+                description="Everybody involved. Left out or empty where not yet known: one driver in each vehicle is "
+                "then assumed.",
+            ),
+        ]
+    ],
 )
-Scene.__pydantic_config__ = {**_STRICT, "json_schema_extra": {"examples": [EXAMPLE]}}
+_PARTS: Final = ("accident", "vehicles", "people")
+_PEOPLE_OR_VEHICLES: Final = [
+    {"required": [part], "properties": {part: {"type": "array", "minItems": 1}}} for part in ("people", "vehicles")
+]
+Scene.__pydantic_config__ = {**_STRICT, "json_schema_extra": {"examples": [EXAMPLE], "anyOf": _PEOPLE_OR_VEHICLES}}
 
 _ONE: Final[Any] = TypeAdapter(Scene)
 _SEVERAL: Final[Any] = TypeAdapter(Annotated[list[Scene], Field(min_length=1, max_length=MAX_SCENES)])
 
 Said = dict[str, Any]
-"""A scene as it was said and checked: codes as numbers, None for what is not known."""
+"""A scene as it was read and checked: codes as numbers, None for what is not known.
+
+`people_assumed` is True when `people` was left out and filled with one driver a vehicle, `position_of_commune` when
+`lat` and `long` are those of the commune `com`; else both keys are absent.
+"""
 
 
 def read(body: bytes) -> list[Said]:
@@ -213,12 +372,21 @@ def read(body: bytes) -> list[Said]:
     pydantic.ValidationError
         For what is no JSON, no scene, or holds a value that cannot be.
     SceneError
-        For vehicles that share an id, people of a vehicle that is not there, or too many people in all.
+        For a flat record; a scene without people and vehicles; vehicles that share an id; people of a vehicle that is
+        not there; a commune or a position that cannot be; too many people in all.
     """
     several = body.lstrip()[:1] == b"["
-    scenes: list[Said] = _SEVERAL.validate_json(body) if several else [_ONE.validate_json(body)]
-    defects = [defect for i, scene in enumerate(scenes) for defect in _contradictions(scene, f"[{i}]." * several)]
-    total = sum(len(scene["people"]) for scene in scenes)
+    try:
+        scenes: list[Said] = _SEVERAL.validate_json(body) if several else [_ONE.validate_json(body)]
+    except ValidationError as error:
+        flat = _flat_record(body)
+        if flat is None:
+            raise
+        raise flat from error
+    defects: list[Defect] = []
+    for i, scene in enumerate(scenes):
+        defects += _complete(scene, f"[{i}]." if several else "")
+    total = sum(len(scene.get("people", ())) for scene in scenes)
     if total > MAX_PEOPLE_IN_ALL:
         defects.append(
             ("body", f"{total} people in all; send at most {MAX_PEOPLE_IN_ALL} at a time, or a CSV to predict-csv")
@@ -228,18 +396,183 @@ def read(body: bytes) -> list[Said]:
     return scenes
 
 
-def _contradictions(scene: Said, prefix: str) -> list[tuple[str, str]]:
+def _complete(scene: Said, prefix: str) -> list[Defect]:
+    """Fill in what follows from the rest of the scene, in place; return what contradicts it."""
+    defects = [] if scene.get("people") else _assume_people(scene, prefix)
+    accident = scene.get("accident")
+    if accident and ("com" in accident or "lat" in accident or "long" in accident):
+        defects += _position_defects(accident, prefix)
+        if accident.get("com") is not None:
+            defects += _place_in_commune(scene, accident, prefix)
+    return defects + _contradictions(scene, prefix)
+
+
+def _assume_people(scene: Said, prefix: str) -> list[Defect]:
+    vehicles = scene.get("vehicles")
+    if not vehicles:
+        message = "are missing, and vehicles too; give the people, or vehicles alone: one driver in each is assumed"
+        return [(f"{prefix}people", message)]
+    scene["people"] = [{"vehicle": vehicle["id"], "catu": DRIVER} for vehicle in vehicles]
+    scene["people_assumed"] = True
+    return []
+
+
+def _contradictions(scene: Said, prefix: str) -> list[Defect]:
     marks: set[str | None] = {None}
     defects = []
     for i, vehicle in enumerate(scene.get("vehicles", ())):
         if vehicle["id"] in marks:
             defects.append((f"{prefix}vehicles[{i}].id", f"two vehicles have the same id {vehicle['id']!r}"))
         marks.add(vehicle["id"])
-    for i, person in enumerate(scene["people"]):
-        if person.get("vehicle") not in marks:
-            told = f"there is no vehicle {person['vehicle']!r} in this scene; give a vehicle of it this id"
-            defects.append((f"{prefix}people[{i}].vehicle", told))
+    for i, person in enumerate(scene.get("people", ())):
+        mark = person.get("vehicle")
+        if mark in marks:
+            continue
+        if mark.strip() in _NOTHING:
+            person["vehicle"] = None
+        else:
+            message = f"there is no vehicle {mark!r} in this scene; give a vehicle of it this id"
+            defects.append((f"{prefix}people[{i}].vehicle", message))
     return defects
+
+
+# --- the place ---------------------------------------------------------------------------------------------
+
+# Guadeloupe's until 2007, and so in the files of these years.
+_FORMER_CODES: Final[Mapping[str, str]] = {"97123": "97701", "97127": "97801"}
+_CODE_OF: Final = {department_number(code): code for code in DEPARTMENTS}
+
+
+def _position_defects(accident: Said, prefix: str) -> list[Defect]:
+    lat, long = accident.get("lat"), accident.get("long")
+    # The files write 0 and 0, or -1 and -1, where nobody located the accident; alone, both may be a longitude.
+    if lat is None and "lat" in accident and long in (0, *NOT_GIVEN):
+        accident["long"] = long = None
+    if lat is None and long is None:
+        return []
+    if lat is None or long is None:
+        missing, given = ("lat", "long") if lat is None else ("long", "lat")
+        return [(f"{prefix}accident.{missing}", f"is missing; give it, or leave {given} out too")]
+    if in_france(lat, long):
+        return []
+    return [(f"{prefix}accident.lat", f"lat {lat}, long {long} lies outside France; {_remedy(lat, long)}")]
+
+
+def _remedy(lat: float, long: float) -> str:
+    for wrong, (north, east) in {
+        "lat and long are swapped": (long, lat),
+        "long has lost its sign": (lat, -long),
+        "lat has lost its sign": (-lat, long),
+        "lat and long have lost their signs": (-lat, -long),
+    }.items():
+        if in_france(north, east):
+            return f"{wrong}: lat {north}, long {east} lies in France"
+    return "give degrees (WGS84) of a place in France or overseas, or leave both out"
+
+
+def _place_in_commune(scene: Said, accident: Said, prefix: str) -> list[Defect]:
+    """Set the département and the position from the commune where they are not given."""
+    code, department = accident["com"], accident.get("dep")
+    commune = communes.find(_FORMER_CODES.get(code, code))
+    if commune is None:
+        return [(f"{prefix}accident.com", _no_such_commune(code))]
+    if department is None:
+        accident["dep"] = department_number(commune.department)
+    elif department not in _departments(code, commune):
+        lies, given = _CODE_OF[department_number(commune.department)], _CODE_OF[department]
+        message = (
+            f"{commune.name} ({code}) lies in département {lies} ({DEPARTMENTS[lies]}), "
+            f"not in {given} ({DEPARTMENTS[given]}); correct com or dep, or leave dep out"
+        )
+        return [(f"{prefix}accident.com", message)]
+    if accident.get("lat") is None and accident.get("long") is None and not math.isnan(commune.lat):
+        accident |= {"lat": commune.lat, "long": commune.long}
+        scene["position_of_commune"] = True
+    return []
+
+
+def _departments(code: str, commune: Commune) -> set[int | None]:
+    """Return the commune's département, and that of its code: communes that moved were in it."""
+    former = code[:3] if code.startswith(("97", "98")) else code[:2]
+    return {department_number(commune.department), department_number(former)}
+
+
+def _no_such_commune(code: str) -> str:
+    near = ", ".join(f"{commune.code} ({commune.name})" for commune in communes.closest(code))
+    remedy = f"the closest are {near}" if near else "its first two characters are the département's"
+    return f"there is no commune {code}; {remedy}; give an INSEE code, not a postal code"
+
+
+# --- a flat record -----------------------------------------------------------------------------------------
+
+_PART_OF: Final[Mapping[str, str]] = {
+    name: part
+    for part, of in zip(_PARTS, (ACCIDENT, VEHICLE, PERSON), strict=True)
+    for name in (column.name for column in of)
+} | {"com": "accident"}
+_LEFT_OUT: Final = {column.name for column in COLUMNS} | {"id", "vehicle"}
+"""Fields of the files, and of a scene's form, that tell nothing of how the accident happened."""
+
+MAX_NAMES = 10  # of unknown fields that a message lists
+MAX_SHOWN = 60  # characters of a value or a name that a message shows
+
+
+def _flat_record(body: bytes) -> SceneError | None:
+    """Return what to say of a body with one person's fields side by side; None for any other body."""
+    try:
+        content = from_json(body)
+    except ValueError:
+        return None
+    records = content if isinstance(content, list) else [content]
+    at, record = next(((i, each) for i, each in enumerate(records) if _is_flat(each)), (0, None))
+    if record is None:
+        return None
+    scene, unknown = _nested(record)
+    which = f"[{at}]" if isinstance(content, list) else "this"
+    message = f"{which} is a flat record; a scene has the parts {', '.join(_PARTS[:-1])} and {_PARTS[-1]}. "
+    message += f"Send your values as {orjson.dumps(scene).decode()}"
+    if unknown:
+        names = ", ".join(name[:MAX_SHOWN] for name in unknown[:MAX_NAMES])
+        more = f" and {len(unknown) - MAX_NAMES} more" if len(unknown) > MAX_NAMES else ""
+        message += f". Left out, as no fields of a scene: {names}{more}"
+    return SceneError([("body", message)], scene)
+
+
+def _is_flat(record: Any) -> bool:
+    return (
+        isinstance(record, dict)
+        and not any(part in record for part in _PARTS)
+        and any(name.casefold() in _PART_OF for name in record)
+    )
+
+
+def _nested(record: Mapping[str, Any]) -> tuple[Said, list[str]]:
+    """Return a record's values as a scene, and the names that no scene has."""
+    parts: dict[str, Said] = {part: {} for part in _PARTS}
+    unknown = []
+    for key, value in record.items():
+        name = key.casefold()
+        if name not in _PART_OF:
+            unknown += [key] if name not in _LEFT_OUT else []
+        elif _is_plain(value):
+            parts[_PART_OF[name]][name] = value[:MAX_SHOWN] if isinstance(value, str) else value
+    accident, vehicle, person = (parts[part] for part in _PARTS)
+    scene: Said = {"accident": accident} if accident else {}
+    if vehicle:
+        scene["vehicles"] = [{"id": "A", **vehicle}]
+    if person or not vehicle:
+        scene["people"] = [{"vehicle": "A", **person} if vehicle else person]
+    return scene, unknown
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether a value is one that a message can show."""
+    if isinstance(value, int | float):
+        return abs(value) < 1 << 53  # neither infinite nor longer than JSON's readers take
+    return isinstance(value, str)
+
+
+# --- the schema --------------------------------------------------------------------------------------------
 
 
 def schemas() -> dict[str, Any]:
@@ -256,7 +589,10 @@ Columns = dict[str, npt.NDArray[Any]]
 
 
 def to_tables(scenes: Sequence[Said]) -> tuple[Columns, Columns, Columns]:
-    """Turn requests into the columns of accidents, vehicles and people that features are made from."""
+    """Turn requests into the columns of accidents, vehicles and people that features are made from.
+
+    The accidents have one column more: `people_assumed`, 1 where the people were not given, else 0.
+    """
     accidents: list[Said] = []
     vehicles: list[Said] = []
     people: list[Said] = []
@@ -275,8 +611,9 @@ def to_tables(scenes: Sequence[Said]) -> tuple[Columns, Columns, Columns]:
         people += those
         accident_of_person += [i] * len(those)
         vehicle_of += [at[person.get("vehicle")] for person in those]
+    assumed = np.array(["people_assumed" in scene for scene in scenes], dtype=np.float32)
     return (
-        _columns(accidents, _OF_ACCIDENT),
+        _columns(accidents, _OF_ACCIDENT) | {"people_assumed": assumed},
         _columns(vehicles, _OF_VEHICLE) | {"accident": _positions(accident_of_vehicle)},
         _columns(people, _OF_PERSON) | {"accident": _positions(accident_of_person), "vehicle": _positions(vehicle_of)},
     )
@@ -304,3 +641,42 @@ def _columns(said: Sequence[Said], names: Mapping[str, int]) -> Columns:
 
 def _positions(values: Sequence[int]) -> npt.NDArray[np.int64]:
     return np.asarray(values, dtype=np.int64)
+
+
+# --- what is given -----------------------------------------------------------------------------------------
+
+_OF_PEDESTRIANS: Final = frozenset({"locp", "actp", "etatp"})
+_POSITION: Final = frozenset({"lat", "long"})
+_LINKS: Final = frozenset({"id", "vehicle"})
+_MORE_EQUIPMENT: Final = frozenset({"secu2", "secu3"})
+
+
+def given_fields(scene: Said) -> frozenset[str]:
+    """Return the names of the fields that a scene gives.
+
+    A field of vehicles or people counts when at least half of them give it; what only pedestrians have, when half of
+    those on foot do (of all people, where nobody is). Further equipment counts as given with the first. A position
+    that stands for the commune is not given, nor is anything of people who are only assumed.
+    """
+    accident = scene.get("accident", {})
+    given = {name for name, value in accident.items() if value is not None}
+    if "position_of_commune" in scene:
+        given -= _POSITION
+    given |= _given_by_half(scene.get("vehicles", ()))
+    if "people_assumed" not in scene:
+        people = scene["people"]
+        of_people = _given_by_half(people)
+        on_foot = [person for person in people if person.get("catu") == PEDESTRIAN]
+        if on_foot:
+            of_people = (of_people - _OF_PEDESTRIANS) | (_given_by_half(on_foot) & _OF_PEDESTRIANS)
+        if "secu1" in of_people:
+            of_people |= _MORE_EQUIPMENT
+        given |= of_people
+    return frozenset(given - _LINKS)
+
+
+def _given_by_half(rows: Sequence[Said]) -> set[str]:
+    names = [name for row in rows for name, value in row.items() if value is not None]
+    if len(rows) <= 2:  # of two, one is half
+        return set(names)
+    return {name for name, count in Counter(names).items() if 2 * count >= len(rows)}

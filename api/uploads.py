@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -18,28 +18,67 @@ import pyarrow as pa
 import pyarrow.csv
 
 from api.scenes import ACCIDENT, PERSON, VEHICLE, Columns
-from include.accidents import features, files, prepare, raw
+from include.accidents import features, files, predictions, prepare, raw
 from include.accidents.errors import InputError
-from include.accidents.evaluate import SEVERE, Probabilities, probabilities
+from include.accidents.features import Floats
 from include.accidents.raw import Scenes
 from include.accidents.registry import LoadedModel
-from include.accidents.schema import CLASSES, DEPARTMENTS, Column, Kind, Table, department_number
+from include.accidents.schema import DEPARTMENTS, Column, Kind, Table, department_number
+from include.accidents.schema import column as column_of
 
 MAX_LINES: Final = 500_000  # of one file; four years of people, or the whole of one
 PART: Final = 20_000  # people answered at a time
-BLOCK: Final = 2_000  # people predicted at a time: what a tree reads then stays in the processor's cache
-ADDED: Final = (*(f"p_{name}" for name in CLASSES), "p_severe", "predicted_class")
+GRAV: Final = column_of(Table.USAGERS, "grav")
 TEXT_COLUMNS: Final = frozenset({"num_acc", "id_vehicule", "num_veh", "dep", "hrmn"})
 
 
 @dataclass(frozen=True)
 class Upload:
-    """People to predict, with the lines they came in."""
+    """People to predict, with the lines they came in.
+
+    Attributes
+    ----------
+    accident
+        What stands for each person's accident, shape (people,).
+    grav
+        The severity of each person, NaN where the file does not say it.
+    """
 
     header: bytes
     lines: Sequence[bytes]
     delimiter: bytes
-    features: features.Floats
+    features: Floats
+    accident: npt.NDArray[np.int64]
+    grav: Floats
+
+
+@dataclass
+class Answer:
+    """The predictions of an upload, made and written a part at a time, so that others get their turn in between."""
+
+    model: LoadedModel
+    upload: Upload
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    def parts(self) -> Iterator[bytes]:
+        """Yield the lines with the predictions appended; nothing while they are still being made.
+
+        An accident is decided by all of its people, wherever their lines stand: so all are predicted first.
+        """
+        proba = []
+        for block in predictions.blocks(self.model, self.upload.features):
+            proba.append(block)
+            yield b""
+        made = predictions.decided(self.model, self.upload.features, np.concatenate(proba), self.upload.accident)
+        self.scores = predictions.score(made, self.upload.grav)
+        delimiter, lines = self.upload.delimiter, self.upload.lines
+        yield self.upload.header + predictions.header(delimiter) + b"\n"
+        for start in range(0, len(lines), PART):
+            part = slice(start, start + PART)
+            added = predictions.lines(made, delimiter.decode(), part)
+            yield b"".join(
+                [b"%b%b%b\n" % (line, delimiter, cells) for line, cells in zip(lines[part], added, strict=True)]
+            )
 
 
 def read(uploaded: Mapping[str, bytes], limit: int) -> Upload:
@@ -60,41 +99,6 @@ def read(uploaded: Mapping[str, bytes], limit: int) -> Upload:
         if files.recognise(name) is None:
             return _read_merged(name, content)
     return _read_year(contents)
-
-
-def answer(model: LoadedModel, table: Upload) -> Iterator[bytes]:
-    """Yield the lines with the probabilities appended, a part at a time."""
-    yield table.header + table.delimiter + table.delimiter.join(name.encode() for name in ADDED) + b"\n"
-    for start in range(0, len(table.lines), PART):
-        part = slice(start, start + PART)
-        made = _appended(_predict(model, table.features[part]), table.delimiter.decode())
-        yield b"".join(
-            [b"%b%b%b\n" % row for row in zip(table.lines[part], _repeat(table.delimiter), made, strict=False)]
-        )
-
-
-def _predict(model: LoadedModel, x: features.Floats) -> Probabilities:
-    return np.concatenate([probabilities(model.estimator, x[i : i + BLOCK]) for i in range(0, len(x), BLOCK)])
-
-
-def _repeat(value: bytes) -> Iterator[bytes]:
-    while True:
-        yield value
-
-
-def _appended(proba: Probabilities, delimiter: str) -> list[bytes]:
-    """Return the cells to append to each line."""
-    columns = [np.round(p, 6) for p in (*proba.T, proba[:, SEVERE].sum(axis=1))]
-    classes = pa.DictionaryArray.from_arrays(
-        pa.array(proba.argmax(axis=1), pa.int8()), list(CLASSES)
-    ).dictionary_decode()
-    sink = io.BytesIO()
-    pa.csv.write_csv(
-        pa.table([*columns, classes], names=list(ADDED)),
-        sink,
-        pa.csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none"),
-    )
-    return sink.getvalue().splitlines()
 
 
 def _check_lines(name: str, content: bytes) -> None:
@@ -123,9 +127,10 @@ def _read_year(contents: Mapping[str, bytes]) -> Upload:
             f"Files sent: {len(contents)} ({told}).",
             "send the four files of one year (caracteristiques, lieux, vehicules, usagers), or one merged CSV.",
         )
-    scenes, _ = raw.read_year(found, years.pop())
+    scenes, _ = raw.read_year(found, years.pop(), need_severity=False)
     header, lines = _split("the merged files", merged(scenes), ";", len(scenes.people))
-    return Upload(header, lines, b";", features.build(scenes))
+    accident, grav = (scenes.people[name].to_numpy() for name in ("accident", "grav"))
+    return Upload(header, lines, b";", features.build(scenes), accident, grav)
 
 
 def merged(scenes: Scenes) -> bytes:
@@ -169,11 +174,13 @@ def _read_merged(name: str, content: bytes) -> Upload:
     if read.num_rows == 0:
         raise InputError(f"{name} holds no person.", "send one line a person.")
     header, lines = _split(name, text, delimiter, read.num_rows)
-    return Upload(header, lines, delimiter.encode(), features.from_columns(*_scenes(name, read)))
+    tables = _scenes(name, read)
+    accident, grav = tables[2]["accident"], _fill(name, read, [GRAV], np.arange(read.num_rows))["grav"]
+    return Upload(header, lines, delimiter.encode(), features.from_columns(*tables), accident, grav)
 
 
 def _parse(name: str, text: bytes, delimiter: str, names: list[str]) -> pa.Table:
-    wanted = {column.name for column in (*ACCIDENT, *VEHICLE, *PERSON)} | TEXT_COLUMNS
+    wanted = {column.name for column in (*ACCIDENT, *VEHICLE, *PERSON, GRAV)} | TEXT_COLUMNS
     types = {
         n: pa.dictionary(pa.int32(), pa.string()) if n in TEXT_COLUMNS else pa.float32() for n in names if n in wanted
     }

@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx
 from rich.bar import Bar
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -31,7 +31,8 @@ METRICS: Final = ("cv_f1_weighted", "cv_accuracy", "test_f1_weighted", "test_f1_
 
 SCENE: Final[Mapping[str, Any]] = {
     "accident": {
-        "dep": "59",
+        "com": "59350",
+        "an": 2024,
         "mois": 10,
         "hrmn": "18:45",
         "agg": 1,
@@ -50,7 +51,7 @@ SCENE: Final[Mapping[str, Any]] = {
     ],
 }
 SCENE_IN_WORDS: Final = (
-    "The scene: département 59, October, 18:45, dusk, a main road (80 km/h); "
+    "The scene: Lille, October, 18:45, dusk, a main road (80 km/h); "
     "a car (A) turns left into the side of a large motorcycle (B)."
 )
 
@@ -177,11 +178,22 @@ def leaderboard(found: Results) -> Table:
     return table
 
 
-def prediction(url: str) -> Table:
-    """Ask the API how badly each person of the example is hurt."""
+def prediction(url: str) -> Group:
+    """Ask the API how badly each person of the example is hurt, and whether the accident deserves an alert."""
     response = httpx.post(f"{url}/api/v1/predict", json=SCENE, timeout=30, trust_env=False)
     response.raise_for_status()
-    return prediction_table(response.json()["scenes"][0]["people"])
+    (scene,) = response.json()["scenes"]
+    return Group(prediction_table(scene["people"]), decision(scene))
+
+
+def decision(scene: Mapping[str, Any]) -> str:
+    """Say what the API decides on an accident, and what that promises."""
+    return (
+        f"Somebody killed or hospitalised: {_share(scene['p_any_severe'])}. "
+        f"{'Alert' if scene['alert'] else 'No alert'}: with what is known ({scene['level']}) an alert begins at "
+        f"{_share(scene['alert_threshold'])}; it finds {_share(scene['alert_recall'])} of such accidents, and "
+        f"{_share(scene['alert_precision'])} of the alerts are right."
+    )
 
 
 def prediction_table(people: Sequence[Mapping[str, Any]]) -> Table:

@@ -8,9 +8,9 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import numpy as np
 
-from include.accidents import evaluate, features, files, raw, registry, report, tables
+from include.accidents import features, files, predictions, raw, registry, report, tables
 from include.accidents.errors import ModelError
 from include.accidents.schema import CLASSES, Table
 from include.accidents.versions import megabytes
@@ -80,32 +80,41 @@ def predict_batch(store: Store, client: MlflowClient, key: bytes, batch: Mapping
         return {"batch": batch["name"], "people": before["people"], "object": target}
     model = registry.load(client, registry.BEST, version, key, features.version())
     log.info("Read: %s.", ", ".join(f"{n} ({megabytes(len(content))})" for n, content in contents.values()))
-    scenes, checked = raw.read_year(contents, batch["year"])
-    table = _predictions(scenes, evaluate.probabilities(model.estimator, features.build(scenes)))
-    store.write(PREDICTIONS, target, b"".join((tables.header(table), tables.text(tables.lines(table)))))
-    facts = {**made_of, "people": len(table), "report": checked.as_dict()}
+    scenes, checked = raw.read_year(contents, batch["year"], need_severity=False)
+    made = predictions.predict(model, features.build(scenes), scenes.people["accident"].to_numpy())
+    scores = predictions.score(made, scenes.people["grav"].to_numpy())
+    store.write(PREDICTIONS, target, _csv(scenes, made))
+    if scores:
+        store.write(PREDICTIONS, f"{prefix}calibration_{batch['year']}.png", predictions.calibration_png(scores))
+    people = len(made.proba)
+    facts = {**made_of, "people": people, "scores": scores, "report": checked.as_dict()}
     store.write(PREDICTIONS, note, json.dumps(facts, indent=1).encode())
-    counts = table["class"].value_counts()
-    rows = [(name, int(counts.get(name, 0)), float(table[f"p_{name}"].sum())) for name in CLASSES]
+    likeliest = np.bincount(made.proba.argmax(axis=1), minlength=len(CLASSES))
+    rows = [(name, int(n), f"{p:,.0f}") for name, n, p in zip(CLASSES, likeliest, made.proba.sum(axis=0), strict=True)]
     log.info(
-        "%d people of %s predicted by BestModel version %s, into s3://%s/%s:\n%s",
-        len(table),
+        "%d people of %s predicted by BestModel version %s, into s3://%s/%s; %d of %d accidents are alerts:\n%s",
+        people,
         batch["name"],
         version,
         PREDICTIONS,
         target,
-        report.text_table(("class", "likeliest for", "expected"), [(a, b, f"{c:,.0f}") for a, b, c in rows]),
+        int(made.decided.alert.sum()),
+        len(made.level),
+        report.text_table(("class", "likeliest for", "expected"), rows),
     )
-    return {"batch": batch["name"], "people": len(table), "object": target}
+    if scores:
+        shown = [(name, value) for name, value in scores.items() if name != "calibration"]
+        log.info("Against the severities in the files:\n%s", report.text_table(("", ""), shown))
+    else:
+        log.info("The files hold no severity: the predictions are not scored.")
+    return {"batch": batch["name"], "people": people, "object": target}
 
 
-def _predictions(scenes: raw.Scenes, proba: evaluate.Probabilities) -> pd.DataFrame:
-    """Return one row a person, in the order of the file: who, and how badly hurt."""
+def _csv(scenes: raw.Scenes, made: predictions.Predicted) -> bytes:
+    """Return one row a person, in the order of the file: who, and what is predicted."""
     people = scenes.people
-    table = people[[c for c in ("id_usager", "id_vehicule", "num_veh", "place", "catu") if c in people]].copy()
-    table.insert(0, "num_acc", scenes.accidents["num_acc"].to_numpy()[people["accident"].to_numpy()])
-    for i, name in enumerate(CLASSES):
-        table[f"p_{name}"] = proba[:, i].round(6)
-    table["class"] = [CLASSES[i] for i in proba.argmax(axis=1)]
-    table["p_severe"] = proba[:, evaluate.SEVERE].sum(axis=1).round(6)
-    return table
+    who = people[[c for c in ("id_usager", "id_vehicule", "num_veh", "place", "catu") if c in people]].copy()
+    who.insert(0, "num_acc", scenes.accidents["num_acc"].to_numpy()[people["accident"].to_numpy()])
+    first = bytes(tables.header(who.columns)).strip() + predictions.header(b";")
+    left = bytes(tables.text(tables.lines(who))).splitlines()
+    return b"\n".join([first, *(b"%b;%b" % both for both in zip(left, predictions.lines(made, ";"), strict=True)), b""])

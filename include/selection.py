@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from include.accidents import bootstrap, evaluate, features, pictures, registry, report
 from include.accidents.catalogue import Catalogue
 from include.accidents.errors import ModelError
-from include.steps import GROUPS, Json, dataset, kept_catalogue
-from include.storage import Store
+from include.steps import DECISION, GROUPS, Json, dataset, judged_over_years, kept_catalogue
+from include.storage import MODELS, Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,12 +64,13 @@ def select_best(
         raise ModelError(f"No model of this run was registered ({told}).", "see the red tasks' logs, then clear them.")
     runs.sort(key=lambda r: -r.data.metrics["selection_score"])
     checked = kept_catalogue(store, catalogue_version)
-    board = [{"model": r.data.tags["model"], **r.data.metrics} for r in runs]
-    board = sorted([*board, _dummy(store, checked, data)], key=lambda row: -row["selection_score"])
     # A model that people took out of production does not come back by itself, however often it is made.
     gone = registry.rolled_back(client)
     standing = [r for r in runs if r.data.tags.get("model_version") not in gone]
     best = (standing or runs)[0]
+    over_years = _over_years(store, client, best, checked, data)
+    board = [{"model": r.data.tags["model"], **r.data.metrics, **(over_years if r is best else {})} for r in runs]
+    board = sorted([*board, _dummy(store, checked, data)], key=lambda row: -row["selection_score"])
     winner = client.get_model_version(best.data.tags["model"], best.data.tags["registered_version"])
     # An earlier try of this task may have promoted it, and broken off before it could tell.
     version, reason = registry.reigns(client, best.info.run_id) or (None, "")
@@ -86,7 +88,7 @@ def select_best(
     client.set_model_version_tag(winner.name, winner.version, "selection_reason", reason)
     if promoted:
         version = version or str(registry.promote(client, winner, key, reason).version)
-        client.log_text(best.info.run_id, _card(client, best, version, reason, data), MODEL_CARD)
+        client.log_text(best.info.run_id, _card(client, best, version, reason, data, over_years), MODEL_CARD)
     client.log_text(best.info.run_id, json.dumps(board, indent=1), LEADERBOARD)
     client.log_text(best.info.run_id, _page(client, best, runs, board, reason, failed, data), REPORT)
     log.info("Leaderboard:\n%s\n%s", report.leaderboard(board), reason)
@@ -99,6 +101,22 @@ def select_best(
         "failed": failed,
         "note": _note(board, failed, failures, reason),
     }
+
+
+def _over_years(store: Store, client: MlflowClient, run: Any, checked: Catalogue, data: Json) -> Mapping[str, float]:
+    """Judge the best model on later years by earlier ones, as `temporal_*`; a failure does not end the selection."""
+    from mlflow.entities import Metric
+
+    version, model = run.data.tags["model_version"], run.data.tags["model"]
+    params = json.loads(store.read_version(MODELS, f"{version}/search", "search.json"))["params"]
+    try:
+        found = judged_over_years(store, checked, model, version, params, data["version"])
+    except ModelError as error:
+        log.warning("%s is not judged over years: %s", model, error)
+        return {}
+    now = int(time.time() * 1000)
+    client.log_batch(run.info.run_id, [Metric(name, value, now, 0) for name, value in found.items()])
+    return found
 
 
 def _note(
@@ -189,11 +207,17 @@ def _dummy(store: Store, checked: Catalogue, data: Json) -> Json:
 
 
 def _groups(client: MlflowClient, run: Any) -> list[Json]:
-    content = registry.artifact(client, run.info.run_id, GROUPS)
-    return list(json.loads(content)["rows"]) if content else []
+    return list(_json_artifact(client, run, GROUPS).get("rows", []))
 
 
-def _card(client: MlflowClient, run: Any, version: str, reason: str, data: Json) -> str:
+def _json_artifact(client: MlflowClient, run: Any, path: str) -> Json:
+    content = registry.artifact(client, run.info.run_id, path)
+    return dict(json.loads(content)) if content else {}
+
+
+def _card(
+    client: MlflowClient, run: Any, version: str, reason: str, data: Json, over_years: Mapping[str, float]
+) -> str:
     specification = registry.artifact(client, run.info.run_id, "specification.json") or b""
     return report.model_card(
         model=run.data.tags["model"],
@@ -201,10 +225,11 @@ def _card(client: MlflowClient, run: Any, version: str, reason: str, data: Json)
         reason=reason,
         specification=specification.decode(),
         params={name: value for name, value in run.data.params.items() if "__" in name},
-        metrics=run.data.metrics,
+        metrics={**run.data.metrics, **over_years},
         tags=run.data.tags,
         data=data,
         groups=_groups(client, run),
+        rules=_json_artifact(client, run, DECISION),
     )
 
 

@@ -17,11 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from include.accidents import (
     bootstrap,
     catalogue,
     child,
     clean,
+    decision,
     evaluate,
     features,
     pictures,
@@ -30,9 +33,11 @@ from include.accidents import (
     report,
     search,
     tables,
+    temporal,
 )
 from include.accidents.catalogue import Catalogue, Defaults, ModelSpec
 from include.accidents.errors import CatalogueError, InputError, ModelError, StorageError
+from include.accidents.knowledge import RECORD
 from include.accidents.sample import is_sample
 from include.accidents.schema import Table
 from include.accidents.versions import megabytes
@@ -45,8 +50,10 @@ log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 # What decides how a model is made and judged, beside the data and its specification.
-MODEL_CODE = ("catalogue", "search", "evaluate", "split")
-GROUPS = "recall_by_group.json"  # artifact of a model's run in MLflow
+MODEL_CODE = ("catalogue", "knowledge", "masking", "search", "evaluate", "decision", "temporal", "split")
+# Artifacts of a model's run in MLflow.
+GROUPS = "recall_by_group.json"
+DECISION = "decision.json"
 SHOWN = 10  # candidates in the log
 _UPLOAD = "by `make demo RAW=folder`, or straight into the bucket"
 CALIBRATED = 0.03  # mean distance of probabilities from what happened, up to which they are called calibrated
@@ -279,9 +286,10 @@ def log_model(
     force: bool,
     evaluation: str = "basic",
 ) -> Json:
-    """Cross-validate and test the model; log it as an MLflow run and register it, signed.
+    """Cross-validate and test the model at every level of knowledge; log it as an MLflow run and register it, signed.
 
-    `evaluation` is `basic` (the metrics and the confusion matrix) or `full` (also the check over time and every
+    The rules of the decision (thresholds) are learned from the cross-validation, and kept in the model.
+    `evaluation` is `basic` (the metrics and the confusion matrix) or `full` (also the check over years and every
     picture).
     """
     model, version, data = found["model"], found["version"], found["data"]
@@ -289,16 +297,14 @@ def log_model(
     spec = checked.model(model)
     fitted = registry.undump(store.read_version(MODELS, version, f"{model}_model.skops"))
     held_out = dataset(store, data["version"], "global_test")
-    cross_validated = _evaluation(store, checked, spec, found, full=evaluation == "full", force=force)
+    cross_validated = _evaluation(store, checked, spec, found, force=force)
+    rules = decision.learn(cross_validated.judged, checked.decision.by_level(), cross_validated.sharpen)
+    decision.attach(fitted, rules)
     search.limit_threads()
-    proba = evaluate.probabilities(fitted, held_out.x)
-    tested = evaluate.scores(held_out.y, proba)
-    metrics = (
-        cross_validated
-        | {f"test_{name}": value for name, value in tested.items()}
-        | _bounds(held_out, proba)
-        | evaluate.at_call(fitted, held_out)
-    )
+    proba, metrics = _test(fitted, rules, held_out, checked.defaults.seed)
+    metrics |= cross_validated.metrics
+    if evaluation == "full":
+        metrics |= judged_over_years(store, checked, model, version, found["params"], data["version"], force=force)
     metrics["selection_score"] = evaluate.selection_score(metrics, checked.selection.weights)
     _check_numbers(metrics)
     _say_calibration(metrics)
@@ -326,6 +332,7 @@ def log_model(
             "search.json": {key: value for key, value in best.items() if key != "results"},
             "specification.json": catalogue.as_json(spec),
             GROUPS: {"rows": evaluate.recall_by_group(held_out, proba.argmax(axis=1))},
+            DECISION: {state: asdict(rule) for state, rule in rules.items()},
             **({"importance.json": importances} if importances else {}),
         },
         results=best["results"],
@@ -344,6 +351,23 @@ def log_model(
         "run_id": registered.run_id,
         "served_version": registry.newest(client, model),
     }
+
+
+def _test(
+    fitted: Any, rules: decision.Decision, held_out: clean.Dataset, seed: int
+) -> tuple[evaluate.Probabilities, dict[str, float]]:
+    """Return the probabilities on global_test, and the metrics there: `test_*` with intervals, and of every state."""
+    metrics: dict[str, float] = {}
+    everybody = np.arange(len(held_out.y))
+    for state in evaluate.STATES:
+        whole = state == RECORD.name
+        rows = everybody if whole else evaluate.judged_rows(held_out, everybody, state, 1, seed)
+        judged = evaluate.judge(fitted, held_out.take(rows), state)
+        metrics |= {f"{state}_{name}": value for name, value in decision.metrics(judged, rules, state).items()}
+        if whole:
+            proba = judged.proba
+    tested = evaluate.scores(held_out.y, proba)
+    return proba, metrics | {f"test_{name}": value for name, value in tested.items()} | _bounds(held_out, proba)
 
 
 def _bounds(held_out: clean.Dataset, proba: evaluate.Probabilities) -> dict[str, float]:
@@ -398,34 +422,41 @@ def _pictures(
 
 
 def _evaluation(
-    store: Store, checked: Catalogue, spec: ModelSpec, found: Json, *, full: bool, force: bool
-) -> dict[str, float]:
-    """Return the cross-validated metrics, from an earlier run of the same model on the same data if there is one.
-
-    The full evaluation also holds the check over time.
-    """
-    version = f"{found['version']}/evaluation{'-full' if full else ''}"
+    store: Store, checked: Catalogue, spec: ModelSpec, found: Json, *, force: bool
+) -> evaluate.CrossValidated:
+    """Return the cross-validation, from an earlier run of the same model on the same data if there is one."""
+    version = f"{found['version']}/evaluation"
     if force or _made_with(found["params"], store.intact(MODELS, version)) is None:
         made = child.run(
-            _fit_and_judge,
+            _cross_validate,
             spec,
             checked.defaults,
             found["params"],
             dataset(store, found["data"]["version"], "train_test"),
-            full,
             minutes=spec.minutes or checked.defaults.minutes,
             what="The cross-validation",
             hear=log.info,
         )
-        store.write_version(MODELS, version, {"cv.json": json.dumps(made).encode()}, {"params": found["params"]})
-    return dict(json.loads(store.read_version(MODELS, version, "cv.json")))
+        store.write_version(MODELS, version, evaluate.dumps(made), {"params": found["params"]})
+    return evaluate.loads(*(store.read_version(MODELS, version, name) for name in ("cv.json", "judged.npz")))
 
 
-def _fit_and_judge(
-    spec: ModelSpec, defaults: Defaults, params: Json, train_test: clean.Dataset, full: bool, tell: child.Tell
-) -> dict[str, float]:
+def _cross_validate(
+    spec: ModelSpec, defaults: Defaults, params: Json, train_test: clean.Dataset, tell: child.Tell
+) -> evaluate.CrossValidated:
     search.limit_threads()
+    return evaluate.cross_validate(
+        _telling_fit(spec, defaults, params, tell, f"Fold {{}} of {defaults.evaluation_folds}"),
+        train_test,
+        n_splits=defaults.evaluation_folds,
+        # Other folds than the search's, which chose the parameters.
+        seed=defaults.seed + 1,
+        max_rows=spec.max_rows,
+    )
 
+
+def _telling_fit(spec: ModelSpec, defaults: Defaults, params: Json, tell: child.Tell, what: str) -> evaluate.Fit:
+    """Return what fits the model and says so; `what` names the fit by its number."""
     done = 0
 
     def fit(data: clean.Dataset) -> Any:
@@ -433,21 +464,50 @@ def _fit_and_judge(
         started = time.monotonic()
         fitted = search.fit(spec, defaults, params, data)
         done += 1
-        what = f"Fold {done} of {defaults.evaluation_folds}" if done <= defaults.evaluation_folds else "Earlier years"
-        tell(f"{what}: fitted on {len(data.y):,} people in {time.monotonic() - started:.1f} s.")
+        tell(f"{what.format(done)}: fitted on {len(data.y):,} people in {time.monotonic() - started:.1f} s.")
         return fitted
 
-    found = evaluate.cross_validate(
-        fit,
-        train_test,
-        n_splits=defaults.evaluation_folds,
-        # Other folds than the search's, which chose the parameters.
-        seed=defaults.seed + 1,
-        max_rows=spec.max_rows,
-    )
-    if full:
-        found |= evaluate.temporal(fit, train_test, seed=defaults.seed, max_rows=spec.max_rows)
-    return found
+    return fit
+
+
+def judged_over_years(
+    store: Store, checked: Catalogue, model: str, version: str, params: Json, data_version: str, *, force: bool = False
+) -> dict[str, float]:
+    """Return what a model is worth when it learns from earlier years and is judged on later ones, as `temporal_*`.
+
+    Nothing when the data hold one year alone.
+    """
+    kept, recall = f"{version}/temporal", checked.decision.by_level()
+    manifest = _made_with(params, store.intact(MODELS, kept))
+    if force or manifest is None or manifest["recall"] != recall:
+        spec = checked.model(model)
+        made = child.run(
+            _over_years,
+            spec,
+            checked.defaults,
+            params,
+            dataset(store, data_version, "train_test"),
+            recall,
+            minutes=spec.minutes or checked.defaults.minutes,
+            what="The judgement over years",
+            hear=log.info,
+        )
+        facts = {"params": params, "recall": recall}
+        store.write_version(MODELS, kept, {"temporal.json": json.dumps(made).encode()}, facts)
+    return dict(json.loads(store.read_version(MODELS, kept, "temporal.json")))
+
+
+def _over_years(
+    spec: ModelSpec,
+    defaults: Defaults,
+    params: Json,
+    train_test: clean.Dataset,
+    recall: Mapping[str, float],
+    tell: child.Tell,
+) -> dict[str, float]:
+    search.limit_threads()
+    fit = _telling_fit(spec, defaults, params, tell, "Earlier years, {}")
+    return temporal.over_years(fit, train_test, recall, seed=defaults.seed, max_rows=spec.max_rows)
 
 
 def dataset(store: Store, version: str, part: str) -> clean.Dataset:

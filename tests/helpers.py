@@ -12,8 +12,11 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
-from include.accidents import files, raw, sample
+from include.accidents import decision, files, raw, sample
+from include.accidents.decision import Rule
+from include.accidents.evaluate import N_CLASSES, STATES
 from include.accidents.schema import Table
 
 DAG = "ml_accidents_pipeline_dag"
@@ -38,6 +41,7 @@ SERVICES = ("AIRFLOW", "MLFLOW", "S3", "API")
 OTHER_NAME = "accidents.example"  # under which the services of a stack of the tests may be asked too
 REAL_2021 = Path(__file__).resolve().parents[2] / "shared" / "data" / "baac-2021"
 REAL_FORMATS = REAL_2021.parent / "formats"
+Fitted = TypeVar("Fitted")
 
 
 @cache
@@ -58,6 +62,20 @@ def read_folder(folder: Path) -> dict[int, dict[Table, tuple[str, bytes]]]:
 @cache
 def sample_scenes(year: int, accidents: int = 400) -> raw.Scenes:
     return raw.read_year(sample_files(year, accidents), year)[0]
+
+
+def rules() -> dict[str, Rule]:
+    """Plausible rules for every state: people who are independent of each other, an alert from 0.5 on."""
+    as_if_independent = (0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+    asked = ("lat", "secu1", "sexe", "an_nais", "choc")
+    rule = Rule(as_if_independent, as_if_independent, (1.0,) * N_CLASSES, 0.5, 0.8, 0.6, 0.4, 0.8, 0.5, asked)
+    return dict.fromkeys(STATES, rule)
+
+
+def with_rules(fitted: Fitted) -> Fitted:
+    """Give a fitted model rules for every state, as the pipeline does before it registers one."""
+    decision.attach(fitted, rules())
+    return fitted
 
 
 def free_ports(count: int) -> list[int]:

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from include.accidents.errors import CatalogueError
 from include.accidents.features import SELECTIONS
+from include.accidents.knowledge import LEVELS
 
 LIBRARIES = ("sklearn", "lightgbm", "xgboost")
 # How many cores, where caches lie and what is printed is the machine's business: it is set in one place.
@@ -54,6 +55,13 @@ class Defaults(_Strict):
     scoring: Scoring = Field("f1_weighted", description="What a search maximises.")
     evaluation_folds: int = Field(5, ge=2, le=20, description="Folds of the cross-validation that is logged.")
     minutes: float = Field(30, gt=0, description="What one search, training or evaluation may take; then it is killed.")
+    masked_share: float = Field(
+        1.0,
+        ge=0,
+        le=5,
+        description="Masked copies of the training accidents (1: one of each), in which fields are missing as at the "
+        "levels of knowledge, and at random.",
+    )
 
 
 class Weights(_Strict):
@@ -75,6 +83,25 @@ class Selection(_Strict):
         le=1,
         description="Gain on global_test that the lower end of the 95 % interval must exceed.",
     )
+
+
+Recall = Annotated[float, Field(ge=0.05, le=0.99)]
+
+
+class DecisionSpec(_Strict):
+    """What an alert promises."""
+
+    recall: Recall | dict[str, Recall] = Field(
+        0.8,
+        description="Share of the accidents with somebody severe that an alert shall find; one for all levels of "
+        "knowledge, or one a level (those that are not named: 0.8).",
+    )
+
+    def by_level(self) -> dict[str, float]:
+        """Return the recall of each level of knowledge."""
+        if isinstance(self.recall, dict):
+            return {name: self.recall.get(name, 0.8) for name in LEVELS}
+        return dict.fromkeys(LEVELS, self.recall)
 
 
 class Step(_Strict):
@@ -139,12 +166,7 @@ class ModelSpec(_Strict):
         None,
         description="Weight of each class in training: its rarity ('balanced'), a power of it (0 to 1), or as given.",
     )
-    hidden_share: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="Share of the training accidents added once more, without what a caller cannot know.",
-    )
+    masked_share: float | None = Field(None, ge=0, le=5, description="Instead of the default.")
     tags: dict[str, str] = Field(default_factory=dict, description="Tags of its runs in MLflow.")
 
 
@@ -154,6 +176,7 @@ class Catalogue(_Strict):
     schema_: str | None = Field(None, alias="$schema")
     defaults: Defaults = Defaults()
     selection: Selection = Selection()
+    decision: DecisionSpec = DecisionSpec()
     models: Annotated[dict[str, ModelSpec], Field(min_length=1)]
 
     def model(self, name: str) -> ModelSpec:
@@ -201,6 +224,7 @@ def load(text: str, source: str) -> Catalogue:
         catalogue = _without(document, error)  # what is left is checked too: all defects are told at once
     if catalogue is not None:
         _check_weights(catalogue.selection.weights, defects)
+        _check_levels(catalogue.decision, defects)
         for name, spec in catalogue.models.items():
             _check_model(name, spec, defects)
     if defects.found or catalogue is None:
@@ -344,6 +368,8 @@ def _fields_at(path: Sequence[int | str]) -> list[str]:
             model = Selection
         case ["selection", "weights"]:
             model = Weights
+        case ["decision"]:
+            model = DecisionSpec
         case ["models", _, "param_distributions", _]:
             model = Distribution
     return [field.alias or name for name, field in model.model_fields.items()]
@@ -358,8 +384,10 @@ def _without(document: Any, error: ValidationError) -> Catalogue | None:
         match _path(document, each["loc"]):
             case ["models", _, "param_grid" | "param_distributions", _, *_] as path:
                 _drop(left, path[:4])
-            case ["models", _, *_] as path:
+            case ["models", _, *_] | ["decision", "recall", _] as path:
                 _drop(left, path[:3])
+            case ["decision", "recall"] if isinstance(left.get("decision", {}).get("recall"), dict):
+                pass  # it is no number, as it may be; its parts are judged by themselves
             case path:
                 _drop(left, path[:1])
     models = left.get("models") or {}
@@ -386,6 +414,16 @@ def _check_weights(weights: Weights, defects: _Defects) -> None:
     total = sum(weights.model_dump().values())
     if abs(total - 1) > 1e-6:
         defects.add("/selection/weights", f"the weights sum to {total:g}; they must sum to 1")
+
+
+def _check_levels(decision: DecisionSpec, defects: _Defects) -> None:
+    for name in decision.recall if isinstance(decision.recall, dict) else ():
+        if name not in LEVELS:
+            near = _closest(name, LEVELS)
+            defects.add(
+                f"/decision/recall/{_escape(name)}",
+                f"{name!r} is no level of knowledge{near}; allowed: {', '.join(LEVELS)}",
+            )
 
 
 def _check_model(name: str, spec: ModelSpec, defects: _Defects) -> None:

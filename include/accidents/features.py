@@ -39,8 +39,10 @@ EQUIPMENT = {
     "vest": {4},
     "airbag": {5, 7},
     "gloves": {6, 7},
-    "no_equipment": {0},
 }
+NO_EQUIPMENT, UNDETERMINED = 0, 8  # codes of `secu1..3`
+SEATS_OF_ROLES = {1: 1, **dict.fromkeys(range(2, 10), 2), 10: 3}
+"""The role (`catu`) that a seat (`place`) implies: the driver's seat, a passenger's, none of a pedestrian."""
 CLASS_GROUPS: dict[str, frozenset[VehicleClass]] = {
     "bicycles": frozenset({VehicleClass.BICYCLE, VehicleClass.PERSONAL_MOBILITY}),
     "motorcycles": frozenset(
@@ -75,11 +77,6 @@ class Feature:
     categorical: bool = False
     unit: str = ""
 
-    @property
-    def known_at_call(self) -> bool:
-        """Tell whether a caller can know it; what the police or the hospital find out later, they cannot."""
-        return self.name not in UNKNOWN_AT_CALL
-
 
 def _f(name: str, fr: str, en: str, source: str, *, categorical: bool = False, unit: str = "") -> Feature:
     return Feature(name, Label(fr, en), source, categorical, unit)
@@ -113,19 +110,11 @@ PERSON_CODES = ("place", "catu", "sexe", "trajet", "locp", "actp", "etatp", "sec
 OTHER_CODES = ("catv", "choc", "manv", "obs", "obsm", "motor", "senc")  # of the heaviest other vehicle
 DRIVER_CODES = ("sexe", "trajet", "secu1")
 
-# What is found out after the call: how the road is built, how the vehicles moved and where they were hit, what
-# protected whom, where people were going. The place and the time of the call give the road's class and limit.
-_FOUND_OUT_LATER = ("choc", "manv", "motor", "senc", "trajet", "secu1")
-UNKNOWN_AT_CALL: frozenset[str] = frozenset(
-    {
-        *("vosp", "prof", "plan", "infra", "situ", "larrout", "impact_side"),
-        *("locp", "actp", "etatp", "secu2", "secu3", *EQUIPMENT, *(f"others_{name}" for name in EQUIPMENT)),
-        *(f"{whose}{name}" for name in _FOUND_OUT_LATER for whose in ("", "other_", "driver_", "other_driver_")),
-    }
+COUNTED_PEOPLE = (
+    *("n_people", "n_pedestrians", "on_board", "other_on_board", "in_other_vehicles"),
+    *("exposed_others", "lighter_people", "lightest_other", "others_belt", "others_helmet", "others_no_equipment"),
 )
-
-SEXES = frozenset({"sexe", "driver_sexe", "other_driver_sexe"})
-AGES = frozenset({"age", "driver_age", "other_driver_age"})
+"""Features that need to know who is there; missing where the drivers are only assumed (`people_assumed`)."""
 
 FEATURES: tuple[Feature, ...] = (
     *_codes(*ACCIDENT_CODES, *VEHICLE_CODES, *PERSON_CODES),
@@ -240,15 +229,6 @@ SELECTIONS: dict[str, list[int]] = {
 """What a catalogue may write for columns of the matrix: their positions."""
 
 
-def hide(x: Floats, names: Collection[str], rows: npt.NDArray[np.bool_] | None = None) -> Floats:
-    """Return a copy of the matrix in which the named features are missing, in all rows or in the chosen ones."""
-    hidden = x.copy()
-    columns = np.array([name in names for name in NAMES])
-    chosen = np.ones(len(x), dtype=np.bool_) if rows is None else rows
-    hidden[chosen[:, None] & columns[None, :]] = np.nan
-    return hidden
-
-
 def build(scenes: Scenes) -> Floats:
     """Make the features of every person; see `from_columns`."""
     return from_columns(scenes.accidents, scenes.vehicles, scenes.people)
@@ -262,6 +242,7 @@ def from_columns(accidents: Columns, vehicles: Columns, people: Columns) -> Floa
     accidents, vehicles, people
         The canonical tables, as in `Scenes`: frames, or mappings of column names to arrays, which are read five
         times faster. `accident` and `vehicle` are positions. A column that is absent is missing everywhere.
+        `people_assumed` of accidents: 1 where nobody has said who is there beside the drivers.
 
     Returns
     -------
@@ -274,38 +255,39 @@ def from_columns(accidents: Columns, vehicles: Columns, people: Columns) -> Floa
 
 def _build(accidents: _Table, vehicles: _Table, people: _Table) -> Floats:
     accident, own = people.positions("accident"), people.positions("vehicle")
-    catu = people["catu"]
-    on_foot = catu == PEDESTRIAN
+    catu = _roles(people)
+    on_foot, unknown_role = catu == PEDESTRIAN, np.isnan(catu)
 
     # Column by column is how it is filled, and how it is written to files: five times faster than by row.
     matrix = np.empty((people.rows, len(NAMES)), dtype=np.float32, order="F")
     values = _Columns(matrix)
-    for name in (*ACCIDENT_CODES, "dep", "lat", "long", "nbv", "vma", "larrout"):
+    for name in (*ACCIDENT_CODES, "dep", "nbv", "vma", "larrout"):
         values[name] = accidents[name][accident]
-    near = dict(
-        zip(("accidents_near", "accidents_around"), places.near(accidents["lat"], accidents["long"]), strict=True)
-    )
-    for name, of_accident in (_dates(accidents) | near).items():
+    for name, of_accident in (_dates(accidents) | _position(accidents)).items():
         values[name] = of_accident[accident]
     for name in PERSON_CODES:
         values[name] = people[name]
-    values.update(_equipment(people))
+    values["catu"] = catu
+    values.update(equipment_used([people[name] for name in ("secu1", "secu2", "secu3")]))
     values["age"] = _age(accidents["an"][accident], people["an_nais"])
 
     # A pedestrian is attached to the vehicle that hit them: it is the other, and they have none of their own.
-    riding = np.where(on_foot, -1, own)
+    # Whose role nobody knows may be either, so nothing is known of their vehicle.
+    riding = np.where(on_foot | unknown_role, -1, own)
     for name in VEHICLE_CODES:
         values[name] = _take(vehicles[name], riding)
     values["impact_side"] = _side(values["place"], LEFT_SEATS, RIGHT_SEATS) * _side(
         values["choc"], LEFT_IMPACTS, RIGHT_IMPACTS
     )
-    values.update(_counts(vehicles, accident, people, accidents.rows))
+    values.update(_counts(vehicles, accident, catu, accidents.rows))
 
     aboard = np.bincount(riding[riding >= 0], minlength=vehicles.rows).astype(np.float32)
+    aboard[own[unknown_role & (own >= 0)]] = np.nan
     values["on_board"] = _take(aboard, riding)
     mass = _lookup(vehicles["catv"], _MASSES) + PERSON_MASS * aboard
     heaviest_other = _first_other(-mass, vehicles.positions("accident"), accident, riding)
     other = np.where(on_foot & (own >= 0), own, heaviest_other)
+    other[unknown_role] = -1
     values["own_mass"] = np.where(on_foot, np.float32(PEDESTRIAN_MASS), _take(mass, riding))
     values["other_mass"] = _take(mass, other)
     values["mass_ratio"] = np.log(values["own_mass"] / values["other_mass"])
@@ -319,6 +301,9 @@ def _build(accidents: _Table, vehicles: _Table, people: _Table) -> Floats:
         values[f"driver_{name}"] = _take(of_driver, riding)
         values[f"other_driver_{name}"] = _take(of_driver, other)
     values.update(_among_others(values, vehicles["catv"], riding, on_foot, accident, accidents.rows))
+    assumed = accidents["people_assumed"][accident] == 1
+    for name in COUNTED_PEOPLE if assumed.any() else ():
+        values[name] = np.where(assumed, np.float32(np.nan), values[name])
     return matrix
 
 
@@ -422,15 +407,34 @@ def _age(year: Floats, born: Floats) -> Floats:
     return np.where((age >= 0) & (age <= 110), age, np.float32(np.nan)).astype(np.float32)
 
 
-def _equipment(people: _Table) -> dict[str, Floats]:
-    worn = [people[name] for name in ("secu1", "secu2", "secu3")]
-    # 8 says "cannot be determined": nothing is known of the person's equipment.
-    known = np.logical_or.reduce([~np.isnan(w) & (w != 8) for w in worn])
+def _roles(people: _Table) -> Floats:
+    """Return `catu`, or what the person's seat implies where it is not given."""
+    catu, place = people["catu"], people["place"]
+    for seat, role in SEATS_OF_ROLES.items():
+        catu = np.where(np.isnan(catu) & (place == seat), np.float32(role), catu)
+    return catu
+
+
+def _position(accidents: _Table) -> dict[str, Floats]:
+    """Return where each accident was, and how many happen near; one coordinate alone is no position."""
+    lat, long = accidents["lat"], accidents["long"]
+    lat, long = (np.where(np.isnan(lat) | np.isnan(long), np.float32(np.nan), each) for each in (lat, long))
+    near, around = places.near(lat, long)
+    return {"lat": lat, "long": long, "accidents_near": near, "accidents_around": around}
+
+
+def equipment_used(worn: Sequence[Floats]) -> dict[str, Floats]:
+    """Return for each kind of equipment whether it was used: 1, 0, or NaN where that is not known.
+
+    `worn` are the three slots `secu1` to `secu3`. They name what was used. The first one decides what was not: since
+    2019 the others hold 0 ("none") where there is nothing to add, so a 0 there says nothing.
+    """
+    used = {name: np.isin(worn, list(codes)).any(axis=0) for name, codes in EQUIPMENT.items()}
+    any_used = (np.stack(worn) > NO_EQUIPMENT) & (np.stack(worn) != UNDETERMINED)
+    used["no_equipment"] = (worn[0] == NO_EQUIPMENT) & ~any_used.any(axis=0)
+    determined = ~np.isnan(worn[0]) & (worn[0] != UNDETERMINED)
     return {
-        name: np.where(
-            known, np.logical_or.reduce([w == code for w in worn for code in codes]), np.float32(np.nan)
-        ).astype(np.float32)
-        for name, codes in EQUIPMENT.items()
+        name: np.where(found | determined, found, np.float32(np.nan)).astype(np.float32) for name, found in used.items()
     }
 
 
@@ -440,20 +444,24 @@ def _side(codes: Floats, left: Collection[int], right: Collection[int]) -> Float
     return np.where(np.isnan(codes), np.float32(np.nan), side).astype(np.float32)
 
 
-def _counts(vehicles: _Table, accident: npt.NDArray[np.int64], people: _Table, n_accidents: int) -> dict[str, Floats]:
+def _counts(vehicles: _Table, accident: npt.NDArray[np.int64], catu: Floats, n_accidents: int) -> dict[str, Floats]:
+    """Count people and vehicles by accident; a kind is not counted where somebody's or some vehicle's is unknown."""
     of_vehicle = vehicles.positions("accident")
 
     def count(where: npt.NDArray[np.int64], weights: Floats | None = None) -> Floats:
+        # A missing weight makes the sum missing.
         return np.bincount(where, weights, minlength=n_accidents).astype(np.float32)[accident]
+
+    of_kind = np.where(np.isnan(catu), np.float32(np.nan), (catu == PEDESTRIAN).astype(np.float32))
 
     counts = {
         "n_people": count(accident),
         "n_vehicles": count(of_vehicle),
-        "n_pedestrians": count(accident, (people["catu"] == PEDESTRIAN).astype(np.float32)),
+        "n_pedestrians": count(accident, of_kind),
     }
     catv = vehicles["catv"]
     for name, table in _MEMBERSHIP.items():
-        counts[f"n_{name}"] = count(of_vehicle, np.nan_to_num(_lookup(catv, table)))
+        counts[f"n_{name}"] = count(of_vehicle, _lookup(catv, table))
     return counts
 
 
@@ -485,13 +493,14 @@ def _among_others(
     first_of_equals = np.maximum.accumulate(np.where(changes | (np.diff(sorted_mass, prepend=-1) != 0), place, 0))
     lighter = np.empty(len(order), dtype=np.float32)
     lighter[order] = np.where(np.isnan(sorted_mass), np.nan, first_of_equals - start)
-    alone = values["n_people"] - np.where(np.isnan(values["on_board"]), 1, values["on_board"])
+    elsewhere = values["n_people"] - np.where(riding < 0, np.float32(1), values["on_board"])
+    elsewhere[np.isnan(values["catu"])] = np.nan
     return {
         "exposed": exposed,
         "exposed_others": others(exposed),
         "lighter_people": lighter,
         "lightest_other": _take(mass, _first_other(mass, accident, accident, place)),
-        "in_other_vehicles": alone,
+        "in_other_vehicles": elsewhere,
         **{f"others_{name}": others(values[name]) for name in ("belt", "helmet", "no_equipment")},
     }
 

@@ -85,7 +85,9 @@ class Scenes:
     people: pd.DataFrame
 
 
-def read_year(files: Mapping[Table, tuple[str, Content]], year: int) -> tuple[Scenes, Report]:
+def read_year(
+    files: Mapping[Table, tuple[str, Content]], year: int, *, need_severity: bool = True
+) -> tuple[Scenes, Report]:
     """Read the four files of one year.
 
     Parameters
@@ -95,19 +97,27 @@ def read_year(files: Mapping[Table, tuple[str, Content]], year: int) -> tuple[Sc
         need be in memory.
     year
         The year that the file names say.
+    need_severity
+        Whether `usagers` must have the column `grav`. Where it need not, as of new accidents, and has not, `grav` is
+        missing for all.
 
     Raises
     ------
     InputError
         Naming the file, the line or column, what was found and the remedy.
     """
+
+    def parse(table: Table) -> _Parsed:
+        return _read(table, *files[table], year, need_severity=need_severity)
+
     report = Report(year, {table: files[table][0] for table in Table})
     read, tables = {}, {}
     with ThreadPoolExecutor(FILES_AT_A_TIME) as pool:  # Arrow parses without Python's lock
-        for table, parsed in zip(Table, pool.map(lambda table: _read(table, *files[table], year), Table), strict=True):
+        for table, parsed in zip(Table, pool.map(parse, Table), strict=True):
             report.rows_in[table] = parsed.rows
             report.findings += parsed.findings
             report.findings += _repair(parsed)
+            report.findings += _drop_half_positions(parsed)
             read[table], tables[table] = parsed, parsed.frame()
     pa.default_memory_pool().release_unused()
     _check_year(read[Table.CARACTERISTIQUES], tables[Table.CARACTERISTIQUES], report)
@@ -182,11 +192,11 @@ class _Parsed:
         )
 
 
-def _read(table: Table, name: str, content: Content, year: int) -> _Parsed:
+def _read(table: Table, name: str, content: Content, year: int, *, need_severity: bool = True) -> _Parsed:
     text = _to_utf8(files.decompress(name, content() if callable(content) else content))
     lines = max(text.count(b"\n"), text.count(b"\r"))
     delimiter, header = _header(name, text, lines)
-    wanted, ignored = _known_columns(table, name, header, year)
+    wanted, ignored = _known_columns(table, name, header, year, need_severity=need_severity)
     read = _parse(name, text, delimiter, header, wanted)
     if read.num_rows == 0:
         raise _empty(name)
@@ -256,7 +266,9 @@ def _empty(name: str) -> InputError:
     return InputError(f"{name} holds no row.", "replace it by the complete file of the publisher.")
 
 
-def _known_columns(table: Table, name: str, header: list[str], year: int) -> tuple[list[Column], list[str]]:
+def _known_columns(
+    table: Table, name: str, header: list[str], year: int, *, need_severity: bool
+) -> tuple[list[Column], list[str]]:
     """Return the columns to read, and the names of those that nobody knows."""
     doubled = [column for column, count in Counter(header).items() if count > 1 and column]
     if doubled:
@@ -269,6 +281,7 @@ def _known_columns(table: Table, name: str, header: list[str], year: int) -> tup
         and c.name not in header
         and c.first_year <= year <= (c.last_year or year)
         and c.name != "id_usager"  # nothing is joined by it, and revised files differ
+        and (need_severity or c.name != "grav")
     ]
     if missing:
         raise InputError(
@@ -504,6 +517,30 @@ def _repair(parsed: _Parsed) -> list[Finding]:
         more = {"examples": cells.examples(at)}
         found.append(parsed.find(name, rule, cells.rows_with(at), Action.MISSING, **more))
         cells.values[at] = np.nan
+    return found
+
+
+def _drop_half_positions(parsed: _Parsed) -> list[Finding]:
+    """Set both coordinates to missing where one of them is: the other alone is no position."""
+    if parsed.table is not Table.CARACTERISTIQUES:
+        return []
+    lat, long = parsed.numbers["lat"], parsed.numbers["long"]
+    no_lat, no_long = np.isnan(lat.values), np.isnan(long.values)
+    found = []
+    # To 2018 an accident that nobody located says 0 and 0: that is how the files write it, and no repair.
+    unlocated = np.flatnonzero(no_lat & (long.values == 0))
+    if len(unlocated):
+        rule = "longitude 0 without a latitude: nobody located the accident"
+        found.append(parsed.find("long", rule, unlocated, Action.IGNORED))
+        long.values[unlocated] = np.nan
+    for name, cells, half in (("long", long, no_lat & ~np.isnan(long.values)), ("lat", lat, no_long & ~no_lat)):
+        at = np.flatnonzero(half)
+        if len(at):
+            # Nearly every coordinate is another: the first ones say as much, and to count all takes time.
+            more = {"examples": cells.examples(at[: checks.EXAMPLES])}
+            rule = "one coordinate without the other is no position"
+            found.append(parsed.find(name, rule, at, Action.MISSING, **more))
+            cells.values[at] = np.nan
     return found
 
 

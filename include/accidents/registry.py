@@ -20,7 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from include.accidents import arrays
+from include.accidents import arrays, decision
+from include.accidents.decision import Decision
 from include.accidents.errors import ModelError
 from include.accidents.features import NAMES, Floats, frame
 
@@ -84,6 +85,7 @@ class LoadedModel:
     version: str
     lineage: Lineage
     metrics: Mapping[str, float]
+    decision: Decision
 
 
 def dump(fitted: Any) -> bytes:
@@ -252,7 +254,8 @@ def load(
     Raises
     ------
     ModelError
-        When the signature is absent or wrong, the features are not today's, or a type is not on the list.
+        When the signature is absent or wrong, the features are not today's, a type is not on the list, or the model has
+        no thresholds for the levels of knowledge.
     """
     found = client.get_model_version(name, version)
     lineage = _lineage(found)
@@ -266,8 +269,13 @@ def load(
     estimator = read(content)
     if estimator.n_features_in_ != len(NAMES):
         raise ModelError(f"{name} version {version} expects other columns.", "run the pipeline once more.")
+    try:
+        rules = decision.of(estimator)
+    except ModelError as error:
+        error.cause = f"{name} version {version}: {error.cause}"
+        raise
     metrics = client.get_run(lineage.run_id).data.metrics
-    return LoadedModel(estimator, name, str(found.version), lineage, metrics)
+    return LoadedModel(estimator, name, str(found.version), lineage, metrics, rules)
 
 
 def names(client: MlflowClient) -> list[str]:

@@ -15,10 +15,23 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from matplotlib.figure import Figure
 
+from include.accidents.knowledge import LEVELS
+
 Row = Mapping[str, Any]
 
 COLUMNS = ("selection_score", "cv_f1_weighted", "cv_accuracy", "test_f1_weighted", "test_f1_macro")
-PAGE_COLUMNS = (*COLUMNS, "test_auc_severe", "test_log_loss", "test_calibration_error", "call_f1_weighted")
+PAGE_COLUMNS = (*COLUMNS, "test_auc_severe", "test_log_loss", "test_calibration_error", "test_three_class_f1_macro")
+LEVEL_COLUMNS = (
+    "f1_weighted",
+    "auc_severe",
+    "calibration_error",
+    "severe_foretold",
+    "severe_true",
+    "accident_auc_severe",
+    "alert_recall",
+    "alert_precision",
+)
+"""What is shown of each model at each level of knowledge."""
 
 
 def leaderboard(rows: Sequence[Row]) -> str:
@@ -51,14 +64,30 @@ def metrics_table(metrics: Mapping[str, float]) -> str:
         "global_test": "test_{}",
         "95 % from": "test_{}_low",
         "to": "test_{}_high",
-        "at a call": "call_{}",
-        "next year": "temporal_{}",
+        **{level: f"{level}_{{}}" for level in LEVELS},
+        "vehicles alone": "drivers_alone_{}",
+        "later years": "temporal_{}",
     }
-    names = [n.removeprefix("test_") for n in metrics if n.startswith("test_") and not n.endswith(("_low", "_high"))]
+    prefixes = [way.removesuffix("{}") for way in ways.values() if way.endswith("{}")]
+    names = {n.removeprefix(p) for n in metrics for p in prefixes if n.startswith(p) and not n.endswith(_ENDS)}
+    names -= {name for name in names if any(name.startswith(p) for p in prefixes)}
     rows = [[name, *(metrics.get(way.format(name)) for way in ways.values())] for name in sorted(names)]
     known = [i for i, cells in enumerate(zip(*rows, strict=True)) if any(cell is not None for cell in cells)]
     heading = ["metric", *ways]
     return text_table([heading[i] for i in known], [[row[i] for i in known] for row in rows])
+
+
+_ENDS = ("_low", "_high", "_std")
+
+
+def level_rows(metrics: Row, prefix: str = "") -> list[dict[str, Any]]:
+    """Return the figures of `LEVEL_COLUMNS` at each level that was judged, a row a level."""
+    rows = [
+        {"level": level.name, "label": level.label.en}
+        | {column: metrics.get(f"{prefix}{level.name}_{column}") for column in LEVEL_COLUMNS}
+        for level in LEVELS.values()
+    ]
+    return [row for row in rows if row["f1_weighted"] is not None]
 
 
 def page(
@@ -106,6 +135,9 @@ def page(
             reason=reason,
             rows=rows,
             columns=PAGE_COLUMNS,
+            level_columns=LEVEL_COLUMNS,
+            levels={row["model"]: level_rows(row) for row in rows},
+            over_years={row["model"]: later for row in rows if (later := _later_years(row))},
             changes=changes,
             change_columns=COLUMNS,
             gone=sorted(before.keys() - {row["model"] for row in rows}),
@@ -119,6 +151,12 @@ def page(
     return made
 
 
+def _later_years(metrics: Row) -> list[dict[str, Any]]:
+    """Return the figures on later years at each level; at `record` they bear no level's name."""
+    named = {f"temporal_record_{c}": metrics[f"temporal_{c}"] for c in LEVEL_COLUMNS if f"temporal_{c}" in metrics}
+    return level_rows({**metrics, **named}, "temporal_")
+
+
 def model_card(
     *,
     model: str,
@@ -130,8 +168,9 @@ def model_card(
     tags: Mapping[str, str],
     data: Mapping[str, Any],
     groups: Sequence[Row],
+    rules: Mapping[str, Row],
 ) -> str:
-    """Return the card of a promoted model as HTML: data, method, limits, figures."""
+    """Return the card of a promoted model as HTML: data, method, limits, figures; `rules` are those of `decision`."""
     figures = {
         name: (value, metrics.get(f"{name}_low"), metrics.get(f"{name}_high"))
         for name, value in sorted(metrics.items())
@@ -150,6 +189,10 @@ def model_card(
             tags=tags,
             data=data,
             groups=groups,
+            level_columns=LEVEL_COLUMNS,
+            levels=level_rows(metrics),
+            over_years=_later_years(metrics),
+            rules=rules,
             written=_now(),
         )
     )

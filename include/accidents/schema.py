@@ -884,3 +884,46 @@ def department_number(code: str) -> int | None:
     if known not in DEPARTMENTS:
         return None
     return _CORSICA.get(known) or int(known)
+
+
+# --- positions
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of positions, in degrees (WGS84), its edges included."""
+
+    south: float
+    west: float
+    north: float
+    east: float
+
+
+TERRITORIES: Final[Mapping[str, Box]] = {
+    "metropolitan France": Box(42.3, -5.2, 51.15, 8.3),
+    "Corsica": Box(41.3, 8.5, 43.1, 9.6),
+    "971": Box(15.8, -61.85, 16.55, -60.95),
+    "972": Box(14.35, -61.25, 14.95, -60.75),
+    "973": Box(2.05, -54.65, 5.85, -51.55),
+    "974": Box(-21.45, 55.15, -20.8, 55.9),
+    "975": Box(46.7, -56.5, 47.2, -56.05),
+    "976": Box(-13.1, 44.95, -12.55, 45.35),
+    "977": Box(17.8, -63.0, 18.0, -62.7),
+    "978": Box(17.98, -63.2, 18.2, -62.9),
+    "986": Box(-14.45, -178.3, -13.1, -176.0),
+    "987": Box(-28.0, -154.8, -7.8, -134.3),
+    "988": Box(-22.9, 163.3, -19.4, 169.1),
+}
+"""Where France is: a box for the mainland, for Corsica, and for each overseas territory by INSEE code.
+
+Sources: the outermost points that IGN gives, rounded outward by about 0.05 degrees. The mainland: the ridge above
+Prats-de-Mollo, Ushant, Bray-Dunes, Lauterbourg; Corsica: Lavezzi, Capo Rosso, Capo Corso, Alistro. A box also holds the
+sea and some of the neighbours: it refuses what cannot be right, and proves nothing. Polynesia spans its archipelagos;
+986 is Wallis, Futuna and Alofi, 988 the inhabited islands. Both lie on one side of the antimeridian each, so no box
+crosses it.
+"""
+
+
+def in_france(lat: float, long: float) -> bool:
+    """Tell whether a position, in degrees (WGS84), may lie in France, overseas included; False for a missing one."""
+    return any(box.south <= lat <= box.north and box.west <= long <= box.east for box in TERRITORIES.values())

@@ -13,11 +13,12 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from include.accidents import catalogue, child, split
+from include.accidents import catalogue, child, evaluate, split
 from include.accidents.catalogue import Defaults, Distribution, ModelSpec
-from include.accidents.clean import Dataset, join
+from include.accidents.clean import Dataset
 from include.accidents.errors import ModelError
-from include.accidents.features import AGES, SEXES, UNKNOWN_AT_CALL, hide
+from include.accidents.knowledge import RECORD
+from include.accidents.masking import with_masked_copies
 from include.accidents.schema import CLASSES
 
 if TYPE_CHECKING:
@@ -215,7 +216,8 @@ def _try(
             started = time.perf_counter()
             fitted = fit(spec, defaults, params, data.take(train_rows))
             seconds.append(time.perf_counter() - started)
-            scores.append(float(score(fitted, data.x[test_rows], data.y[test_rows])))
+            held_out = data.take(evaluate.judged_rows(data, test_rows, RECORD.name, len(parts), defaults.seed))
+            scores.append(float(score(fitted, held_out.x, held_out.y)))
         error = "" if np.isfinite(scores).all() else "its score is NaN"
     except Exception as raised:  # one bad candidate does not end the search
         error = f"{type(raised).__name__}: {raised}"[:300]
@@ -234,43 +236,23 @@ def estimator(spec: ModelSpec, defaults: Defaults, params: Params | None = None)
 
 
 def fit(spec: ModelSpec, defaults: Defaults, params: Params | None, data: Dataset) -> Any:
-    """Fit the model on all rows of `data`, with the class weights and the hidden fields that it asks for."""
+    """Fit the model on all rows of `data`, with the class weights that it asks for, and on masked copies.
+
+    The copies weigh 1 each: where less is known, weights for the rare classes would foretell far too many of them.
+    """
     made = estimator(spec, defaults, params)
-    data = _without_empty_columns(data)
-    if spec.hidden_share:
-        data = with_hidden(data, spec.hidden_share, defaults.seed)
+    unseen = np.flatnonzero(np.isnan(data.x).all(axis=0))
+    share = defaults.masked_share if spec.masked_share is None else spec.masked_share
+    learned = with_masked_copies(data, share, defaults.seed)
+    x = evaluate.without_unseen(learned.x, unseen)
     if spec.class_weight is None:
-        return made.fit(data.x, data.y)
-    return made.fit(data.x, data.y, **{f"{made.steps[-1][0]}__sample_weight": class_weights(spec, data.y)})
-
-
-def _without_empty_columns(data: Dataset) -> Dataset:
-    """Give everybody 0 in a column in which nobody has a value (`vma` before 2019, say).
-
-    scikit-learn's histogram boosting fails on such a column; in one that is the same for all, no tree ever splits.
-    """
-    empty = np.isnan(data.x).all(axis=0)
-    return Dataset(np.where(empty, np.float32(0), data.x), data.y, data.accident) if empty.any() else data
-
-
-def with_hidden(data: Dataset, share: float, seed: int) -> Dataset:
-    """Add copies of a share of the accidents in which fields are missing that a caller may not know.
-
-    In half of the copies what no caller knows is missing, in half the sexes, in half the ages, independently. In the
-    files the latter are missing of people who fled, and a model must not take every caller's silence for that.
-    Copies, since rows that are hidden instead would be lost to learning from complete scenes.
-    """
-    random = np.random.default_rng(seed)
-
-    def drawn(accident: npt.NDArray[np.int64], part: float) -> npt.NDArray[np.bool_]:
-        distinct, inverse = np.unique(accident, return_inverse=True)
-        return np.asarray((random.random(len(distinct)) < part)[inverse])
-
-    copies = data.take(drawn(data.accident, share))
-    x = copies.x
-    for names in (UNKNOWN_AT_CALL, SEXES, AGES):
-        x = hide(x, names, drawn(copies.accident, 0.5))
-    return join([data, Dataset(x, copies.y, copies.accident)])
+        made.fit(x, learned.y)
+    else:
+        weights = np.ones(len(learned.y))
+        weights[: len(data.y)] = class_weights(spec, data.y)
+        made.fit(x, learned.y, **{f"{made.steps[-1][0]}__sample_weight": weights})
+    setattr(made, evaluate.UNSEEN, unseen.tolist())
+    return made
 
 
 def class_weights(spec: ModelSpec, y: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +15,10 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection
 
+from api import scenes
 from api.main import create_app
 from include.accidents import registry
+from include.accidents.schema import Column, Kind
 from tests.api.world import KEY, SIGNING, World, serve, wait_for
 
 # A route: some twenty seconds in all. `make fuzz` asks more, and something else each time.
@@ -40,19 +43,59 @@ def described(app: FastAPI) -> Iterator[Any]:
 
 @schemathesis.hook
 def map_body(context: Any, body: Any) -> Any:
-    """People name vehicles of their scene and no two vehicles one name: a rule that JSON Schema cannot say."""
+    """Mend what JSON Schema cannot say of a scene; what is wrong in another way stays wrong."""
     for scene in body if isinstance(body, list) else [body]:
-        if not isinstance(scene, dict) or not isinstance(scene.get("people"), list):
+        if not isinstance(scene, dict):
             continue
-        vehicles = scene.get("vehicles")
-        for i, vehicle in enumerate(vehicles if isinstance(vehicles, list) else []):
-            if isinstance(vehicle, dict) and isinstance(vehicle.get("id"), str) and 0 < len(vehicle["id"]) <= 20:
-                vehicle["id"] = f"V{i}"
-        for person in scene["people"]:
-            named = person.get("vehicle") if isinstance(person, dict) else None
-            if isinstance(named, str) and 0 < len(named) <= 20:
-                person["vehicle"] = "V0" if isinstance(vehicles, list) and vehicles else None
+        accidents, vehicles, people = (_dicts(scene.get(part)) for part in ("accident", "vehicles", "people"))
+        for columns, rows in ((scenes.ACCIDENT, accidents), (scenes.VEHICLE, vehicles), (scenes.PERSON, people)):
+            for row in rows:
+                _bring_texts_into_range(columns, row)
+        for accident in accidents:
+            _place(accident)
+        _link(vehicles, people)
     return body
+
+
+def _dicts(part: Any) -> list[dict[str, Any]]:
+    return [row for row in (part if isinstance(part, list) else [part]) if isinstance(row, dict)]
+
+
+def _bring_texts_into_range(columns: tuple[Column, ...], row: dict[str, Any]) -> None:
+    """A number that is written as a text lies in the same range as one that is not."""
+    for column in columns:
+        value = row.get(column.name)
+        if column.kind is not Kind.NUMBER or column.name == "hrmn" or not isinstance(value, str):
+            continue
+        if re.fullmatch(r"\s*[+-]?[0-9][0-9.,]*\s*", value):
+            row[column.name] = f"{column.high:g}"
+
+
+def _place(accident: dict[str, Any]) -> None:
+    """A position has two coordinates and lies in France; a commune exists, and lies in the département."""
+    given = [name for name in ("lat", "long") if name in accident]
+    if all(_is_coordinate(accident[name], 90 if name == "lat" else 180) for name in given):
+        accident.update(dict.fromkeys(given) if len(given) < 2 else {"lat": 48.85, "long": "2,35"})
+    com = str(accident.get("com")).removesuffix(".0")  # to JSON, 1053.0 is a whole number
+    if re.fullmatch(r"\s*([0-9]{4,5}|2[ABab][0-9]{3})\s*", com):
+        accident["com"] = None if "dep" in accident else "59350"
+
+
+def _is_coordinate(value: Any, high: float) -> bool:
+    if isinstance(value, str):
+        return re.fullmatch(r"\s*([+-]?[0-9][0-9.,]*)?\s*", value) is not None
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= high)
+
+
+def _link(vehicles: list[dict[str, Any]], people: list[dict[str, Any]]) -> None:
+    """No two vehicles have one name, and people name vehicles of their scene."""
+    for i, vehicle in enumerate(vehicles):
+        if isinstance(vehicle.get("id"), str) and 0 < len(vehicle["id"]) <= 20:
+            vehicle["id"] = f"V{i}"
+    for person in people:
+        named = person.get("vehicle")
+        if isinstance(named, str) and len(named) <= 20:
+            person["vehicle"] = "V0" if vehicles else None
 
 
 ROUTES = [
@@ -62,6 +105,7 @@ ROUTES = [
     ("POST", "/api/v1/explain"),
     ("GET", "/api/v1/models"),
     ("GET", "/api/v1/features"),
+    ("GET", "/api/v1/communes"),
     ("POST", "/api/v1/reload_model/{model}"),
     ("POST", "/api/v1/rollback"),
     ("GET", "/health"),

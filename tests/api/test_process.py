@@ -178,7 +178,7 @@ def test_an_answer_that_nobody_reads_is_broken_off(monkeypatch: pytest.MonkeyPat
         raise AssertionError
 
     gate.enter()
-    answer = FileAnswer(file, gate.leave, {})
+    answer = FileAnswer(file, gate.leave, {}, media_type="text/csv")
     asyncio.run(answer({"type": "http", "asgi": {"spec_version": spec_version}}, receive, send))
     assert sent == ["http.response.start", "http.response.body"]
     assert file.closed

@@ -9,6 +9,7 @@ import io
 import json
 import threading
 import weakref
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -191,7 +192,40 @@ def test_the_worst_and_the_expected_follow_from_the_lines(client: httpx.Client) 
     for person in scene["people"]:
         severe = person["probabilities"]["killed"] + person["probabilities"]["hospitalised"]
         assert person["severe_probability"] == pytest.approx(severe, abs=1e-5)
-        assert person["severe"] == (person["severe_probability"] >= 0.5)
+        assert person["severe"] == (person["severe_probability"] >= scene["severe_threshold"])
+    assert scene["alert"] == (scene["p_any_severe"] >= scene["alert_threshold"])
+    assert scene["p_any_killed"] <= scene["p_any_severe"]
+    assert (scene["level"], scene["assumed"]) == ("on_scene", {})
+
+
+def test_a_call_that_names_the_vehicles_alone_is_answered_and_says_what_was_assumed(client: httpx.Client) -> None:
+    called = {
+        "accident": {"com": "59350", "hrmn": "18:40"},
+        "vehicles": [{"id": "A", "catv": 7}, {"id": "B", "catv": 33}],
+    }
+    (scene,) = client.post("/api/v1/predict", json=called).json()["scenes"]
+    assert [person["vehicle"] for person in scene["people"]] == ["A", "B"]
+    assert (scene["level"], scene["sharpen"][0]) == ("first_call", "people")
+    assert "driver" in scene["assumed"]["people"]
+    assert "Lille (59350)" in scene["assumed"]["position"]
+    emptied = {**called, "people": []}
+    assert client.post("/api/v1/predict", json=emptied).json()["scenes"] == [scene]
+
+
+def test_what_sharpens_an_answer_is_what_the_scene_does_not_give(client: httpx.Client) -> None:
+    called = {"accident": {"dep": "59"}, "vehicles": [{"id": "A", "catv": 7}], "people": [{"vehicle": "A", "catu": 1}]}
+    (scene,) = client.post("/api/v1/predict", json=called).json()["scenes"]
+    assert 2 <= len(scene["sharpen"]) <= 3
+    assert not {"accident.dep", "vehicles.catv", "people.catu", "people.locp"} & set(scene["sharpen"])
+    more = {"com": "59350", "vma": 50, "catr": 3, "lum": 1, "agg": 1, "atm": 1, "int": 1, "col": 3}
+    (sharper,) = client.post("/api/v1/predict", json={**called, "accident": more}).json()["scenes"]
+    assert not {f"accident.{name}" for name in more} & set(sharper["sharpen"])
+
+
+def test_the_communes_are_found_by_the_beginning_of_their_name(client: httpx.Client) -> None:
+    found = client.get("/api/v1/communes", params={"name": "saint-den", "department": "974"}).json()
+    assert [(c["code"], c["name"]) for c in found] == [("97411", "Saint-Denis")]
+    assert client.get("/api/v1/communes", params={"name": "zzzz"}).json() == []
 
 
 def test_until_it_has_looked_through_the_registry_it_says_that_it_starts(
@@ -248,6 +282,48 @@ def test_the_merged_csv_comes_back_with_the_probabilities(client: httpx.Client, 
     original = list(csv.DictReader(io.StringIO(merged.decode()), delimiter=";"))
     assert [{key: row[key] for key in original[0]} for row in rows] == original
     assert rows[0]["predicted_class"] == evaluate.CLASSES[int(made[0].argmax())]
+
+
+def without_severities(content: bytes) -> bytes:
+    rows = list(csv.reader(io.StringIO(content.decode()), delimiter=";"))
+    at = rows[0].index("grav")
+    return "\n".join(";".join(c for i, c in enumerate(row) if i != at) for row in rows).encode()
+
+
+def test_a_file_with_severities_is_scored_and_one_without_is_not(client: httpx.Client) -> None:
+    merged, kind = uploads.merged(sample_scenes(2022)), {"content-type": "text/csv"}
+    scored = client.post("/api/v1/predict-csv", content=merged, headers=kind)
+    scores = json.loads(scored.headers["x-scores"])
+    assert scores["people"] == sum(row["grav"] in {"1", "2", "3", "4"} for row in rows_of(scored)) > 0
+    assert 0 < scores["alert_recall"] <= 1
+    assert sum(people for _, _, people in scores["calibration"]) == scores["people"]
+    new = client.post("/api/v1/predict-csv", content=without_severities(merged), headers=kind)
+    assert "x-scores" not in new.headers
+    assert [row["p_severe"] for row in rows_of(new)] == [row["p_severe"] for row in rows_of(scored)]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_zip_holds_the_predictions_and_where_there_are_severities_the_scores(
+    client: httpx.Client, known: bool
+) -> None:
+    merged = uploads.merged(sample_scenes(2022))
+    content = merged if known else without_severities(merged)
+    answer = client.post(
+        "/api/v1/predict-csv", content=content, headers={"content-type": "text/csv", "accept": "application/zip"}
+    )
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as packed:
+        names = {"predictions.csv"} | ({"scores.json", "calibration.png"} if known else set())
+        assert set(packed.namelist()) == names
+        assert packed.read("predictions.csv").count(b"\n") == content.count(b"\n") + (not known)
+        if known:
+            assert packed.read("calibration.png").startswith(b"\x89PNG")
+
+
+def test_four_files_without_the_column_of_severities_are_predicted(client: httpx.Client) -> None:
+    files = [("files", (n, without_severities(c) if "usagers" in n else c)) for n, c in sample_files(2022).values()]
+    answer = client.post("/api/v1/predict-csv", files=files)
+    assert answer.status_code == 200, answer.text
+    assert "x-scores" not in answer.headers
 
 
 def test_the_four_files_come_back_merged(client: httpx.Client, world: World) -> None:
@@ -423,9 +499,9 @@ def test_the_worked_examples_are_answers_that_the_api_gives(client: httpx.Client
 
 
 def shape(value: Any) -> Any:
-    """Return what an answer is made of, without its values; of the fields that moved it, the first."""
+    """Return what an answer is made of, without its values; of its lists of fields, the first."""
     if isinstance(value, dict):
-        return {key: shape(each[:1] if key == "fields" else each) for key, each in value.items()}
+        return {key: shape(each[:1] if key in ("fields", "sharpen") else each) for key, each in value.items()}
     if isinstance(value, list):
         return [shape(each) for each in value]
     return type(value).__name__ if isinstance(value, str | float | bool) else None

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 
 from api.settings import ApiSettings
 from include.accidents import catalogue, clean, features, registry, search
-from tests.helpers import sample_scenes
+from tests.helpers import sample_scenes, with_rules
 
 KEY, SIGNING = "k" * 32, "s" * 32
 CATALOGUE = {
@@ -58,7 +58,7 @@ class World:
             fitted = make_pipeline(first.fit(self.data.x), fitted)
         return registry.log_run(
             self.client,
-            fitted,
+            with_rules(fitted),
             lineage_without_run={
                 "model": name, "data_version": "d", "features": version or features.version(), "sample": sample
             },

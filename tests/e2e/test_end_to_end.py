@@ -198,7 +198,9 @@ def test_mlflow_holds_a_complete_run_a_model(mlflow_client: MlflowClient, first:
             "cv_recall_weighted",
             "selection_score",
         }
-        tested = {"test_f1_weighted", "test_f1_macro", "test_f1_macro_low", "test_auc_severe_high", "call_f1_weighted"}
+        tested = {"test_f1_weighted", "test_f1_macro", "test_f1_macro_low", "test_auc_severe_high"}
+        levels = ("first_call", "dispatch", "on_scene", "record")
+        tested |= {f"{level}_{name}" for level in levels for name in ("f1_weighted", "alert_recall")}
         assert wanted | tested <= run.data.metrics.keys()
         assert run.data.tags["airflow.dag_run_id"] == first["dag_run_id"]
         assert {"data_version", "code_version", "features"} <= run.data.tags.keys()

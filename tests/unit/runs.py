@@ -26,10 +26,10 @@ TREE = {"pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier", "p
 
 
 @cache
-def prepared(year: int) -> Path:
-    """A folder of versions with the clean data of a generated year; made once, and copied."""
+def prepared(*years: int) -> Path:
+    """A folder of versions with the clean data of generated years; made once, and copied."""
     folder = Path(mkdtemp(prefix="acc-runs-"))
-    write_sample(folder / "raw", years=(year,), accidents_per_year=2000)
+    write_sample(folder / "raw", years=years, accidents_per_year=2000)
     store = FolderStore(folder / "store", KEY)
     ready = [pipeline.prepare_year(store, entry, read) for entry, read in pipeline.folder_entries(folder / "raw")]
     (folder / "data.json").write_text(json.dumps(pipeline.clean_data(store, ready)))
@@ -49,13 +49,14 @@ class Runs:
     """An installation, and what a run of the DAG does in it."""
 
     folder: Path
-    year: int = 2022
+    years: tuple[int, ...] = (2022,)
+    recall: float = 0.8
     count: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        shutil.copytree(prepared(self.year) / "store", self.folder / "store", copy_function=shutil.copy2)
+        shutil.copytree(prepared(*self.years) / "store", self.folder / "store", copy_function=shutil.copy2)
         shutil.copy(empty_database(), self.folder / "mlflow.db")
-        self.data = json.loads((prepared(self.year) / "data.json").read_text())
+        self.data = json.loads((prepared(*self.years) / "data.json").read_text())
         uri = f"sqlite:///{self.folder}/mlflow.db"
         mlflow.set_tracking_uri(uri)
         mlflow.create_experiment(registry.EXPERIMENT, artifact_location=(self.folder / "artifacts").as_uri())
@@ -63,7 +64,8 @@ class Runs:
         self.store = cast(Store, FolderStore(self.folder / "store", KEY))
 
     def catalogue(self, models: Mapping[str, Any], wanted: Sequence[str] | None = None) -> tuple[list[str], str]:
-        said = {"defaults": {"evaluation_folds": 2, "search_folds": 2}, "models": models}
+        defaults = {"evaluation_folds": 2, "search_folds": 2}
+        said = {"defaults": defaults, "decision": {"recall": self.recall}, "models": models}
         path = self.folder / "models.json"
         path.write_text(json.dumps(said))
         return steps.load_catalogue(self.store, str(path), wanted, folds=None, max_rows=None)
@@ -86,6 +88,13 @@ class Runs:
         return selection.select_best(
             self.store, self.client, names, catalogue, self.data, run_id, {}, KEY, promote=True
         )  # fmt: skip
+
+    def logged(self) -> dict[str, Any]:
+        """MLflow's runs of the last run, by model."""
+        return {r.data.tags["model"]: r for r in registry.runs_of(self.client, f"run-{self.count}")}
+
+    def artifact(self, run: Any, path: str) -> str:
+        return (registry.artifact(self.client, run.info.run_id, path) or b"").decode()
 
     @property
     def production(self) -> str | None:

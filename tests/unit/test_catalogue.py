@@ -9,6 +9,7 @@ import pytest
 
 from include.accidents import catalogue, search
 from include.accidents.errors import CatalogueError
+from include.accidents.knowledge import LEVELS
 
 INCLUDE = Path(__file__).resolve().parents[2] / "include"
 SHIPPED = INCLUDE / "models.json"
@@ -93,6 +94,13 @@ def test_the_published_schema_is_the_codes() -> None:
         (document(param_distributions={"clf__max_depth": [3]}), ["/search/kind", "random, halving"]),
         (document(param_distributions={"clf__max_depth": {"distribution": "integers", "low": 3, "high": 1}}), ["/param_distributions/clf__max_depth", "low must be below high"]),
         (document(class_weight={"killd": 2}), ["1 defect: /models/Forest/class_weight/killd", "did you mean 'killed'"]),
+        (document(masked_share=-0.1), ["1 defect: /models/Forest/masked_share", "greater than or equal to 0"]),
+        (document(hidden_share=0.3), ["/models/Forest/hidden_share", "not known here", "masked_share"]),
+        (document() | {"defaults": {"hidden_share": 0.3}}, ["/defaults/hidden_share", "not known here", "masked_share"]),
+        (document() | {"decision": {"recall": 1.5}}, ["/decision/recall", "less than or equal to 0.99", "found 1.5"]),
+        (document() | {"decision": {"recall": {"record": 1.5}}}, ["/decision/recall/record", "less than or equal to 0.99"]),
+        (document() | {"decision": {"recall": {"on_scen": 0.7}}}, ["1 defect: /decision/recall/on_scen", "no level of knowledge (did you mean 'on_scene'?)", "allowed: first_call, dispatch, on_scene, record"]),
+        (document() | {"decision": {"recal": 0.7}}, ["/decision/recal", "did you mean 'recall'"]),
         (step("sklearn.ensembel.RandomForestClassifier"), ["did you mean 'sklearn.ensemble.RandomForestClassifier'"]),
         (document(pipeline=[["clf", {"class": "sklearn.neighbors.KNeighborsClassifier"}]], class_weight="balanced"), ["/class_weight", "takes no weights"]),
     ],
@@ -190,3 +198,24 @@ def test_lightgbm_and_xgboost_do_not_take_every_core() -> None:
 def test_an_unknown_model_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(CatalogueError, match="did you mean 'Forest'"):
         catalogue.load(json.dumps(document()), "x").model("Forrest")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({}, [0.8, 0.8, 0.8, 0.8]),
+        ({"decision": {"recall": 0.9}}, [0.9, 0.9, 0.9, 0.9]),
+        ({"decision": {"recall": {"first_call": 0.6, "record": 0.95}}}, [0.6, 0.8, 0.8, 0.95]),
+    ],
+)
+def test_the_recall_of_an_alert_is_one_for_all_levels_or_one_a_level(
+    said: dict[str, Any], expected: list[float]
+) -> None:
+    recall = catalogue.load(json.dumps(document() | said), "x").decision.by_level()
+    assert recall == dict(zip(LEVELS, expected, strict=True))
+
+
+def test_an_unknown_level_hides_no_other_defect() -> None:
+    cause = refusal(document(max_rows=-1) | {"decision": {"recall": {"call": 0.7, "record": 2}}})
+    for words in ("3 defects", "/decision/recall/call", "/decision/recall/record", "/models/Forest/max_rows"):
+        assert words in cause, words

@@ -585,6 +585,18 @@ def test_a_download_that_was_cut_goes_on_next_time(tmp_path: Path, monkeypatch: 
     assert len(fetched) == 2
 
 
+@pytest.mark.parametrize(("alert", "word"), [(True, "Alert:"), (False, "No alert:")])
+def test_the_decision_says_what_an_alert_promises(alert: bool, word: str) -> None:
+    said = demo.decision(
+        {"p_any_severe": 0.571, "alert": alert, "alert_threshold": 0.332, "alert_recall": 0.8, "alert_precision": 0.654,
+         "level": "on_scene"}
+    )  # fmt: skip
+    assert "57%" in said
+    assert word in said
+    assert "finds 80%" in said
+    assert "65% of the alerts are right" in said
+
+
 def test_the_prediction_shows_each_person_with_the_likeliest_outcome_first() -> None:
     shares = {"unharmed": 0.1, "light": 0.6, "hospitalised": 0.25, "killed": 0.05}
     text = shown(demo.prediction_table([{"vehicle": "A", "probabilities": shares}]))

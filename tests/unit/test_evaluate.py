@@ -5,12 +5,23 @@ from functools import cache
 import numpy as np
 import pytest
 from sklearn import metrics
-from sklearn.dummy import DummyClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from include.accidents import bootstrap, catalogue, clean, evaluate, features, pictures, registry, report, search
-from include.accidents.catalogue import Weights
+from include.accidents import (
+    bootstrap,
+    catalogue,
+    clean,
+    evaluate,
+    features,
+    pictures,
+    registry,
+    report,
+    search,
+    temporal,
+)
+from include.accidents.catalogue import DecisionSpec, Weights
 from include.accidents.errors import ModelError
+from include.accidents.knowledge import FIELDS, LEVELS
 from tests.helpers import REAL_2021, read_folder, sample_scenes
 from tests.unit.test_catalogue import INCLUDE
 
@@ -81,18 +92,76 @@ def test_a_calibrated_model_has_no_calibration_error_and_a_boastful_one_has() ->
     assert evaluate.calibration_error(y, boastful) > 0.03
 
 
-def test_the_time_check_trains_on_earlier_years_alone() -> None:
-    years = [clean.clean(sample_scenes(year, 400))[0] for year in (2022, 2023)]
-    seen: list[set[int]] = []
+def tree(given: clean.Dataset) -> DecisionTreeClassifier:
+    return DecisionTreeClassifier(max_depth=4, min_samples_leaf=20, random_state=0).fit(given.x, given.y)
 
-    def fit(given: clean.Dataset) -> DummyClassifier:
-        seen.append(set(np.unique(evaluate.years_of(given)).tolist()))
-        return DummyClassifier(strategy="prior").fit(given.x, given.y)
 
-    found = evaluate.temporal(fit, clean.join(years), seed=0, max_rows=None)
-    assert seen == [{2022}]
-    assert "temporal_f1_weighted" in found
-    assert evaluate.temporal(fit, years[0], seed=0, max_rows=None) == {}
+def test_the_time_check_trains_on_earlier_years_and_judges_the_later_ones_at_every_level() -> None:
+    years = [clean.clean(sample_scenes(year, 800))[0] for year in (2021, 2022, 2023)]
+    seen: list[clean.Dataset] = []
+
+    def fit(given: clean.Dataset) -> DecisionTreeClassifier:
+        seen.append(given)
+        return tree(given)
+
+    recall = DecisionSpec().by_level()
+    found = temporal.over_years(fit, clean.join(years[::-1]), recall, seed=0, max_rows=None)
+    assert [set(np.unique(evaluate.years_of(given)).tolist()) for given in seen] == [{2021}, {2021, 2022}]
+    # A seventh of the earlier accidents gives the thresholds: they are not learned from.
+    accidents = [len(np.unique(given.accident)) for given in seen]
+    assert accidents == pytest.approx([800 * 6 / 7, 1600 * 6 / 7], rel=0.02)
+    for state in ("", "first_call_", "dispatch_", "on_scene_", "drivers_alone_"):
+        for name in ("f1_weighted", "three_class_f1_macro", "accident_auc_severe", "alert_recall"):
+            assert 0 < found[f"temporal_{state}{name}"] < 1, state + name
+    assert found["temporal_auc_severe"] > found["temporal_first_call_auc_severe"] > 0.5
+    assert temporal.over_years(fit, years[0], recall, seed=0, max_rows=None) == {}
+
+
+def test_three_classes_put_killed_and_hospitalised_together() -> None:
+    random = np.random.default_rng(0)
+    y, proba = random.integers(0, 4, 300), random.dirichlet(np.ones(4), 300)
+    three = np.stack([proba[:, 0], proba[:, 3], proba[:, 1] + proba[:, 2]], axis=1).argmax(axis=1)
+    expected = metrics.f1_score(np.array([0, 2, 2, 1])[y], three, average="macro")
+    assert evaluate.scores(y, proba)["three_class_f1_macro"] == pytest.approx(expected)
+
+
+def test_a_cross_validation_judges_every_state_on_whole_accidents() -> None:
+    found = evaluate.cross_validate(tree, data(), n_splits=2, seed=0, max_rows=None)
+    n = len(np.unique(data().accident))
+    for state in ("first_call", "dispatch", "on_scene", "record"):
+        judged = found.judged[state]
+        assert judged.people.sum() == len(judged.y) == len(data().y), state
+        assert len(judged.people) == n
+        np.testing.assert_array_equal(
+            judged.any_severe, np.bincount(judged.accident, np.isin(judged.y, evaluate.SEVERE)) > 0
+        )
+    alone = found.judged["drivers_alone"]
+    assert len(alone.y) < len(data().y)  # passengers and people on foot are not foretold, but they count
+    assert alone.people.sum() > len(alone.y)
+    assert len(alone.people) == len(np.unique(alone.accident))
+
+
+def test_a_cross_validation_that_was_kept_comes_back() -> None:
+    made = evaluate.cross_validate(tree, data(), n_splits=2, seed=0, max_rows=600)
+    kept = evaluate.dumps(made)
+    found = evaluate.loads(kept["cv.json"], kept["judged.npz"])
+    assert (found.metrics, found.sharpen) == (made.metrics, made.sharpen)
+    assert list(found.judged) == list(evaluate.STATES)
+    for state, judged in made.judged.items():
+        for part in ("y", "accident", "people"):
+            np.testing.assert_array_equal(getattr(found.judged[state], part), getattr(judged, part))
+        np.testing.assert_allclose(found.judged[state].proba, judged.proba, rtol=1e-6)
+
+
+def test_the_field_to_ask_for_first_is_the_one_that_the_model_reads() -> None:
+    x = data().x
+    woman = x[:, features.NAMES.index("sexe")] == 2
+    fitted = DecisionTreeClassifier(max_depth=2).fit(x, np.where(woman, 2, 0))
+    found = evaluate.sharpening(fitted, clean.Dataset(x, np.where(woman, 2, 0), data().accident))
+    for level in LEVELS:
+        assert found[level][0] == "sexe", level
+        # A scene of any level may lack any field: each is ranked once, the position and the equipment as one.
+        assert sorted(found[level]) == sorted({*FIELDS} - {"long", "secu2", "secu3"})
 
 
 def test_the_recall_by_group_counts_everybody_once_by_sex() -> None:
@@ -113,7 +182,8 @@ def test_the_most_important_feature_is_the_one_that_the_model_reads() -> None:
 
 def test_the_report_shows_every_model_what_changed_and_what_failed() -> None:
     rows = [
-        {"model": "Tree", "selection_score": 0.71, "test_f1_weighted": 0.7, "test_f1_weighted_low": 0.69, "test_f1_weighted_high": 0.71},
+        {"model": "Tree", "selection_score": 0.71, "test_f1_weighted": 0.7, "test_f1_weighted_low": 0.69, "test_f1_weighted_high": 0.71,
+         "first_call_f1_weighted": 0.4321, "first_call_alert_recall": 0.7987, "temporal_f1_weighted": 0.6789},
         {"model": "Dummy", "selection_score": 0.2, "test_f1_weighted": 0.25, "trained": False},
     ]  # fmt: skip
     page = report.page(
@@ -135,6 +205,11 @@ def test_the_report_shows_every_model_what_changed_and_what_failed() -> None:
         "Broken: search_params: NaN",
         "data:image/png;base64,iVBOR",
         "65 to 110 years",
+        "first_call",
+        "0.4321",
+        "0.7987",
+        "Over years",
+        "0.6789",
     ):
         assert words in page, words
     assert report.leaderboard(rows).splitlines()[2].startswith("Dummy")

@@ -56,10 +56,11 @@ def lines_with(content: bytes, number: bytes) -> bytes:
 def test_a_field_that_is_taken_away_is_missing_where_it_was_and_nowhere_zero(year: int) -> None:
     scenes = sample_scenes(year)
     before = features.frame(features.build(scenes))
-    for name in ("vma", "lum", "hrmn", "lat"):
+    for name in ("vma", "lum", "hrmn", "lat", "long"):
         less = raw.Scenes(scenes.accidents.assign(**{name: np.float32(np.nan)}), scenes.vehicles, scenes.people)
         after = features.frame(features.build(less))
-        made = {"hrmn": ["hour"], "lat": ["lat", "accidents_near", "accidents_around"]}.get(name, [name])
+        place = ["lat", "long", "accidents_near", "accidents_around"]  # one coordinate alone is no position
+        made = {"hrmn": ["hour"], "lat": place, "long": place}.get(name, [name])
         assert after[made].isna().all(axis=None)
         assert after.drop(columns=made).equals(before.drop(columns=made))
 
@@ -121,6 +122,87 @@ def test_what_nobody_said_of_the_others_is_missing() -> None:
     made = features.frame(features.build(scene({}, [{"catv": 7}, {}], people)))
     assert made["others_belt"].fillna(-1).tolist() == [-1, 1]
     assert made["exposed_others"].fillna(-1).tolist() == [-1, 0]
+
+
+def test_a_kind_is_not_counted_where_one_is_unknown() -> None:
+    """None of three cars is a lorry; of two cars and something, nobody knows."""
+    car, unknown = {"catv": 7}, {"catv": np.nan}
+    driver = {"catu": 1, "vehicle": 0}
+    all_known = features.frame(features.build(scene({}, [car, car, car], [driver])))
+    one_unknown = features.frame(features.build(scene({}, [car, car, unknown], [driver])))
+    kinds = ["n_bicycles", "n_motorcycles", "n_cars", "n_heavy"]
+    assert all_known[kinds].values.tolist() == [[0, 0, 3, 0]]
+    assert one_unknown[kinds].isna().all(axis=None)
+    assert one_unknown["n_vehicles"].tolist() == [3]
+
+
+def test_pedestrians_are_not_counted_where_somebodys_role_is_unknown() -> None:
+    made = features.frame(features.build(scene({}, [], [{"catu": 3}, {"catu": np.nan}])))
+    assert made["n_people"].tolist() == [2, 2]
+    assert made["n_pedestrians"].isna().all()
+
+
+def test_of_a_person_without_a_role_nothing_is_known_of_their_vehicle() -> None:
+    """They may have been in it, or hit by it."""
+    people = [{"catu": np.nan, "vehicle": 0, "sexe": 2}, {"catu": 1, "vehicle": 0}]
+    made = features.frame(features.build(scene({}, [{"catv": 7, "choc": 1}, {"catv": 14}], people)))
+    for name in ("catv", "choc", "own_mass", "mass_ratio", "on_board", "other_catv", "driver_sexe", "exposed"):
+        assert np.isnan(made[name][0]), name
+    assert made["sexe"][0] == 2
+    assert made["catv"][1] == 7
+    assert np.isnan(made["on_board"][1])
+
+
+def test_the_seat_tells_the_role_where_that_is_not_given() -> None:
+    people = [{"place": place, "vehicle": 0, "catu": np.nan} for place in (1, 2, 9, 10, np.nan)]
+    made = features.frame(features.build(scene({}, [{"catv": 7}], people)))
+    assert made["catu"].fillna(-1).tolist() == [1, 2, 2, 3, -1]
+    said = features.frame(features.build(scene({}, [{"catv": 7}], [{"place": 1, "catu": 2, "vehicle": 0}])))
+    assert said["catu"].tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("slots", "told"),
+    [
+        ((0, 0, 0), {"no_equipment": 1, "belt": 0}),
+        ((0, np.nan, np.nan), {"no_equipment": 1, "helmet": 0}),
+        ((1, 0, 0), {"no_equipment": 0, "belt": 1, "helmet": 0}),  # since 2019: a belt, and nothing to add
+        ((0, 2, 0), {"no_equipment": 0, "helmet": 1, "belt": 0}),
+        ((2, 6, 0), {"no_equipment": 0, "helmet": 1, "gloves": 1}),
+        ((8, 0, 0), {"no_equipment": np.nan, "belt": np.nan}),  # cannot be determined
+        ((0, 8, 0), {"no_equipment": 1}),
+        ((np.nan, 0, 0), {"no_equipment": np.nan, "belt": np.nan}),
+        ((np.nan, 1, 0), {"no_equipment": np.nan, "belt": 1, "helmet": np.nan}),
+        ((np.nan, np.nan, np.nan), {"no_equipment": np.nan, "belt": np.nan}),
+    ],
+)
+def test_no_equipment_says_that_the_first_slot_is_none_and_nothing_was_used(
+    slots: tuple[float, ...], told: dict[str, float]
+) -> None:
+    person = {"catu": 1, **dict(zip(("secu1", "secu2", "secu3"), slots, strict=True))}
+    made = features.frame(features.build(scene({}, [], [person])))
+    for name, value in told.items():
+        np.testing.assert_array_equal(made[name][0], value, err_msg=name)
+
+
+@pytest.mark.parametrize("year", [2018, 2019, 2023])
+def test_nobody_who_wears_a_belt_or_a_helmet_is_without_equipment(year: int) -> None:
+    scenes = sample_scenes(year)
+    made = features.frame(features.build(scenes))
+    slots = [name for name in ("secu1", "secu2", "secu3") if name in scenes.people]
+    worn = scenes.people[slots].isin([1, 2]).any(axis=1)
+    assert (made["no_equipment"][worn.to_numpy()] == 0).all()
+    assert (made["no_equipment"] == 1).any()
+
+
+def test_of_assumed_people_nothing_is_counted() -> None:
+    vehicles, people = [{"catv": 7}, {"catv": 33}], [{"catu": 1, "vehicle": 0}, {"catu": 1, "vehicle": 1}]
+    known = features.frame(features.build(scene({}, vehicles, people)))
+    assumed = features.frame(features.build(scene({"people_assumed": 1}, vehicles, people)))
+    counted = list(features.COUNTED_PEOPLE)
+    assert assumed[counted].isna().all(axis=None)
+    pd.testing.assert_frame_equal(assumed.drop(columns=counted), known.drop(columns=counted))
+    assert known["n_people"].tolist() == [2, 2]
 
 
 def test_columns_in_a_mapping_give_what_frames_give() -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from include.accidents import prepare, raw
-from include.accidents.checks import Action
+from include.accidents.checks import Action, Level, level
 from include.accidents.errors import InputError
 from include.accidents.files import recognise
 from include.accidents.schema import Table
+from include.accidents.settings import Thresholds
 from tests.helpers import REAL_2021, REAL_FORMATS, read_folder, sample_files
 
 VINTAGES = [2005, 2009, 2013, 2016, 2017, 2018, 2019, 2020, 2021, 2022, 2023, 2024]
@@ -116,6 +117,86 @@ def test_an_impossible_age_is_missing_and_counted() -> None:
         assert (found.rows, found.action, list(found.examples)) == (1, Action.MISSING, [born.decode().strip('"')])
 
 
+def without_severity(content: bytes) -> bytes:
+    rows = list(csv.reader(io.StringIO(content.decode()), delimiter=";"))
+    at = [name.lower() for name in rows[0]].index("grav")
+    return "\n".join(";".join(row[:at] + row[at + 1 :]) for row in rows).encode()
+
+
+def test_files_of_new_accidents_need_no_severity() -> None:
+    files = changed(2022, Table.USAGERS, without_severity)
+    scenes, _ = raw.read_year(files, 2022, need_severity=False)
+    known, _ = raw.read_year(sample_files(2022), 2022)
+    assert scenes.people["grav"].isna().all()
+    assert scenes.people.drop(columns="grav").equals(known.people.drop(columns="grav"))
+    assert dict(scenes.people.dtypes) == dict(known.people.dtypes)
+    with pytest.raises(InputError, match="column 'grav' is missing"):
+        raw.read_year(files, 2022)
+
+
+def test_a_severity_that_is_not_needed_is_read_all_the_same() -> None:
+    scenes, _ = raw.read_year(sample_files(2022), 2022, need_severity=False)
+    known, _ = raw.read_year(sample_files(2022), 2022)
+    assert scenes.people.equals(known.people)
+
+
+def test_without_severity_another_column_is_needed_all_the_same() -> None:
+    files = changed(2022, Table.USAGERS, lambda c: c.replace(b'"sexe"', b'"gender"', 1))
+    with pytest.raises(InputError, match="column 'sexe' is missing"):
+        raw.read_year(files, 2022, need_severity=False)
+
+
+@pytest.mark.parametrize(("gone", "left"), [("lat", "long"), ("long", "lat")])
+def test_one_coordinate_alone_is_no_position_and_is_counted(gone: str, left: str) -> None:
+    files = cell_changed(2022, Table.CARACTERISTIQUES, 1, gone, lambda *_: b'""')
+    scenes, report = raw.read_year(files, 2022)
+    assert scenes.accidents[["lat", "long"]].iloc[0].isna().all()
+    assert scenes.accidents[["lat", "long"]].iloc[1:].notna().all(axis=None)
+    (found,) = (f for f in report.findings if f.column in ("lat", "long"))
+    assert (found.column, found.rule) == (left, "one coordinate without the other is no position")
+    assert (found.rows, found.line, found.action, len(found.examples)) == (1, 2, Action.MISSING, 1)
+
+
+def test_both_coordinates_missing_are_no_finding() -> None:
+    files = cell_changed(2022, Table.CARACTERISTIQUES, 1, "lat", lambda *_: b'""')
+    name, content = files[Table.CARACTERISTIQUES]
+    at = lines_of(content)[0].strip().replace(b'"', b"").split(b";").index(b"long")
+    cells = lines_of(content)[1].rstrip().split(b";")
+    both = b";".join([*cells[:at], b'""', *cells[at + 1 :]])
+    files[Table.CARACTERISTIQUES] = (name, content.replace(b";".join(cells), both))
+    scenes, report = raw.read_year(files, 2022)
+    assert scenes.accidents[["lat", "long"]].iloc[0].isna().all()
+    assert not [f for f in report.findings if f.column in ("lat", "long")]
+
+
+def test_to_2018_an_accident_that_nobody_located_is_not_on_the_meridian() -> None:
+    name, content = sample_files(2013)[Table.CARACTERISTIQUES]
+    rows = list(csv.reader(io.StringIO(content.decode("latin-1"))))
+    at = [name.lower() for name in rows[0]]
+    for row in rows[1:301]:  # a larger share than may be repaired
+        row[at.index("lat")] = row[at.index("long")] = "0000000"
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    files = {**sample_files(2013), Table.CARACTERISTIQUES: (name, text.getvalue().encode("latin-1"))}
+    scenes, report = raw.read_year(files, 2013)
+    located = scenes.accidents[["lat", "long"]].notna()
+    assert located["lat"].equals(located["long"])
+    assert not located[:300].any(axis=None)
+    assert located[300:]["lat"].any()
+    (found,) = (f for f in report.findings if f.column == "long")
+    assert (found.rule, found.line) == ("longitude 0 without a latitude: nobody located the accident", 2)
+    assert found.rows >= 300
+    assert level(found, report, Thresholds()) is Level.NOTE
+
+
+def test_an_accident_on_the_meridian_stays_there() -> None:
+    files = cell_changed(2022, Table.CARACTERISTIQUES, 1, "long", lambda *_: b'"0,0"')
+    scenes, report = raw.read_year(files, 2022)
+    assert scenes.accidents["long"][0] == 0
+    assert scenes.accidents["lat"].notna()[0]
+    assert not [f for f in report.findings if f.column in ("lat", "long")]
+
+
 def test_a_vehicle_of_another_accident_is_not_a_persons_own() -> None:
     def of_the_last(_: bytes, lines: list[bytes], at: int) -> bytes:
         return lines[-1].rstrip().split(b";")[at]
@@ -180,6 +261,8 @@ def test_real_files_of_older_years_are_read_without_a_repair() -> None:
         read[path.name] = raw._read(table, path.name, path.read_bytes(), year)
         assert read[path.name].findings == [] and raw._repair(read[path.name]) == []
         assert read[path.name].rows == 399
+    (unlocated,) = raw._drop_half_positions(read["caracteristiques_2013.csv"])
+    assert (unlocated.column, unlocated.rows, unlocated.action) == ("long", 154, Action.IGNORED)
     first = read["caracteristiques_2013.csv"].frame().iloc[0]
     assert (first["an"], first["hrmn"], first["dep"]) == (2013, 17 * 60 + 15, 59)
     assert abs(first["lat"] - 50.51199) < 1e-5 and abs(first["long"] - 2.90046) < 1e-5

@@ -89,6 +89,8 @@ class Year:
                 row[c.name] = None if unknown_then or self.random.random() < 0.2 else self._value(c)
         if table is C:
             row["an"] = float(self.year)
+            if row["lat"] is None or row["long"] is None:  # one alone is no position: test_raw says what becomes of it
+                row["lat"] = row["long"] = None
         if table is U and self.old:
             row["secu"] = self.random.choice([None, *EQUIPMENT])
             row["secu1"] = None if row["secu"] is None else EQUIPMENT[row["secu"]]

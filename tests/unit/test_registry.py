@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from include.accidents import catalogue, clean, features, model_commands, registry, search
 from include.accidents.errors import ModelError
-from tests.helpers import sample_scenes
+from tests.helpers import rules, sample_scenes, with_rules
 
 KEY = b"s" * 32
 TREE = {"pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 3}}]]}
@@ -32,12 +32,15 @@ class Registry:
         mlflow.create_experiment(registry.EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
         self.client = MlflowClient(self.uri)
 
-    def log(self, number: int, *, made_of: str | None = None, loaded: str = "", sample: bool = True) -> ModelVersion:
+    def log(
+        self, number: int, *, made_of: str | None = None, loaded: str = "", sample: bool = True, decides: bool = True
+    ) -> ModelVersion:
         checked = catalogue.load(json.dumps({"models": {"Tree": TREE}}), "x")
         data, _ = clean.clean(sample_scenes(2023, 800))
+        fitted = search.train(checked.model("Tree"), checked.defaults, {}, data)
         return registry.log_run(
             self.client,
-            search.train(checked.model("Tree"), checked.defaults, {}, data),
+            with_rules(fitted) if decides else fitted,
             lineage_without_run={
                 "model": "Tree", "data_version": "d", "features": made_of or features.version(), "sample": sample
             },
@@ -118,16 +121,29 @@ def test_no_rollback_leads_from_real_data_to_the_generated_sample(store: Registr
     assert store.rollback().version == "2"
 
 
-@pytest.mark.parametrize("harm", ["signature", "features"])
-def test_a_version_that_may_not_be_used_is_not_returned_to(store: Registry, harm: str) -> None:
-    store.promote(1, made_of="other" if harm == "features" else None)
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        ("signature", "signature"),
+        ("features", "trained on features"),
+        ("rules", "BestModel version 1: .* no thresholds for the levels of knowledge .* run the pipeline once more"),
+    ],
+)
+def test_a_version_that_may_not_be_used_is_not_returned_to(store: Registry, harm: str, told: str) -> None:
+    store.promote(1, made_of="other" if harm == "features" else None, decides=harm != "rules")
     store.promote(2)
     if harm == "signature":
         store.client.set_model_version_tag(registry.BEST, "1", "signature", "0" * 64)
-    with pytest.raises(ModelError, match="signature" if harm == "signature" else "trained on features"):
+    with pytest.raises(ModelError, match=told):
         store.rollback()
     assert store.production() == "2"
     assert "rolled_back" not in store.client.get_model_version(registry.BEST, "2").tags
+
+
+def test_a_model_comes_back_with_the_rules_that_it_was_registered_with(store: Registry) -> None:
+    store.promote(1)
+    loaded = registry.load(store.client, registry.BEST, "1", KEY, features.version())
+    assert loaded.decision == rules()
 
 
 def test_a_run_knows_the_run_before_it_and_keeps_its_search(store: Registry) -> None:

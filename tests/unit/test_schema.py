@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
+from include.accidents import communes
 from include.accidents.schema import (
     CLASS_LABELS,
     CLASSES,
@@ -12,6 +15,7 @@ from include.accidents.schema import (
     LETTER_CODES,
     OLD_EQUIPMENT,
     RETIRED_COLUMNS,
+    TERRITORIES,
     VEHICLE_CLASSES,
     Kind,
     Table,
@@ -19,6 +23,7 @@ from include.accidents.schema import (
     column,
     columns,
     department_number,
+    in_france,
 )
 
 # Counted in the dictionary of 2005 to 2021, without the codes that mean "not given".
@@ -190,3 +195,62 @@ def test_all_101_departments_and_the_territories_are_named_once() -> None:
     assert len(DEPARTMENTS) == len(numbers) == 101 + 6
     assert None not in numbers
     assert DEPARTMENTS["2A"] == "Corse-du-Sud" and DEPARTMENTS["974"] == "La Réunion"
+
+
+def test_every_territory_has_a_box() -> None:
+    overseas = {code for code in DEPARTMENTS if len(code) == 3}
+    assert set(TERRITORIES) == {"metropolitan France", "Corsica"} | overseas
+    for box in TERRITORIES.values():
+        assert -90 < box.south < box.north < 90
+        assert -180 < box.west < box.east < 180
+
+
+@pytest.mark.parametrize(
+    ("lat", "long"),
+    [
+        (48.8566, 2.3522),  # Paris
+        (48.4590, -5.0960),  # Ushant
+        (51.0890, 2.5440),  # Bray-Dunes
+        (42.3330, 2.5300),  # Prats-de-Mollo
+        (48.9670, 8.2330),  # Lauterbourg
+        (41.3870, 9.1590),  # Bonifacio
+        (16.2411, -61.5331),  # Pointe-à-Pitre
+        (14.6161, -61.0588),  # Fort-de-France
+        (4.9372, -52.3260),  # Cayenne
+        (-20.8789, 55.4481),  # Saint-Denis
+        (46.7791, -56.1773),  # Saint-Pierre
+        (-12.7806, 45.2278),  # Mamoudzou
+        (17.8979, -62.8508),  # Gustavia
+        (18.0682, -63.0840),  # Marigot
+        (-13.2825, -176.1736),  # Mata-Utu
+        (-17.5516, -149.5585),  # Papeete
+        (-22.2758, 166.4580),  # Nouméa
+    ],
+)
+def test_france_is_in_france(lat: float, long: float) -> None:
+    assert in_france(lat, long)
+    assert not in_france(long, lat)
+
+
+@pytest.mark.parametrize(
+    ("lat", "long"),
+    [
+        (0, 0),
+        (51.5072, -0.1276),  # London
+        (41.3874, 2.1686),  # Barcelona
+        (45.4642, 9.1900),  # Milan
+        (40.7128, -74.0060),  # New York
+        (-33.8688, 151.2093),  # Sydney
+        (20.8789, 55.4481),  # Saint-Denis without its sign
+        (math.nan, 2.35),
+        (48.85, math.inf),
+    ],
+)
+def test_what_lies_abroad_is_not_in_france(lat: float, long: float) -> None:
+    assert not in_france(lat, long)
+
+
+def test_every_commune_lies_in_france() -> None:
+    positions = [(c.lat, c.long) for c in communes._table().values() if not math.isnan(c.lat)]
+    assert positions
+    assert all(in_france(lat, long) for lat, long in positions)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from include.accidents import catalogue, child, clean, features, search
+from include.accidents import catalogue, child, clean, evaluate, features, registry, search
 from include.accidents.catalogue import Catalogue, ModelSpec
 from include.accidents.errors import ModelError
 from tests.helpers import sample_scenes
@@ -128,7 +128,7 @@ def test_training_out_of_time_is_killed() -> None:
 
 
 def test_training_is_repeatable() -> None:
-    made, spec = checked(max_rows=900, hidden_share=0.3)
+    made, spec = checked(max_rows=900, masked_share=0.3)
     a, b = (search.train(spec, made.defaults, {"clf__max_depth": 6}, data()) for _ in range(2))
     np.testing.assert_array_equal(a.predict_proba(data().x), b.predict_proba(data().x))
 
@@ -144,27 +144,35 @@ def test_class_weights_count_the_rare_more() -> None:
     assert weights[y == 1][0] == pytest.approx(3 * weights[y == 0][0])
 
 
-def test_hidden_copies_are_added_and_whole_accidents_stay_as_they_are() -> None:
-    made = search.with_hidden(data(), 0.2, seed=1)
+def test_a_model_learns_from_so_many_masked_copies_as_the_catalogue_says() -> None:
+    made, _ = checked()
+    learned: list[int] = []
+    for share in (None, 0, 0.5, 1.5):
+        spec = checked(masked_share=share)[1]
+        learned.append(int(search.fit(spec, made.defaults, {}, data()).steps[-1][1].tree_.n_node_samples[0]))
     n = len(data().y)
-    np.testing.assert_array_equal(made.x[:n], data().x)
-    assert 0.1 < len(made.y[n:]) / n < 0.3
-    copied = set(made.accident[n:].tolist())
-    assert len(made.y[n:]) == np.isin(data().accident, list(copied)).sum()
-    at = features.NAMES.index
-    for name in ("secu1", "other_choc", "sexe", "age"):
-        assert 0.35 < np.isnan(made.x[n:, at(name)]).mean() < 0.8, name
-    assert not np.isnan(made.x[n:, at("agg")]).any()
+    assert learned[1] == n
+    assert [each / n - 1 for each in learned] == pytest.approx([made.defaults.masked_share, 0, 0.5, 1.5], rel=0.1)
 
 
-def test_hidden_fields_are_those_that_a_caller_cannot_know() -> None:
-    x = data().x
-    rows = np.arange(len(x)) % 2 == 0
-    hidden = features.hide(x, features.UNKNOWN_AT_CALL, rows)
-    np.testing.assert_array_equal(hidden[~rows], x[~rows])
-    for i, feature in enumerate(features.FEATURES):
-        if feature.known_at_call:
-            np.testing.assert_array_equal(hidden[:, i], x[:, i])
-        else:
-            assert np.isnan(hidden[rows, i]).all()
-    assert sum(not feature.known_at_call for feature in features.FEATURES) > 20
+def test_a_column_that_nobody_has_in_training_says_nothing_ever_after() -> None:
+    """A later year may have it: the model cannot know what it says."""
+    made, spec = checked(
+        masked_share=0,
+        pipeline=[
+            ["impute", {"class": "sklearn.impute.SimpleImputer", "params": {"keep_empty_features": True}}],
+            ["scale", {"class": "sklearn.preprocessing.StandardScaler"}],
+            [
+                "clf",
+                {"class": "sklearn.neural_network.MLPClassifier", "params": {"hidden_layer_sizes": [8], "max_iter": 5}},
+            ],
+        ],
+    )
+    at = features.NAMES.index("vma")
+    x = data().x.copy()
+    x[:, at] = np.nan
+    fitted = search.fit(spec, made.defaults, {}, clean.Dataset(x, data().y, data().accident))
+    np.testing.assert_array_equal(evaluate.probabilities(fitted, x), evaluate.probabilities(fitted, data().x))
+    assert not np.array_equal(fitted.predict_proba(data().x), evaluate.probabilities(fitted, data().x))
+    again = registry.undump(registry.dump(fitted))
+    np.testing.assert_array_equal(evaluate.probabilities(again, x), evaluate.probabilities(fitted, data().x))

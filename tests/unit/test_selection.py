@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import skops.io
 
 from include import selection
 from include.accidents import features, registry
+from include.accidents.errors import ModelError
 from tests.unit.runs import DUMMY, KEY, TREE, Runs
 
 
@@ -81,6 +85,48 @@ def test_a_rollback_is_not_undone_by_the_next_run(runs: Runs) -> None:
     assert runs.production == "1"
     other = {"pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 5}}]]}
     assert runs.run({"Oak": other})["promoted"]
+
+
+def temporal(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in metrics.items() if name.startswith("temporal_")}
+
+
+def test_the_winner_of_two_years_is_judged_on_the_later_one_by_the_earlier(tmp_path: Path) -> None:
+    runs = Runs(tmp_path, years=(2022, 2023))
+    assert runs.run({"Weak": DUMMY, "Oak": TREE})["winner"] == "Oak"
+    logged = runs.logged()
+    found = temporal(logged["Oak"].data.metrics)
+    for state in ("", "first_call_", "dispatch_", "on_scene_", "drivers_alone_"):
+        assert {f"temporal_{state}{name}" for name in ("f1_weighted", "accident_auc_severe", "alert_recall")} <= set(
+            found
+        )
+    assert found["temporal_auc_severe"] > 0.7
+    assert not temporal(logged["Weak"].data.metrics)
+    board = {row["model"]: row for row in json.loads(runs.artifact(logged["Oak"], selection.LEADERBOARD))}
+    assert temporal(board["Oak"]) == pytest.approx(found)
+    assert not temporal(board["Weak"])
+    for page in (selection.REPORT, selection.MODEL_CARD):
+        assert f"{found['temporal_first_call_auc_severe']:.4f}" in runs.artifact(logged["Oak"], page), page
+
+
+def test_the_recall_over_years_is_that_of_the_runs_own_catalogue(tmp_path: Path) -> None:
+    runs = Runs(tmp_path, years=(2022, 2023))
+    recalls = []
+    for runs.recall in (0.9, 0.5):
+        runs.run({"Oak": TREE})
+        recalls.append(runs.logged()["Oak"].data.metrics["temporal_alert_recall"])
+    assert recalls == pytest.approx([0.9, 0.5], abs=0.1)
+
+
+def test_a_judgement_over_years_that_fails_ends_no_selection(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object, **__: object) -> dict[str, float]:
+        raise ModelError("Too few accidents.", "train on more.")
+
+    monkeypatch.setattr(selection, "judged_over_years", fails)
+    assert runs.run({"Oak": TREE})["promoted"]
+    assert "Oak is not judged over years: Too few accidents." in caplog.text
 
 
 def test_the_note_is_never_longer_than_airflow_takes() -> None:

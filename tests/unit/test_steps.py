@@ -8,9 +8,10 @@ from typing import Any, cast
 import pytest
 
 from include import batch, steps
-from include.accidents import registry, search
+from include.accidents import features, registry, search
 from include.accidents.catalogue import Defaults, ModelSpec
 from include.accidents.errors import CatalogueError, InputError, StorageError
+from include.accidents.evaluate import STATES
 from include.accidents.versions import MODELS, FolderStore
 from include.storage import Store
 from tests.unit.runs import DUMMY, KEY, TREE, Runs
@@ -110,6 +111,39 @@ def test_a_search_that_its_time_cut_short_is_taken_up_again_with_more_time(
         depths.append(registry.undump(content).get_params()["clf__max_depth"])
     assert tried == [1, 2]
     assert depths == [1, 1, 1, 2, 2]
+
+
+def test_another_recall_gives_other_thresholds_without_another_cross_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, rules = Runs(tmp_path), []
+    for runs.count, runs.recall in enumerate((0.8, 0.5), start=1):
+        _, catalogue = runs.catalogue({"Oak": TREE})
+        logged = runs.log(runs.train("Oak", catalogue))
+        version = logged["registered_version"]
+        rules.append(registry.load(runs.client, "Oak", version, KEY, features.version()).decision)
+        monkeypatch.setattr(steps.child, "run", lambda *_, what, **__: pytest.fail(f"{what} was made once more"))
+    for state in STATES:
+        before, after = (each[state] for each in rules)
+        assert (before.recall, after.recall) == (pytest.approx(0.8, abs=0.15), pytest.approx(0.5, abs=0.15)), state
+        assert before.threshold < after.threshold, state
+        assert (before.any_severe, before.sharpen) == (after.any_severe, after.sharpen), state
+    kept = json.loads(runs.artifact(runs.logged()["Oak"], steps.DECISION))
+    assert {state: rule["threshold"] for state, rule in kept.items()} == {s: r.threshold for s, r in rules[1].items()}
+
+
+def test_a_model_is_judged_at_every_level_of_knowledge(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+    runs.count = 1
+    _, catalogue = runs.catalogue({"Oak": TREE})
+    runs.log(runs.train("Oak", catalogue))
+    metrics = runs.logged()["Oak"].data.metrics
+    for state in STATES:
+        for name in ("f1_weighted", "accident_auc_severe", "alert_recall", "alert_precision", "expected_killed_ratio"):
+            assert f"{state}_{name}" in metrics
+    assert metrics["record_f1_weighted"] == metrics["test_f1_weighted"]
+    assert metrics["record_auc_severe"] > metrics["drivers_alone_auc_severe"]
+    assert not [name for name in metrics if name.startswith(("call_", "temporal_"))]
 
 
 def test_who_may_write_to_the_store_alone_gets_no_model_signed(tmp_path: Path) -> None:
