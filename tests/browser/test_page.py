@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from fastapi import FastAPI
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, Route, expect, sync_playwright
 
 from api import uploads
 from api.main import create_app
@@ -78,6 +78,11 @@ def share(probability: float) -> str:
     return "> 99%" if 0.99 < probability < 1 else f"{probability:.0%}"
 
 
+def asks(request: Request, *parts: str) -> bool:
+    """Whether a prediction is asked for a scene that says this; others may have been under way."""
+    return request.url.endswith("/predict") and all(part in (request.post_data or "") for part in parts)
+
+
 def test_a_scene_is_filled_and_predicted(browser: Browser, url: str) -> None:
     with opened(browser, url) as page:
         expect(page.locator("article.person")).to_have_count(2)
@@ -87,7 +92,9 @@ def test_a_scene_is_filled_and_predicted(browser: Browser, url: str) -> None:
         page.get_by_role("button", name="Add a person").click()
         page.locator("#people-0-catu").select_option(label="Pedestrian")
         page.locator("#people-1-an_nais").fill("1990")
-        page.locator("#accident-vma").fill("50")
+        with page.expect_response(lambda r: asks(r.request, '"an_nais":1990', '"vma":50')):
+            page.locator("#accident-vma").fill("50")
+            page.keyboard.press("Tab")
         with page.expect_response("**/api/v1/predict") as answered:
             page.get_by_role("button", name="Predict").first.click()
         said = answered.value.request.post_data_json
@@ -143,6 +150,189 @@ def test_an_error_of_the_api_is_told_to_be_in_english(browser: Browser, url: str
     expect(page.locator("#csv-error")).to_contain_text("Réponse de l’API, en anglais : ")
     expect(page.locator("#csv-error span[lang=en]")).to_contain_text("num_acc")
     context.close()
+
+
+def test_the_decision_on_the_accident_comes_first(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        with page.expect_response("**/api/v1/predict") as answered:
+            page.get_by_role("button", name="Example").click()
+        answer = answered.value.json()["scenes"][0]
+        decision = page.locator("#answer > section").first
+        expect(decision.get_by_role("heading")).to_have_text("▲Alert" if answer["alert"] else "●No alert")
+        expect(decision.locator(".chance strong")).to_have_text(share(answer["p_any_severe"]))
+        expect(decision).to_contain_text(f"threshold of {answer['alert_threshold']:.0%}")
+        expect(decision).to_contain_text(f"alerts find {answer['alert_recall']:.0%} of the accidents")
+        expect(decision).to_contain_text(f"{answer['alert_precision']:.0%} of the alerts are right")
+        expect(decision.locator(".facts dd").first).to_have_text(share(answer["p_any_killed"]))
+        sentence = level_of(page, answer["level"])
+        expect(decision.locator(".level q")).to_have_text(sentence.removesuffix("."))
+        expect(page.locator("article.person .chip:has-text('▲')")).to_have_count(
+            sum(person["severe"] for person in answer["people"])
+        )
+
+
+def level_of(page: Page, name: str) -> str:
+    levels = page.request.get(f"{page.url}api/v1/features").json()["levels"]
+    return next(str(level["label"]["en"]) for level in levels if level["name"] == name)
+
+
+@contextmanager
+def altered(page: Page, **more: Any) -> Iterator[None]:
+    """Let the API's answer to a scene, and the explanation of a person, say something else in some places."""
+
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        body = response.json()
+        route.fulfill(
+            response=response,
+            json={**body, "scenes": [body["scenes"][0] | more]} if "scenes" in body else body | more,
+        )
+
+    page.route(re.compile(r"/api/v1/(predict|explain)(\?|$)"), answer)
+    yield
+    page.unroute_all(behavior="wait")
+
+
+@pytest.mark.parametrize("alert", [True, False])
+def test_an_alert_is_told_in_words_and_not_by_a_colour_alone(browser: Browser, url: str, alert: bool) -> None:
+    with opened(browser, url, "fr-FR") as page, altered(page, alert=alert, alert_threshold=0.34, p_any_severe=0.42):
+        page.get_by_role("button", name="Exemple").click()
+        words = "▲Alerte seuil de 34 % atteint" if alert else "●Pas d’alerte sous le seuil de 34 %"
+        expect(page.locator(".decision header")).to_have_text(re.compile(words.replace(" ", r"\s*")))
+        expect(page.locator("#summary")).to_contain_text("Alerte" if alert else "Pas d’alerte")
+
+
+def test_what_would_sharpen_the_answer_leads_to_its_field(browser: Browser, url: str) -> None:
+    wanted = ["accident.com", "accident.lat", "people.trajet", "vehicles.obs"]
+    with opened(browser, url) as page, altered(page, sharpen=wanted):
+        page.locator("#vehicles-0-obs").evaluate("each => { each.value = 2; each.dispatchEvent(new Event('change')) }")
+        invitation = page.get_by_role("group", name="To make this more certain, add:")
+        expect(invitation.get_by_role("button")).to_have_text(
+            [
+                "+ Commune",
+                "+ Position (latitude and longitude)",
+                "+ Person 1 · Reason for the journey",
+                "+ Vehicle B · Fixed obstacle hit",
+            ]
+        )
+        for button, control in (
+            ("Commune", "#accident-com"),
+            ("Position", "#accident-lat"),
+            ("Reason", "#people-0-trajet"),
+            ("obstacle", "#vehicles-1-obs"),
+        ):
+            invitation.get_by_role("button", name=button).click()
+            expect(page.locator(control)).to_be_focused()
+            expect(page.locator(control)).to_be_in_viewport()
+        expect(page.locator("#error")).to_be_hidden()
+
+
+def test_the_models_own_wishes_lead_to_fields(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        for button in page.locator(".sharpen button").all():
+            button.click()
+            asked = page.evaluate("document.activeElement.labels[0].firstChild.textContent")
+            assert asked in button.inner_text().replace("Position (latitude and longitude)", "Latitude")
+
+
+def test_a_commune_is_found_by_its_beginning_and_sent(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        commune = page.get_by_role("combobox", name="Commune")
+        commune.press_sequentially("lill")
+        expect(page.get_by_role("listbox").get_by_role("option").first).to_have_text(re.compile(r"Lille\s+59 Nord"))
+        expect(commune).to_have_attribute("aria-expanded", "true")
+        page.keyboard.press("ArrowDown")
+        expect(commune).to_have_attribute("aria-activedescendant", "accident-com-list-0")
+        with page.expect_request(lambda r: asks(r, '"com":"59350"', '"dep":"59"')):
+            page.keyboard.press("Enter")
+        expect(commune).to_have_value("Lille (59)")
+        expect(page.locator(".map .spot")).to_have_attribute("visibility", "visible")
+        expect(page.locator(".assumed")).to_contain_text("where accidents in the commune usually happen")
+        with page.expect_request(lambda r: asks(r, '"dep":"33"')) as asked:
+            page.locator("path[data-department='33']").click()
+        assert "com" not in asked.value.post_data_json["accident"]
+        expect(commune).to_have_value("")
+
+
+def test_a_commune_sets_its_departement_and_is_cleared(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        commune = page.get_by_role("combobox", name="Commune")
+        commune.press_sequentially("zzz")
+        expect(page.locator("#accident-com-hint")).to_have_text("No commune of 59 Nord begins so.")
+        page.keyboard.press("Escape")
+        expect(commune).to_have_value("")
+        page.locator("#accident-dep").select_option("")
+        commune.press_sequentially("saint-denis")
+        page.get_by_role("listbox").get_by_role("option", name="974 La Réunion").first.click()
+        expect(page.locator("#accident-dep")).to_have_value("974")
+        expect(page.locator(".assumed")).to_be_visible()  # the answer for the commune
+        expect(page.locator(".map .spot")).to_have_attribute("visibility", "hidden")
+        with page.expect_request("**/api/v1/predict") as asked:
+            commune.fill("")
+        assert "com" not in asked.value.post_data_json["accident"]
+        assert asked.value.post_data_json["accident"]["dep"] == "974"
+
+
+def test_a_commune_that_is_typed_out_needs_no_choice(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        commune = page.get_by_role("combobox", name="Commune")
+        commune.press_sequentially("valenciennes")
+        page.keyboard.press("Tab")
+        expect(commune).to_have_value("Valenciennes (59)")
+        commune.press_sequentially("val")
+        page.keyboard.press("Tab")  # of several none is chosen
+        expect(page.locator("#accident-com-hint")).to_have_text("Choose a commune from the list.")
+        expect(commune).to_have_value("Valenciennes (59)")
+
+
+def test_one_coordinate_is_no_position(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        page.locator("#accident summary").click()
+        with page.expect_request("**/api/v1/predict") as asked:
+            page.locator("#accident-lat").fill("50.6")
+        assert "lat" not in asked.value.post_data_json["accident"]
+        with page.expect_request(lambda r: asks(r, '"lat":50.6', '"long":3.1')):
+            page.locator("#accident-long").fill("3.1")
+
+
+def test_without_people_one_driver_a_vehicle_is_assumed(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        page.get_by_role("button", name="Remove: Person 2").click()
+        with page.expect_request(lambda r: asks(r, '"people":[]')):
+            page.get_by_role("button", name="Remove: Person 1").click()
+        expect(page.locator("article.person h3")).to_have_text(["Driver · vehicle A", "Driver · vehicle B"])
+        expect(page.locator("article.person").filter(has_text="assumed")).to_have_count(2)
+        expect(page.locator(".assumed")).to_contain_text("One driver in each vehicle")
+        page.get_by_role("button", name="Why?").click()
+        expect(page.locator(".effects h4")).to_be_focused()
+        expect(page.locator(".effects")).not_to_contain_text("Category of person")  # nobody gave it
+        page.get_by_role("button", name="The people").click()
+        expect(page.get_by_role("button", name="Add a person")).to_be_focused()
+
+
+def test_nothing_is_asked_of_an_empty_scene(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        for name in ("Person 2", "Person 1", "Vehicle B"):
+            page.get_by_role("button", name=f"Remove: {name}").click()
+        expect(page.locator("article.person")).to_have_count(1)
+        page.get_by_role("button", name="Remove: Vehicle A").click()
+        expect(page.locator("#answer")).to_contain_text("Add a vehicle or a person: the forecast will appear here.")
+        expect(page.locator("#error")).to_be_hidden()
+        page.locator("#answer").get_by_role("button", name="Add a vehicle").click()
+        expect(page.locator("#vehicles-0-catv")).to_be_focused()
+        expect(page.locator(".decision")).to_be_visible()
+
+
+def test_a_flat_record_is_told_in_one_message(browser: Browser, url: str) -> None:
+    with opened_with_errors(browser, url) as page:
+        page.route(
+            "**/api/v1/predict", lambda route: route.continue_(post_data='{"com": "59350", "catv": 7, "sexe": 1}')
+        )
+        page.get_by_role("button", name="Example").click()
+        expect(page.locator("#error li")).to_have_count(1)
+        expect(page.locator("#error li")).to_contain_text("Scene this is a flat record")
+        expect(page.locator("#error li")).to_contain_text('"com":"59350"')
+        expect(page.locator("#answer")).to_have_class("stale")
 
 
 def test_the_place_is_chosen_on_the_map_overseas_too(browser: Browser, url: str) -> None:
@@ -208,7 +398,40 @@ def test_a_file_is_uploaded_and_its_answer_downloaded(browser: Browser, url: str
             page.get_by_role("link", name="Download the CSV").click()
         lines = download.value.path().read_text().splitlines()
         assert len(lines) == len(merged.splitlines())
-        assert lines[0].endswith("p_severe;predicted_class")
+        assert lines[0].endswith("predicted_class;severe;p_any_severe;p_any_killed;alert;level")
+        expect(page.locator(".preview tbody tr").first).to_contain_text(
+            re.compile("(first call|dispatch|on scene|record)$")
+        )
+        alerts = {line.split(";")[0] for line in lines[1:] if line.split(";")[-2] == "true"}
+        accidents = {line.split(";")[0] for line in lines[1:]}
+        expect(page.locator(".alerts")).to_contain_text(f"{len(alerts)} of {len(accidents)}")
+
+
+def test_a_file_with_severities_is_scored(browser: Browser, url: str, tmp_path: Path) -> None:
+    (tmp_path / "df_accidents.csv").write_bytes(uploads.merged(sample_scenes(2022)))
+    with opened(browser, url) as page:
+        upload(page, tmp_path / "df_accidents.csv")
+        expect(page.locator(".scores")).to_contain_text(re.compile(r"Weighted F1\s*0\.\d{3}"))
+        bins = page.locator(".plot circle").count()
+        assert bins > 1
+        spoken = page.get_by_role("img", name="Calibration of the severe risk").locator("desc").text_content() or ""
+        assert len(re.findall(r"Foretold [\d.]+%, true [\d.]+%", spoken)) == bins
+
+
+def test_a_file_without_severities_is_predicted_all_the_same(browser: Browser, url: str, tmp_path: Path) -> None:
+    rows = [line.split(";") for line in uploads.merged(sample_scenes(2022)).decode().splitlines()]
+    grav = rows[0].index("grav")
+    (tmp_path / "new.csv").write_text("\n".join(";".join(row[:grav] + row[grav + 1 :]) for row in rows))
+    with opened(browser, url) as page:
+        upload(page, tmp_path / "new.csv")
+        expect(page.locator("#csv-answer")).to_contain_text("The file gives no severities")
+        expect(page.locator(".scores")).to_have_count(0)
+
+
+def upload(page: Page, file: Path) -> None:
+    page.get_by_role("tab", name="CSV file").click()
+    page.set_input_files("#files", file)
+    page.locator("#upload").get_by_role("button", name="Predict").click()
 
 
 def test_a_new_scene_is_of_this_moment(browser: Browser, url: str) -> None:
@@ -221,18 +444,19 @@ def test_a_new_scene_is_of_this_moment(browser: Browser, url: str) -> None:
 
 
 def test_the_other_vehicle_is_named_where_there_is_one(browser: Browser, url: str) -> None:
-    with opened(browser, url) as page:
-        names = " ".join(page.locator(".effects .name").all_inner_texts())
-        assert "Other vehicles" not in names
+    effect = {"field": "vehicles[others].catv", "name": "catv", "severe_change": 0.1}
+    with opened(browser, url) as page, altered(page, fields=[effect]):
+        page.get_by_role("button", name="Example").click()
+        expect(page.locator(".effects .name")).to_have_text([re.compile("^Vehicle [AB] · Category of the vehicle")])
         page.get_by_role("button", name="Add a vehicle").click()
-        expect(page.locator(".effects")).to_contain_text("Other vehicles")
+        expect(page.locator(".effects .name")).to_have_text([re.compile("^Other vehicles · Category of the vehicle")])
 
 
-def test_on_a_phone_the_one_worst_off_stays_in_sight_and_leads_to_the_answer(browser: Browser, url: str) -> None:
+def test_on_a_phone_the_decision_stays_in_sight_and_leads_to_the_answer(browser: Browser, url: str) -> None:
     with opened(browser, url, viewport={"width": 390, "height": 800}) as page:
         gist = page.locator("#summary")
         expect(gist).to_be_in_viewport()
-        expect(gist).to_contain_text(re.compile(r"Person \d · Severe risk .*%"))
+        expect(gist).to_have_text(re.compile(r"^(Alert|No alert) · severe risk .*%$"))
         page.get_by_role("link", name="Details").click()
         expect(page.locator("#answer h2")).to_be_in_viewport()
 
@@ -296,7 +520,7 @@ def test_pictures_can_be_taken(
     address = os.environ.get("ACCIDENTS_PAGE_URL", url)
     with opened(browser, address, language, viewport={"width": width, "height": 1000}) as page:
         if name == "page-phone":
-            page.locator("article.person.worst").scroll_into_view_if_needed()
+            page.locator(".decision").scroll_into_view_if_needed()
         page.wait_for_timeout(400)
         file = Path(os.environ.get("ACCIDENTS_PICTURES", tmp_path)) / f"{name}.png"
         page.screenshot(path=file)
