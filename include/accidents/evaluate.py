@@ -29,7 +29,7 @@ THREE: Final = ([0], [3], SEVERE)
 DRIVERS_ALONE: Final = "drivers_alone"
 """The state of a scene that names the vehicles and leaves the people out: one driver a vehicle is assumed."""
 STATES: Final = (*LEVELS, DRIVERS_ALONE)
-ASKED_PEOPLE: Final = 500  # people by whom it is found which fields to ask for
+ASKED_PEOPLE: Final = 300  # people by whom it is found which fields to ask for
 
 # Folds are judged on whole accidents, stratified by the worst injury. On so many people the standard error of
 # weighted F1 is 0.003 (0.2 / n, times 1.2 because people of one accident resemble each other).
