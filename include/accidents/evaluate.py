@@ -34,9 +34,9 @@ ASKED_PEOPLE: Final = 300  # people by whom it is found which fields to ask for
 # Folds are judged on whole accidents, stratified by the worst injury. On so many people the standard error of
 # weighted F1 is 0.003 (0.2 / n, times 1.2 because people of one accident resemble each other).
 JUDGED_PEOPLE: Final = 25_000
-# At each other state: its thresholds rest on some 2,000 accidents with somebody severe, a standard error of the recall
-# of 0.009.
-JUDGED_PEOPLE_OF_A_STATE: Final = 12_500
+# At each other state: its thresholds rest on some 1,300 accidents with somebody severe, a standard error of the recall
+# of 0.011.
+JUDGED_PEOPLE_OF_A_STATE: Final = 8_000
 SELECTION_METRICS = ("accuracy", "f1_weighted", "recall_weighted", "precision_weighted")
 
 
