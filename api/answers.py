@@ -76,12 +76,12 @@ class Origin(BaseModel):
 _ANSWERED_BY: dict[str, Any] = {
     "name": "BestModel",
     "version": "1",
-    "trained_as": "HistGradientBoosting",
+    "trained_as": "LightGBM",
     "run_id": "18ca4bd2dd904cea91705c67e499d9ac",
     "sample": False,
 }
-_DRIVER = {"unharmed": 0.889693, "killed": 0.0014, "hospitalised": 0.023872, "light": 0.085034}
-_RIDER = {"unharmed": 0.004976, "killed": 0.072395, "hospitalised": 0.487872, "light": 0.434757}
+_DRIVER = {"unharmed": 0.835948, "killed": 0.00397, "hospitalised": 0.015352, "light": 0.144731}
+_RIDER = {"unharmed": 0.001967, "killed": 0.378315, "hospitalised": 0.468297, "light": 0.151421}
 _PREDICTED: Any = {
     "model": _ANSWERED_BY,
     "scenes": [
@@ -89,18 +89,18 @@ _PREDICTED: Any = {
             "people": [
                 {
                     "person": 0, "vehicle": "A", "class": "unharmed", "probabilities": _DRIVER,
-                    "severe": False, "severe_probability": 0.025273,
+                    "severe": False, "severe_probability": 0.019322,
                 },
                 {
                     "person": 1, "vehicle": "B", "class": "hospitalised", "probabilities": _RIDER,
-                    "severe": True, "severe_probability": 0.560267,
+                    "severe": True, "severe_probability": 0.846612,
                 },
             ],
-            "worst": {"person": 1, "class": "hospitalised", "severe_probability": 0.560267},
-            "expected": {"unharmed": 0.894669, "killed": 0.073796, "hospitalised": 0.511744, "light": 0.519791},
-            "p_any_severe": 0.571, "p_any_killed": 0.074, "alert": True, "alert_threshold": 0.332,
-            "alert_recall": 0.8, "alert_precision": 0.654, "severe_threshold": 0.292, "level": "on_scene",
-            "sharpen": ["accident.com", "people.secu2"], "assumed": {},
+            "worst": {"person": 1, "class": "hospitalised", "severe_probability": 0.846612},
+            "expected": {"unharmed": 0.821473, "killed": 0.423546, "hospitalised": 0.460133, "light": 0.294848},
+            "p_any_severe": 0.874804, "p_any_killed": 0.399299, "alert": True, "alert_threshold": 0.354358,
+            "alert_recall": 0.8003, "alert_precision": 0.668, "severe_threshold": 0.230343, "level": "on_scene",
+            "sharpen": ["accident.com", "vehicles.obs", "accident.infra"], "assumed": {},
         }
     ],
 }  # fmt: skip
@@ -110,7 +110,7 @@ _EXPLAINED: Any = {
     "method": "occlusion",
     "person": 1,
     "probabilities": _RIDER,
-    "severe_probability": 0.560267,
+    "severe_probability": 0.846612,
     "fields": [
         {
             "field": "vehicles[1].catv", "name": "catv", "value": 33, "severe_change": 0.189,
