@@ -127,6 +127,8 @@ DEFAULTS: Final[dict[str, Any]] = {
         ]
     ),
     "on_failure_callback": tell_failure,
+    # What is furthest goes first: a model is trained, evaluated and served before the next one is begun.
+    "weight_rule": "upstream",
     # A log ends with a summary for people, not with the JSON that goes to the next task.
     "show_return_value_in_logs": False,
 }
