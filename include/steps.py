@@ -446,7 +446,7 @@ def _cross_validate(
 ) -> evaluate.CrossValidated:
     search.limit_threads()
     return evaluate.cross_validate(
-        _telling_fit(spec, defaults, params, tell, f"Fold {{}} of {defaults.evaluation_folds}"),
+        _telling_fit(spec, defaults, params, tell, "Fold {}"),
         train_test,
         n_splits=defaults.evaluation_folds,
         # Other folds than the search's, which chose the parameters.

@@ -53,7 +53,12 @@ class Defaults(_Strict):
     seed: int = Field(42, ge=0, lt=2**31, description="Seed of every random_state that a model leaves open.")
     search_folds: int = Field(3, ge=2, le=20, description="Folds of the hyper-parameter search.")
     scoring: Scoring = Field("f1_weighted", description="What a search maximises.")
-    evaluation_folds: int = Field(5, ge=2, le=20, description="Folds of the cross-validation that is logged.")
+    evaluation_folds: int = Field(
+        5,
+        ge=2,
+        le=20,
+        description="Folds of the cross-validation that is logged; of much data the first ones are enough.",
+    )
     minutes: float = Field(30, gt=0, description="What one search, training or evaluation may take; then it is killed.")
     masked_share: float = Field(
         1.0,

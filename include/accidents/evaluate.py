@@ -207,6 +207,12 @@ def judged_rows(data: Dataset, rows: split.Indices, state: str, parts: int, seed
     return split.sample_accidents(rows, data.accident, data.y, -(-most // parts), seed)
 
 
+def enough_folds(parts: Sequence[tuple[split.Indices, split.Indices]]) -> list[tuple[split.Indices, split.Indices]]:
+    """Return as many folds as hold out `JUDGED_PEOPLE` together, two at least: more judge nobody else."""
+    held_out = np.cumsum([len(test) for _, test in parts])
+    return list(parts[: max(int(np.searchsorted(held_out, JUDGED_PEOPLE)) + 1, 2)])
+
+
 Fit = Callable[[Dataset], Any]
 
 
@@ -234,6 +240,8 @@ def cross_validate(
     ----------
     fit
         Trains a model on the data that it is given.
+    n_splits
+        Into how many folds the accidents are divided; `enough_folds` of them are held out.
     max_rows
         Caps what each fold trains on.
     states
@@ -246,11 +254,12 @@ def cross_validate(
     """
     found: list[dict[str, float]] = []
     judged: dict[str, list[Judgements]] = {state: [] for state in states}
-    for train, test in split.folds(data.y, data.accident, n_splits=n_splits, seed=seed):
+    parts = enough_folds(split.folds(data.y, data.accident, n_splits=n_splits, seed=seed))
+    for train, test in parts:
         rows = split.sample_accidents(train, data.accident, data.y, max_rows, seed)
         fitted = fit(data.take(rows))
         for state in states:
-            held_out = data.take(judged_rows(data, test, state, n_splits, seed))
+            held_out = data.take(judged_rows(data, test, state, len(parts), seed))
             judged[state].append(judge(fitted, held_out, state))
         of_record = judged[RECORD.name][-1]
         found.append(scores(of_record.y, of_record.proba))
