@@ -1,7 +1,7 @@
 """The decision on an accident: is somebody badly hurt, is somebody killed, how many, and does it deserve an alert?
 
 A model speaks of people. The people of one crash are not independent, so 1 − Π(1 − p) foretells too many accidents with
-somebody severe. A logistic regression on six numbers of the accident corrects it, for each level of knowledge. It is
+somebody severe. A logistic regression on eight numbers of the accident corrects it, for each level of knowledge. It is
 learned from out-of-fold predictions, as are the thresholds, and it is stored in the model's own file.
 """
 
@@ -137,17 +137,20 @@ def decide(decision: Decision, state: Positions, proba: Probabilities, accident:
 
 
 def _summary(p: Floats, other: Floats, unharmed: Floats, accident: Positions, n: int) -> Floats:
-    """Return what the probabilities of its people say of each accident, shape (accidents, 6).
+    """Return what the probabilities of its people say of each accident, shape (accidents, 9).
 
     Of being severe (or killed): the log odds of at least one person and of the likeliest one; of being killed (or
-    severe) the former; the log of the number of people; the log odds that all of them are unharmed, because somebody is
-    hurt in every accident of the files, perhaps one who is not listed; and a constant.
+    severe) the former; the log odds that all of them are unharmed, because somebody is hurt in every accident of the
+    files, perhaps one who is not listed; the log of the number of people; squares and product of the first and the
+    fourth; and a constant.
     """
     most = np.zeros(n)
     np.maximum.at(most, accident, p)
     size = np.log(np.maximum(np.bincount(accident, minlength=n), 1))
     columns = (_any(p, accident, n), most, _any(other, accident, n), 1 - _any(1 - unharmed, accident, n))
-    return np.stack([np.ones(n), *map(_log_odds, columns), size], axis=1)
+    anybody, likeliest, of_other, nobody = map(_log_odds, columns)
+    squares = (anybody**2, nobody**2, anybody * nobody)
+    return np.stack([np.ones(n), anybody, likeliest, of_other, nobody, size, *squares], axis=1)
 
 
 def _any(p: Floats, accident: Positions, n: int) -> Floats:
@@ -229,8 +232,10 @@ def _regression(summary: Floats, happened: npt.NDArray[np.bool_]) -> tuple[float
     if happened.all() or not happened.any():
         share = (happened.sum() + 0.5) / (len(happened) + 1)
         return (math.log(share / (1 - share)), *(0.0,) * (summary.shape[1] - 1))
-    fitted = LogisticRegression(C=100.0, max_iter=1000).fit(summary[:, 1:], happened)
-    return (float(fitted.intercept_[0]), *(float(c) for c in fitted.coef_[0]))
+    mean, scale = summary[:, 1:].mean(axis=0), np.maximum(summary[:, 1:].std(axis=0), 1e-9)
+    fitted = LogisticRegression(max_iter=1000).fit((summary[:, 1:] - mean) / scale, happened)
+    coefficients = fitted.coef_[0] / scale
+    return (float(fitted.intercept_[0] - coefficients @ mean), *(float(c) for c in coefficients))
 
 
 def _threshold(

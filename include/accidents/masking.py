@@ -16,13 +16,16 @@ from include.accidents import knowledge
 from include.accidents.clean import Dataset, join
 from include.accidents.knowledge import FIELDS, LEVELS
 
-LEVEL_SHARES: Final = {"first_call": 0.25, "dispatch": 0.25, "on_scene": 0.2, "record": 0.3}
-"""Share of the copies that begin with what each level knows."""
+LEVEL_SHARES: Final = {"first_call": 0.45, "dispatch": 0.35, "on_scene": 0.05, "record": 0.15}
+"""Share of the copies that begin with what each level knows. Most begin with little: the originals are complete."""
 
 DROPPED: Final = {"an_nais": 0.25, "sexe": 0.2, "secu1": 0.2, "catv": 0.4}
 """How often a field is dropped beside what the level hides, where a copy loses many. The others: `SELDOM`."""
 
 SELDOM: Final = 0.18
+
+BELOW_RECORD: Final = 0.5
+"""By what the rate of dropped fields is multiplied in copies below `record`: these lack most of them anyway."""
 
 WITHOUT_POSITION: Final = 0.5
 """Share of the copies without coordinates, whatever else they lose: most callers give none."""
@@ -55,7 +58,7 @@ def _masked(data: Dataset, share: float, random: np.random.Generator) -> Dataset
     distinct, inverse = np.unique(copied.accident, return_inverse=True)
     level = random.choice(len(LEVELS), size=len(distinct), p=[LEVEL_SHARES[name] for name in LEVELS])
     # Squared: most copies lose a few fields more, some lose many.
-    rate = 2 * random.random(len(distinct)) ** 2
+    rate = 2 * random.random(len(distinct)) ** 2 * np.where(level == len(LEVELS) - 1, 1.0, BELOW_RECORD)
     dropped = {field: random.random(len(distinct)) < rate * DROPPED.get(field, SELDOM) for field in FIELDS}
     dropped["lat"] = dropped["long"] = random.random(len(distinct)) < WITHOUT_POSITION
     gone = {}
