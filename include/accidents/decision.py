@@ -37,6 +37,7 @@ Floats = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.int64]
 
 KILLED, UNHARMED = CLASSES.index("killed"), CLASSES.index("unharmed")
+NUMBERS: Final = 9  # of an accident, the constant among them; see `_summary`
 SAME: Final = 0.01  # standard deviation of people's probabilities below which a model says the same of everybody
 MIN_SEVERE: Final = 20  # accidents with somebody severe, below which no recall can be stated
 ATTRIBUTE: Final = "accidents_decision_"
@@ -330,13 +331,17 @@ def of(estimator: Any) -> Decision:
     """
     kept = getattr(estimator, ATTRIBUTE, None)
     names = {each.name for each in fields(Rule)}
-    if not isinstance(kept, dict) or set(kept) != set(STATES) or any(set(rule) != names for rule in kept.values()):
+    if not isinstance(kept, dict) or set(kept) != set(STATES) or not all(_fits(r, names) for r in kept.values()):
         raise ModelError(
             f"The model has no thresholds for the levels of knowledge ({', '.join(LEVELS)}): an older version "
             "registered it.",
             "run the pipeline once more with today's code.",
         )
     return {state: _rule(kept[state]) for state in STATES}
+
+
+def _fits(rule: Mapping[str, Any], names: set[str]) -> bool:
+    return set(rule) == names and {len(rule["any_severe"]), len(rule["any_killed"])} == {NUMBERS}
 
 
 def _rule(kept: Mapping[str, Any]) -> Rule:

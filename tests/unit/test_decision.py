@@ -112,7 +112,7 @@ def test_killed_is_never_likelier_than_severe() -> None:
     fresh = crashes(1)
     for made in (
         learned(),
-        dict.fromkeys(STATES, replace(learned()["record"], any_killed=(3.0, 1.0, 0.0, 0.0, 0.0, 0.0))),
+        dict.fromkeys(STATES, replace(learned()["record"], any_killed=(3.0, 1.0, *(0.0,) * 7))),
     ):
         found = decided(made, fresh)
         assert (found.p_any_killed <= found.p_any_severe).all()
@@ -278,11 +278,17 @@ def of_another_form(model: Any) -> None:
     del getattr(model, decision.ATTRIBUTE)["dispatch"]["person_threshold"]
 
 
+def of_fewer_numbers(model: Any) -> None:
+    getattr(model, decision.ATTRIBUTE)["record"]["any_severe"] = [0.0] * 6
+
+
 def of_no_form(model: Any) -> None:
     setattr(model, decision.ATTRIBUTE, 0.5)
 
 
-@pytest.mark.parametrize("harm", [without_rules, of_other_levels, with_a_level_too_few, of_another_form, of_no_form])
+@pytest.mark.parametrize(
+    "harm", [without_rules, of_other_levels, with_a_level_too_few, of_another_form, of_fewer_numbers, of_no_form]
+)
 def test_a_model_without_todays_rules_is_refused_with_the_remedy(harm: Any) -> None:
     model = with_rules(fitted())
     harm(model)
