@@ -27,7 +27,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 FROM python:3.12-slim-bookworm AS source
 COPY . /app
 RUN mkdir -p /app/plugins \
- && python -m compileall -q --invalidation-mode unchecked-hash /app/api /app/compose /app/dags /app/include /app/plugins \
+ && python -m compileall -q --invalidation-mode unchecked-hash /app/api /app/dags /app/include /app/ops /app/plugins \
  && chmod -R u=rwX,go=rX /app
 
 FROM python:3.12-slim-bookworm AS slim
@@ -42,9 +42,9 @@ USER 10001:0
 
 FROM slim AS mlflow
 COPY --from=mlflow-packages /opt/venv /opt/venv
-COPY --from=source /app/include/mlflow_server.py /app/include/
+COPY --from=source /app/ops/mlflow_server.py /app/ops/
 EXPOSE 5000
-CMD ["python", "-m", "include.mlflow_server", "--host", "0.0.0.0", "--port", "5000"]
+CMD ["python", "-m", "ops.mlflow_server", "--host", "0.0.0.0", "--port", "5000"]
 ARG VERSION=dev
 LABEL org.opencontainers.image.version=$VERSION
 
@@ -53,7 +53,7 @@ COPY --from=api-packages /opt/venv /opt/venv
 COPY --from=source /app/include /app/include
 COPY --from=source /app/api /app/api
 EXPOSE 8000
-CMD ["uvicorn", "--factory", "api.main:create_app", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["uvicorn", "--factory", "api.app:create_app", "--host", "0.0.0.0", "--port", "8000"]
 ARG VERSION=dev
 LABEL org.opencontainers.image.version=$VERSION
 
@@ -72,7 +72,7 @@ ENV PYTHONPATH=/app AIRFLOW__CORE__DAGS_FOLDER=/app/dags AIRFLOW__CORE__PLUGINS_
     DO_NOT_TRACK=true MLFLOW_DISABLE_TELEMETRY=true
 WORKDIR /app
 COPY --from=source /app/airflow_settings.yaml /app/
-COPY --from=source /app/compose /app/compose
+COPY --from=source /app/ops /app/ops
 COPY --from=source /app/plugins /app/plugins
 COPY --from=source /app/include /app/include
 COPY --from=source /app/dags /app/dags

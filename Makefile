@@ -13,7 +13,7 @@ TESTS ?= tests
 BENCH ?= data pipeline quality serving
 
 BIN := $(VENV)/bin
-STACK := $(BIN)/python -m embedded
+STACK := $(BIN)/python -m ops.local
 LOCK := $(BIN)/python -m uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header --quiet
 
@@ -57,27 +57,27 @@ FROM ?=
 
 .PHONY: env
 env: ## Write .env with generated secrets for the compose stack; what it holds already is kept
-	@compose/stack.sh env
+	@ops/compose/stack.sh env
 
 .PHONY: compose-up
 compose-up: ## Build and start the compose stack, and wait until it is ready
-	@compose/stack.sh up --build
+	@ops/compose/stack.sh up --build
 
 .PHONY: compose-down
 compose-down: ## Stop it; what it has stored stays in its volumes
-	@compose/stack.sh down
+	@ops/compose/stack.sh down
 
 .PHONY: compose-demo
 compose-demo: runtime env ## Start it, run the pipeline, show the models (RAW=folder of CSVs)
-	@$(BIN)/python -m compose.demo $(if $(RAW),--raw '$(RAW)')
+	@$(BIN)/python -m ops.compose.demo $(if $(RAW),--raw '$(RAW)')
 
 .PHONY: backup
 backup: ## Save the compose stack's databases and buckets in a folder (TO=folder)
-	@compose/stack.sh backup $(if $(TO),'$(TO)')
+	@ops/compose/stack.sh backup $(if $(TO),'$(TO)')
 
 .PHONY: restore
 restore: ## Replace its databases and buckets by those of a backup (FROM=folder)
-	@compose/stack.sh restore '$(FROM)'
+	@ops/compose/stack.sh restore '$(FROM)'
 
 .PHONY: test-compose
 test-compose: dev ## Test the compose stack for real; needs a Docker Engine with Compose v2
@@ -91,7 +91,16 @@ test-faults-compose: dev ## Kill each container once while the DAG runs; needs t
 
 .PHONY: test
 test: dev ## Run all tests that need no container (TESTS=folder for some of them)
+ifeq ($(TESTS),tests)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(COVERAGE) tests/unit tests/dags tests/fuzz
+	@$(BIN)/python -m pytest tests/api tests/browser tests/e2e tests/faults
+else
 	@$(BIN)/python -m pytest $(TESTS)
+endif
+
+.PHONY: coverage
+coverage: ## All tests; of those that need no server, show which share of the code and of its branches they run
+	@$(MAKE) test COVERAGE='--cov --cov-report=term'
 
 .PHONY: test-faults
 test-faults: dev ## Break the stack in every way that was thought of; writes docs/faults.md (half an hour)
@@ -105,11 +114,13 @@ load: dev ## Long traffic at the API, 200 models in a run; writes docs/load.md (
 	@$(BIN)/python benchmarks/load.py --table docs/load.md
 
 .PHONY: check
-check: dev ## Lint, check types, run the fast tests
+check: dev ## Lint, check types and imports, run the fast tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest tests/unit tests/dags tests/api
+	@PYTHONPATH=. $(BIN)/lint-imports
+	@$(BIN)/python -m pytest -n auto --dist loadfile tests/unit tests/dags
+	@$(BIN)/python -m pytest tests/api
 
 MINUTES ?= 5
 
@@ -135,12 +146,12 @@ bench: dev ## Run the benchmarks, a line a figure (BENCH=data RAW=folder)
 .PHONY: runtime
 runtime: ## Make .venv with what the stack needs (PYTHON=python3.12 to choose)
 	@requirements/install.sh '$(VENV)' runtime '$(PYTHON)'
-	@$(BIN)/python -m compileall -q $(wildcard api dags embedded include plugins)
+	@$(BIN)/python -m compileall -q $(wildcard api dags include ops plugins)
 
 .PHONY: dev
 dev: ## Make .venv with what the checks need too
 	@requirements/install.sh '$(VENV)' dev '$(PYTHON)'
-	@$(BIN)/python -m compileall -q $(wildcard api dags embedded include plugins)
+	@$(BIN)/python -m compileall -q $(wildcard api dags include ops plugins)
 
 .PHONY: lock
 lock: dev ## Lock newer versions of the dependencies

@@ -15,13 +15,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from api import scenes
-from api.observe import BATCH_PEOPLE, BATCH_REQUESTS
-from include.accidents import decision, features, knowledge
-from include.accidents.decision import Decided
-from include.accidents.evaluate import STATES, Probabilities, probabilities
-from include.accidents.knowledge import Level
-from include.accidents.registry import LoadedModel
+from api import scene_tables
+from api.metrics import BATCH_PEOPLE, BATCH_REQUESTS
+from api.schemas import errors
+from include.accidents.features import knowledge, matrix
+from include.accidents.features.definitions import Floats
+from include.accidents.features.knowledge import STATES
+from include.accidents.features.levels import Level
+from include.accidents.models import decision
+from include.accidents.models.decision import Decided
+from include.accidents.models.evaluate import Probabilities, probabilities
+from include.accidents.registry.loading import LoadedModel
 
 MAX_BATCH = 1024  # people predicted together: some 10 ms
 MAX_WAITING = 2048  # requests; whoever comes later is told to come back
@@ -59,7 +63,7 @@ class Answered:
 @dataclass(frozen=True)
 class _Asked:
     model: LoadedModel
-    scenes: Sequence[scenes.Said]
+    scenes: Sequence[errors.Said]
     people: int
     answer: asyncio.Future[Answered]
 
@@ -74,7 +78,7 @@ class Batcher:
         self._bulk = ThreadPoolExecutor(1, "bulk")
         self._bulk_waiting = 0
 
-    async def predict(self, model: LoadedModel, said: Sequence[scenes.Said]) -> Answered:
+    async def predict(self, model: LoadedModel, said: Sequence[errors.Said]) -> Answered:
         """Predict the people of some scenes, and decide on each scene.
 
         Raises
@@ -140,16 +144,16 @@ class Batcher:
         return batch
 
 
-def predict_scenes(model: LoadedModel, said: Sequence[scenes.Said]) -> Answered:
+def predict_scenes(model: LoadedModel, said: Sequence[errors.Said]) -> Answered:
     """Answer one request by itself."""
-    tables = scenes.to_tables(said)
-    return _answer(model, said, features.from_columns(*tables), tables[2]["accident"])
+    tables = scene_tables.to_tables(said)
+    return _answer(model, said, matrix.from_columns(*tables), tables[2]["accident"])
 
 
-def _answer(model: LoadedModel, said: Sequence[scenes.Said], x: features.Floats, accident: np.ndarray) -> Answered:
+def _answer(model: LoadedModel, said: Sequence[errors.Said], x: Floats, accident: np.ndarray) -> Answered:
     """Let a model answer scenes by the features of their people; `accident` is the position of each one's scene."""
     proba = probabilities(model.estimator, x)
-    levels = [knowledge.nearest(scenes.given_fields(scene)) for scene in said]
+    levels = [knowledge.nearest(scene_tables.given_fields(scene)) for scene in said]
     state = np.array(
         [
             _STATE[decision.state_of(level, people_assumed="people_assumed" in scene)]
@@ -161,8 +165,8 @@ def _answer(model: LoadedModel, said: Sequence[scenes.Said], x: features.Floats,
 
 def _predict(batch: Sequence[_Asked]) -> list[Answered | Exception]:
     """Make the features of all at once, and let each model answer its requests together."""
-    tables = scenes.to_tables([scene for asked in batch for scene in asked.scenes])
-    x, accident = features.from_columns(*tables), tables[2]["accident"]
+    tables = scene_tables.to_tables([scene for asked in batch for scene in asked.scenes])
+    x, accident = matrix.from_columns(*tables), tables[2]["accident"]
     people = _slices([asked.people for asked in batch])
     answers: dict[int, Answered | Exception] = {}
     models = {id(asked.model): asked.model for asked in batch}

@@ -15,11 +15,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from api import scenes
-from include.accidents import features
-from include.accidents.evaluate import SEVERE, probabilities
-from include.accidents.registry import LoadedModel
-from include.accidents.schema import CLASSES
+from api import scene_tables
+from api.schemas import errors
+from include.accidents.data.columns import CLASSES
+from include.accidents.features import matrix
+from include.accidents.models.evaluate import SEVERE, probabilities
+from include.accidents.registry.loading import LoadedModel
 
 AGES: Final = (20, 35, 50, 65, 80)
 SEXES: Final = (1, 2)
@@ -27,7 +28,7 @@ SEXES: Final = (1, 2)
 always unharmed: to take it away would tell the model exactly that. So they are averaged over ordinary values."""
 
 
-def explain(model: LoadedModel, scene: scenes.Said, person: int | None) -> dict[str, Any]:
+def explain(model: LoadedModel, scene: errors.Said, person: int | None) -> dict[str, Any]:
     """Tell how much each given field moved the probabilities of one person.
 
     Parameters
@@ -41,12 +42,12 @@ def explain(model: LoadedModel, scene: scenes.Said, person: int | None) -> dict[
     value brought, with the answer without it.
     """
     if person is None:
-        proba = probabilities(model.estimator, features.from_columns(*scenes.to_tables([scene])))
+        proba = probabilities(model.estimator, matrix.from_columns(*scene_tables.to_tables([scene])))
         person = int(proba[:, SEVERE].sum(axis=1).argmax())
     variants = list(_variants(scene, person))
     asked = [scene, *(changed for _, _, changed in variants)]
     rows = np.arange(len(asked)) * len(scene["people"]) + person
-    proba = probabilities(model.estimator, features.from_columns(*scenes.to_tables(asked))[rows])
+    proba = probabilities(model.estimator, matrix.from_columns(*scene_tables.to_tables(asked))[rows])
     effects: dict[str, dict[str, Any]] = {}
     for path in dict.fromkeys(path for path, _, _ in variants):
         those = [i for i, variant in enumerate(variants, start=1) if variant[0] == path]
@@ -66,7 +67,7 @@ def explain(model: LoadedModel, scene: scenes.Said, person: int | None) -> dict[
     }
 
 
-def _variants(scene: scenes.Said, person: int) -> Iterator[tuple[str, str, scenes.Said]]:
+def _variants(scene: errors.Said, person: int) -> Iterator[tuple[str, str, errors.Said]]:
     """Yield path, name and changed scene. Others' fields are taken away from all of them at once."""
     accident, vehicles, people = scene.get("accident", {}), scene.get("vehicles", []), scene["people"]
     own = next((i for i, v in enumerate(vehicles) if v["id"] == people[person].get("vehicle")), None)
@@ -101,7 +102,7 @@ def _instead(name: str, accident: Mapping[str, Any]) -> Sequence[int | None]:
     return (None,)
 
 
-def _value(scene: scenes.Said, path: str) -> Any:
+def _value(scene: errors.Said, path: str) -> Any:
     """Return what the scene says at a path; None for several vehicles or people."""
     table, _, name = path.partition(".")
     if table == "accident":

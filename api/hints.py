@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from api.scenes import ACCIDENT, PERSON, VEHICLE, Said, given_fields
-from include.accidents import communes
-from include.accidents.features import PEDESTRIAN
+from api.scene_tables import given_fields
+from api.schemas.errors import Said
+from api.schemas.fields import ACCIDENT, PERSON, VEHICLE
+from include.accidents.data import communes
+from include.accidents.features.definitions import PEDESTRIAN
 
 MOST: Final = 3
 _PART: Final = {

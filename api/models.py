@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 
 from mlflow import MlflowClient
 
-from api.observe import MODEL, RELOADS
-from api.reading import Reader, predict_once
+from api.metrics import MODEL, RELOADS
+from api.model_loader import Reader, predict_once
 from api.settings import ApiSettings
-from include.accidents import features, registry
 from include.accidents.errors import ModelError
-from include.accidents.registry import BEST, LoadedModel
+from include.accidents.features.version import feature_version
+from include.accidents.registry import loading, promotion
+from include.accidents.registry.loading import LoadedModel
+from include.accidents.registry.names import BEST
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +89,7 @@ class Models:
 
     def _reload(self, name: str) -> tuple[str | None, str]:
         with self._loading:
-            version = registry.newest(self._client, name)
+            version = loading.newest(self._client, name)
             if version is None:
                 raise ModelError(f"The registry holds no model {name}.", "run the pipeline first.")
             return self._load(name, version)
@@ -109,8 +111,8 @@ class Models:
     def _roll_back(self) -> tuple[str, str]:
         with self._loading:
             # It loads the version before anything is changed; so what it allows can be served.
-            gone = registry.rollback(
-                self._client, self._key, features.version(), reason="asked of the API", read=self._reader.read
+            gone = promotion.rollback(
+                self._client, self._key, feature_version(), reason="asked of the API", read=self._reader.read
             )
             self._load(BEST, gone.version)
             return gone.left, gone.version
@@ -121,7 +123,7 @@ class Models:
         if previous == version:
             return previous, version
         try:
-            loaded = registry.load(self._client, name, version, self._key, features.version(), self._reader.read)
+            loaded = loading.load(self._client, name, version, self._key, feature_version(), self._reader.read)
             predict_once(loaded.estimator)
         except ModelError:
             RELOADS.labels(name, "refused").inc()
@@ -149,20 +151,33 @@ class Models:
                 return
 
     def _catch_up(self) -> None:
-        for name in registry.names(self._client):
+        names = loading.names(self._client)
+        for name in self._served.keys() - set(names):
+            self._withdraw(name)
+        for name in names:
             try:
                 self._follow_one(name)
             except Exception as error:  # of this model alone; it is tried again at the next look
                 log.warning("%s cannot be loaded now (%s: %s).", name, type(error).__name__, error)
         self._looked.set()
 
+    def _withdraw(self, name: str) -> None:
+        """Serve a model no more that the registry holds no more."""
+        served = self._served.pop(name, None)
+        if served is not None:
+            MODEL.remove(*_told(served.model))
+            log.warning("%s version %s is served no more: it left the registry.", name, served.model.version)
+
     def _follow_one(self, name: str) -> None:
         with self._loading:
-            version, served = registry.newest(self._client, name), self._served.get(name)
-            if version is None or (served and served.model.version == version):
+            version, served = loading.newest(self._client, name), self._served.get(name)
+            if served and served.model.version == version:
+                return
+            if version is None:
+                self._withdraw(name)
                 return
             # A version is registered first and signed a moment later: refused in between, it is looked at again.
-            state = version, registry.signature(self._client, name, version)
+            state = version, loading.signature(self._client, name, version)
             if self._refused.get(name) == state:
                 return
             try:

@@ -10,10 +10,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from api.batching import BusyError
-from api.scenes import SceneError
+from api.schemas.errors import SceneError
 from include.accidents.errors import InputError, ModelError
 
 MEDIA_TYPE = "application/problem+json"
@@ -27,6 +28,7 @@ TITLES = {
     415: "Unsupported media type",
     422: "Invalid request",
     429: "Too many wrong keys",
+    499: "Broken off",
     503: "Not available",
 }
 STARTING = "Starting"
@@ -79,6 +81,8 @@ def respond(error: Exception) -> Response:  # noqa: PLR0911  (a case a kind of e
             return problem(503, STARTING, told, headers={"Retry-After": "2"})
         case ModelError():
             return problem(503, None, str(error))
+        case ClientDisconnect():  # nobody hears it; it is counted as the caller's, not as ours
+            return problem(499, None, "The caller broke the request off.")
     raise error
 
 
@@ -91,6 +95,7 @@ KNOWN: Final = (
     BusyError,
     StartingError,
     ModelError,
+    ClientDisconnect,
 )
 
 

@@ -17,14 +17,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
-from api.scenes import ACCIDENT, PERSON, VEHICLE, Columns
-from include.accidents import features, files, predictions, prepare, raw
+from api.scene_tables import Columns
+from api.schemas.fields import ACCIDENT, PERSON, VEHICLE
+from include.accidents.data import files, merge, reader
+from include.accidents.data.columns import Column, Kind, Table
+from include.accidents.data.columns import column as column_of
+from include.accidents.data.departments import DEPARTMENTS, department_number
+from include.accidents.data.scenes import Scenes
 from include.accidents.errors import InputError
-from include.accidents.features import Floats
-from include.accidents.raw import Scenes
-from include.accidents.registry import LoadedModel
-from include.accidents.schema import DEPARTMENTS, Column, Kind, Table, department_number
-from include.accidents.schema import column as column_of
+from include.accidents.features import matrix
+from include.accidents.features.definitions import Floats
+from include.accidents.registry import predictions
+from include.accidents.registry.loading import LoadedModel
 
 MAX_LINES: Final = 500_000  # of one file; four years of people, or the whole of one
 PART: Final = 20_000  # people answered at a time
@@ -127,15 +131,15 @@ def _read_year(contents: Mapping[str, bytes]) -> Upload:
             f"Files sent: {len(contents)} ({told}).",
             "send the four files of one year (caracteristiques, lieux, vehicules, usagers), or one merged CSV.",
         )
-    scenes, _ = raw.read_year(found, years.pop(), need_severity=False)
+    scenes, _ = reader.read_year(found, years.pop(), need_severity=False)
     header, lines = _split("the merged files", merged(scenes), ";", len(scenes.people))
     accident, grav = (scenes.people[name].to_numpy() for name in ("accident", "grav"))
-    return Upload(header, lines, b";", features.build(scenes), accident, grav)
+    return Upload(header, lines, b";", matrix.build(scenes), accident, grav)
 
 
 def merged(scenes: Scenes) -> bytes:
     """Return the merged CSV of a year, as the pipeline writes it."""
-    return b"".join(prepare.merged_csv(scenes))
+    return b"".join(merge.merged_csv(scenes))
 
 
 # --- the merged CSV ----------------------------------------------------------------------------------------
@@ -149,9 +153,11 @@ def columns(name: str, content: bytes) -> tuple[Columns, Columns, Columns]:
 
 def _header(name: str, content: bytes) -> tuple[bytes, str, list[str]]:
     text = content.removeprefix(b"\xef\xbb\xbf")
-    first = text[: raw.MAX_HEADER + 1].partition(b"\n")[0]
-    if len(first) > raw.MAX_HEADER:
-        raise InputError(f"{name}, line 1: the column names take more than {raw.MAX_HEADER:,} bytes.", "shorten them.")
+    first = text[: reader.MAX_HEADER + 1].partition(b"\n")[0]
+    if len(first) > reader.MAX_HEADER:
+        raise InputError(
+            f"{name}, line 1: the column names take more than {reader.MAX_HEADER:,} bytes.", "shorten them."
+        )
     try:
         head = first.decode().strip("\r")
     except UnicodeDecodeError as error:
@@ -176,7 +182,7 @@ def _read_merged(name: str, content: bytes) -> Upload:
     header, lines = _split(name, text, delimiter, read.num_rows)
     tables = _scenes(name, read)
     accident, grav = tables[2]["accident"], _fill(name, read, [GRAV], np.arange(read.num_rows))["grav"]
-    return Upload(header, lines, delimiter.encode(), features.from_columns(*tables), accident, grav)
+    return Upload(header, lines, delimiter.encode(), matrix.from_columns(*tables), accident, grav)
 
 
 def _parse(name: str, text: bytes, delimiter: str, names: list[str]) -> pa.Table:

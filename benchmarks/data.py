@@ -35,8 +35,8 @@ def pandas_way(raw: Path, out: Path, _: Path) -> Callable[[], None]:
     import pandas as pd
     from sklearn.model_selection import train_test_split
 
-    from include.accidents import files
-    from include.accidents.schema import Table
+    from include.accidents.data import files
+    from include.accidents.data.columns import Table
 
     def read(path: Path, year: int) -> pd.DataFrame:
         old = year < 2019
@@ -83,15 +83,17 @@ def project(raw: Path, out: Path, _: Path) -> Callable[[], None]:
     """Go the project's way, with everything it does: checks, report, features, Parquet and CSV."""
     import holidays
 
-    from include.accidents import checks, pipeline, versions
+    from include.accidents.data import checks
+    from include.accidents.pipeline import clean, prepare
+    from include.accidents.storage.folder import FolderStore
 
     checks.load()
     holidays.country_holidays("FR")  # imports the country's module
 
     def run() -> None:
-        store = versions.FolderStore(out)
-        prepared = [pipeline.prepare_year(store, entry, read) for entry, read in pipeline.folder_entries(raw)]
-        pipeline.clean_data(store, prepared)
+        store = FolderStore(out)
+        prepared = [prepare.prepare_year(store, year, read) for year, read in prepare.folder_years(raw)]
+        clean.clean_data(store, prepared)
 
     return run
 
@@ -159,11 +161,12 @@ def measure(side: str, raw: Path, made: Path) -> dict[str, float]:
 
 def unpack(raw: Path | None, folder: Path) -> Path:
     """Put the CSVs to read into a folder, plain: gzip costs every side the same and belongs to none."""
-    from include.accidents import files, sample
+    from include.accidents.data import files
+    from include.accidents.synthetic import sample
 
     if raw is None:
         sample.write_sample(folder, years=(2021,), accidents_per_year=ACCIDENTS_A_YEAR)
-        (folder / sample.MARKER).unlink()
+        (folder / files.MARKER).unlink()
         return folder
     for tables in files.find(raw).values():
         for path in tables.values():
@@ -205,7 +208,8 @@ def compare(raw: Path, made: Path, rounds: int) -> bool:
 
 def growth(folder: Path, made: Path) -> bool:
     """Measure two generated vintages and twenty; what `folder` holds already is not generated again."""
-    from include.accidents import files, sample
+    from include.accidents.data import files
+    from include.accidents.synthetic import sample
 
     twenty, two = folder / "20", folder / "2"
     for year in VINTAGES:

@@ -101,10 +101,10 @@ def traffic(seconds: float) -> None:
     with TemporaryDirectory(prefix="acc") as name:
         folder = Path(name)
         world = World(folder)
-        from include.accidents import registry
+        from include.accidents.registry import promotion
 
         for seed in (1, 2):
-            registry.promote(world.client, world.add(seed=seed), SIGNING.encode(), "load")
+            promotion.promote(world.client, world.add(seed=seed), SIGNING.encode(), "load")
         registry_port, port = free_ports(2)
         store = (
             sys.executable, "-m", "mlflow", "server", "--port", str(registry_port), "--workers", "1",
@@ -115,7 +115,7 @@ def traffic(seconds: float) -> None:
             "ACCIDENTS_SIGNING_KEY": SIGNING, "ACCIDENTS_REGISTRY_POLL_SECONDS": str(POLL),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }  # fmt: skip
-        serving = (sys.executable, "-m", "uvicorn", "--factory", "api.main:create_app", "--port", str(port))
+        serving = (sys.executable, "-m", "uvicorn", "--factory", "api.app:create_app", "--port", str(port))
         registry_url, url = f"http://127.0.0.1:{registry_port}", f"http://127.0.0.1:{port}"
         with (
             Service(store, f"{registry_url}/health", folder, {}) as mlflow,
@@ -125,7 +125,7 @@ def traffic(seconds: float) -> None:
 
 
 def _traffic(seconds: float, mlflow: Service, api: Service, url: str, key: str, world: Any) -> None:
-    from api.scenes import EXAMPLE
+    from api.schemas.scenes import EXAMPLE
 
     def promote(version: str) -> None:
         """Let production point to a version, in the registry's own database: it works while the server is away."""
@@ -187,7 +187,7 @@ def _traffic(seconds: float, mlflow: Service, api: Service, url: str, key: str, 
 
 def _follow(client: httpx.Client, promote: Callable[[str], None]) -> None:
     """Time how long the API takes to follow the registry by itself."""
-    from api.scenes import EXAMPLE
+    from api.schemas.scenes import EXAMPLE
 
     def served() -> str:
         return str(client.post("/api/v1/predict", json=EXAMPLE).json()["model"]["version"])
@@ -297,9 +297,9 @@ def free_ports(count: int) -> list[int]:
 def models(counts: list[int]) -> None:
     """Run the DAG with ever more models that do nothing; open the widest run's pages in a browser."""
     from benchmarks import pipeline
-    from embedded import envfile
-    from embedded.airflow_api import Airflow
-    from include.accidents.sample import write_sample
+    from include.accidents.synthetic.sample import write_sample
+    from ops import envfile
+    from ops.airflow_api import Airflow
 
     with TemporaryDirectory(prefix="acc") as folder:
         catalogue, sample = Path(folder) / "models.json", Path(folder) / "sample"
@@ -355,7 +355,7 @@ def _pages(said: dict[str, str], run_id: str, count: int) -> None:
     """Time, in a headless Chromium, the grid and the list of instances of the widest run."""
     from playwright.sync_api import sync_playwright
 
-    from embedded.airflow_api import DAG_ID
+    from ops.airflow_api import DAG_ID
     from tests.browser.chromium import CHROMIUM, FLAGS
 
     if CHROMIUM is None:

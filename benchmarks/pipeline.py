@@ -22,12 +22,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from embedded import envfile
-from embedded.airflow_api import Airflow, TaskInstance
-from include.accidents.sample import write_sample
+from include.accidents.synthetic.sample import write_sample
+from ops import envfile
+from ops.airflow_api import Airflow, TaskInstance
 
 NOTHING = {"pipeline": [["clf", {"class": "sklearn.dummy.DummyClassifier", "params": {"strategy": "prior"}}]]}
-IMPORTS = "import include.steps, include.accidents.registry, mlflow, skops.io"
+IMPORTS = "import include.accidents.pipeline.select, mlflow, skops.io"
 AIRFLOW = "Asset, AssetAlias, BaseHook, ExceptionRetryPolicy, Param, RetryRule, TriggerRule, dag, task, task_group"
 # Each instance's chain of tasks, as the picture of the DAG shows it.
 PATH = (
@@ -131,7 +131,7 @@ def write_catalogue(path: Path, models: int) -> None:
 
 def embedded(env: dict[str, str], command: str) -> None:
     """Call a command of the embedded stack."""
-    subprocess.run([sys.executable, "-m", "embedded", command], cwd=ROOT, env=env, check=True, stdout=sys.stderr)
+    subprocess.run([sys.executable, "-m", "ops.local", command], cwd=ROOT, env=env, check=True, stdout=sys.stderr)
 
 
 def run(airflow: Airflow, sample: Path, **conf: Any) -> tuple[float, dict[tuple[str, int], tuple[float, float]]]:

@@ -30,10 +30,15 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
-from include.accidents import catalogue, clean, communes, decision, evaluate, files, raw, search, split
-from include.accidents.evaluate import DRIVERS_ALONE, SEVERE, STATES
-from include.accidents.features import DRIVER
-from include.accidents.knowledge import FIELDS, LEVELS, ROUGH_YEARS, Level
+from include.accidents.data import communes, dataset, files, reader, split
+from include.accidents.data.scenes import Scenes
+from include.accidents.features import clean
+from include.accidents.features.definitions import DRIVER
+from include.accidents.features.knowledge import DRIVERS_ALONE, STATES
+from include.accidents.features.levels import FIELDS, LEVELS, ROUGH_YEARS, Level
+from include.accidents.models import candidates, catalogue, decision, evaluate, judging, search, training
+from include.accidents.models.evaluate import SEVERE
+from include.accidents.models.specification import Catalogue
 
 RAW = Path(os.environ.get("RAW") or ROOT.parent / "shared" / "data" / "baac-2021")
 MODELS_FILE = Path(os.environ.get("MODELS_FILE") or ROOT / "include" / "models.json")
@@ -66,18 +71,18 @@ BY_COMMUNE = "first_call_by_commune"
 class Known:
     """The people of every year as they are known in one way: features, and which rows these are."""
 
-    data: clean.Dataset
+    data: dataset.Dataset
     rows: np.ndarray
 
 
-class Scenes:
+class Years:
     """Years of scenes, of which fields can be left out."""
 
     def __init__(self, folder: Path) -> None:
         self._years = []
         for year, tables in files.find(folder).items():
             contents = {table: (path.name, path.read_bytes()) for table, path in tables.items()}
-            self._years.append(raw.read_year(contents, year)[0])
+            self._years.append(reader.read_year(contents, year)[0])
         self.complete = self.known(lambda scenes: scenes).data
 
     def known(self, change: Any) -> Known:
@@ -89,7 +94,7 @@ class Scenes:
             kept.append(changed.people.index.to_numpy()[changed.people["grav"].notna().to_numpy()])
             parts.append(data)
         positions = self._positions(kept)
-        return Known(clean.join(parts), positions)
+        return Known(dataset.join(parts), positions)
 
     def _positions(self, kept: list[np.ndarray]) -> np.ndarray:
         """Return where the people of each year stand among all whose severity is known."""
@@ -102,16 +107,16 @@ class Scenes:
         return np.concatenate(found)
 
 
-def without(fields: frozenset[str], scenes: raw.Scenes) -> raw.Scenes:
+def without(fields: frozenset[str], scenes: Scenes) -> Scenes:
     """Leave fields out of scenes."""
 
     def drop(table: pd.DataFrame) -> pd.DataFrame:
         return table.drop(columns=[name for name in table if name in fields])
 
-    return raw.Scenes(drop(scenes.accidents), drop(scenes.vehicles), drop(scenes.people))
+    return Scenes(drop(scenes.accidents), drop(scenes.vehicles), drop(scenes.people))
 
 
-def at_level(level: Level, scenes: raw.Scenes) -> raw.Scenes:
+def at_level(level: Level, scenes: Scenes) -> Scenes:
     """Leave out what a level does not know, and make rough what it knows roughly."""
     if "an_nais" in level.rough:
         year = scenes.accidents["an"].to_numpy()[scenes.people["accident"].to_numpy()]
@@ -121,7 +126,7 @@ def at_level(level: Level, scenes: raw.Scenes) -> raw.Scenes:
     return without(level.unknown, scenes)
 
 
-def by_commune(scenes: raw.Scenes) -> raw.Scenes:
+def by_commune(scenes: Scenes) -> Scenes:
     """Know what a first call brings, and the commune: its position stands for the accident's."""
     codes = scenes.accidents["com"]
     found = {code: communes.find(code) for code in codes.dropna().unique()}
@@ -133,7 +138,7 @@ def by_commune(scenes: raw.Scenes) -> raw.Scenes:
     return replace(called, accidents=called.accidents.assign(lat=lat.to_numpy(), long=long.to_numpy()))
 
 
-def drivers_alone(scenes: raw.Scenes) -> raw.Scenes:
+def drivers_alone(scenes: Scenes) -> Scenes:
     """Know the vehicles of a first call, and nobody but one driver in each."""
     called = at_level(LEVELS["first_call"], scenes)
     drivers = called.people[(called.people["catu"] == DRIVER) & (called.people["vehicle"] >= 0)]
@@ -166,27 +171,27 @@ def outer_folds(accident: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]
         yield np.flatnonzero(fold != k), np.flatnonzero(fold == k)
 
 
-def fitted(checked: catalogue.Catalogue, name: str, data: clean.Dataset) -> tuple[Any, dict[str, Any]]:
+def fitted(checked: Catalogue, name: str, data: dataset.Dataset) -> tuple[Any, dict[str, Any]]:
     """Search and train a model on `data`."""
     spec = checked.model(name)
     found = search.search(spec, checked.defaults, data)
-    return search.train(spec, checked.defaults, found.params, data), found.params
+    return training.train(spec, checked.defaults, found.params, data), found.params
 
 
-def rules_of(checked: catalogue.Catalogue, name: str, params: Any, data: clean.Dataset) -> decision.Decision:
+def rules_of(checked: Catalogue, name: str, params: Any, data: dataset.Dataset) -> decision.Decision:
     """Learn the decision's rules by cross-validation, as the pipeline does."""
     spec, defaults = checked.model(name), checked.defaults
-    made = evaluate.cross_validate(
-        partial(search.fit, spec, defaults, params),
+    made = judging.cross_validate(
+        partial(training.fit, spec, defaults, params),
         data,
         n_splits=defaults.evaluation_folds,
         seed=defaults.seed + 1,
         max_rows=spec.max_rows,
     )
-    return decision.learn(made.judged, checked.decision.by_level(), made.sharpen)
+    return decision.learn(made.judged, decision.recall_by_level(checked.decision), made.sharpen)
 
 
-def judgements(model: Any, whole: clean.Dataset, known: Known, test: np.ndarray) -> evaluate.Judgements:
+def judgements(model: Any, whole: dataset.Dataset, known: Known, test: np.ndarray) -> judging.Judgements:
     """Judge a model on the held-out people who are known in one way."""
     _, accident = np.unique(whole.accident[test], return_inverse=True)
     people = np.zeros((int(accident.max()) + 1, 4), dtype=np.int64)
@@ -196,7 +201,7 @@ def judgements(model: Any, whole: clean.Dataset, known: Known, test: np.ndarray)
     chosen = np.flatnonzero(of_row[known.rows] >= 0)
     data = known.data.take(chosen)
     there, position = np.unique(of_row[known.rows[chosen]], return_inverse=True)
-    return evaluate.Judgements(evaluate.probabilities(model, data.x), data.y, position, people[there])
+    return judging.Judgements(evaluate.probabilities(model, data.x), data.y, position, people[there])
 
 
 def state_of(way: str) -> str:
@@ -204,7 +209,7 @@ def state_of(way: str) -> str:
     return {WITHOUT_COORDINATES: "record", BY_COMMUNE: "first_call"}.get(way, way)
 
 
-def quality(checked: catalogue.Catalogue, whole: clean.Dataset, known: dict[str, Known]) -> bool:
+def quality(checked: Catalogue, whole: dataset.Dataset, known: dict[str, Known]) -> bool:
     """Print the figures of the best model in each way; tell whether every bar is met."""
     folds = list(outer_folds(whole.accident))[:FOLDS]
     found: dict[str, list[float]] = {}
@@ -216,7 +221,7 @@ def quality(checked: catalogue.Catalogue, whole: clean.Dataset, known: dict[str,
 
 
 def judge_fold(
-    checked: catalogue.Catalogue, whole: clean.Dataset, known: dict[str, Known], train: np.ndarray, test: np.ndarray
+    checked: Catalogue, whole: dataset.Dataset, known: dict[str, Known], train: np.ndarray, test: np.ndarray
 ) -> dict[str, float]:
     """Return the figures of the best model on one held-out fold, as `way.figure`."""
     learned, found = whole.take(train), {}
@@ -239,10 +244,10 @@ def parallel(calls: Iterator[Any]) -> list[Any]:
     return list(Parallel(n_jobs=-1)(calls))
 
 
-def alone_at(checked: catalogue.Catalogue, params: Any, data: clean.Dataset) -> Any:
+def alone_at(checked: Catalogue, params: Any, data: dataset.Dataset) -> Any:
     """Train the model for one level alone: on nothing but what is known there."""
     spec = checked.model(MODEL).model_copy(update={"masked_share": 0.0})
-    return search.train(spec, checked.defaults, params, data)
+    return training.train(spec, checked.defaults, params, data)
 
 
 def show_way(way: str, found: dict[str, list[float]]) -> bool:
@@ -281,7 +286,7 @@ def interval(values: list[float]) -> tuple[float, float] | None:
 # --- every model, every field ------------------------------------------------------------------------------
 
 
-def every_model(checked: catalogue.Catalogue, scenes: Scenes, known: dict[str, Known]) -> bool:
+def every_model(checked: Catalogue, scenes: Scenes, known: dict[str, Known]) -> bool:
     """Print what each shipped model makes of each level, and of each field left out; tell whether bars are met."""
     whole = scenes.complete
     folds = [(train, sampled(whole, test)) for train, test in list(outer_folds(whole.accident))[:FOLDS]]
@@ -309,14 +314,14 @@ def every_model(checked: catalogue.Catalogue, scenes: Scenes, known: dict[str, K
 
 
 def foretold(
-    checked: catalogue.Catalogue, name: str, learned: clean.Dataset, asked: dict[str, np.ndarray]
+    checked: Catalogue, name: str, learned: dataset.Dataset, asked: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Train a model; return the probabilities that it foretells in each way."""
     model, _ = fitted(checked, name, learned)
     return {way: evaluate.probabilities(model, x) for way, x in asked.items()}
 
 
-def sampled(whole: clean.Dataset, test: np.ndarray) -> np.ndarray:
+def sampled(whole: dataset.Dataset, test: np.ndarray) -> np.ndarray:
     """Return some of the held-out people, in whole accidents."""
     return split.sample_accidents(test, whole.accident, whole.y, PEOPLE_OF_A_FIELD, 0)
 
@@ -344,7 +349,7 @@ def show_model(name: str, y: np.ndarray, proba: dict[str, np.ndarray]) -> bool:
     return good
 
 
-def leakage(checked: catalogue.Catalogue, data: clean.Dataset) -> bool:
+def leakage(checked: Catalogue, data: dataset.Dataset) -> bool:
     """Train every model on severities of other accidents: then nothing can be learnt, unless something leaks.
 
     The accidents' lists of severities are exchanged between accidents with as many people, so that people of one
@@ -352,7 +357,7 @@ def leakage(checked: catalogue.Catalogue, data: clean.Dataset) -> bool:
     What remains to be learnt is how severities depend on the number of people: the baseline knows that.
     """
     data = data.take(split.sample_accidents(np.arange(len(data.y)), data.accident, data.y, LEAKAGE_ROWS, 0))
-    shuffled = clean.Dataset(data.x, exchanged(data.y, data.accident), data.accident)
+    shuffled = dataset.Dataset(data.x, exchanged(data.y, data.accident), data.accident)
     gains = parallel(delayed(gain)(checked, name, shuffled) for name in checked.models)
     shown = [
         tell("leakage_gain", value, model=name, bar=LEAKAGE_BAR, better="lower")
@@ -361,12 +366,12 @@ def leakage(checked: catalogue.Catalogue, data: clean.Dataset) -> bool:
     return all(shown)
 
 
-def gain(checked: catalogue.Catalogue, name: str, data: clean.Dataset) -> float:
+def gain(checked: Catalogue, name: str, data: dataset.Dataset) -> float:
     """Return the AUC of severe that a model gains over the shares by number of people, mean over the folds."""
     spec, size, gains = checked.model(name), people_of(data.accident), []
     for train, test in outer_folds(data.accident):
         learned, held_out = data.take(train), data.take(test)
-        model = search.train(spec, checked.defaults, search.candidates(spec, checked.defaults)[0], learned)
+        model = training.train(spec, checked.defaults, candidates.candidates(spec, checked.defaults)[0], learned)
         known = shares(learned.y, size[train], size[test])
         gains.append(auc(held_out.y, evaluate.probabilities(model, held_out.x)) - auc(held_out.y, known))
     return float(np.mean(gains))
@@ -427,9 +432,9 @@ def main() -> int:
     if not RAW.is_dir():
         print(f"There is no folder {RAW}: let RAW name a folder of CSVs.", file=sys.stderr)
         return 2
-    search.limit_threads()
+    training.limit_threads()
     checked = catalogue.load(MODELS_FILE.read_text("utf-8"), str(MODELS_FILE))
-    scenes = Scenes(RAW)
+    scenes = Years(RAW)
     known = ways(scenes)
     parts = {
         "levels": lambda: quality(checked, scenes.complete, known),

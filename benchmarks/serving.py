@@ -59,43 +59,51 @@ def prepare(folder: Path, raw_folder: Path | None) -> Any:
     from mlflow import MlflowClient
 
     from api import uploads
-    from include.accidents import clean, files, raw, registry, sample, search
+    from include.accidents.data import files, reader
+    from include.accidents.features import clean
+    from include.accidents.models import training
+    from include.accidents.registry import promotion
+    from include.accidents.registry.names import ALIAS, BEST, EXPERIMENT
+    from include.accidents.synthetic import sample
 
-    search.limit_threads()
+    training.limit_threads()
     if raw_folder is None:
         raw_folder = folder / "raw"
         sample.write_sample(raw_folder, years=(2021,), accidents_per_year=56_000)
     years = files.find(raw_folder)
     year = 2021 if 2021 in years else max(years)
-    scenes, _ = raw.read_year({t: (p.name, p.read_bytes()) for t, p in years[year].items()}, year)
+    scenes, _ = reader.read_year({t: (p.name, p.read_bytes()) for t, p in years[year].items()}, year)
     lines = uploads.merged(scenes).splitlines(keepends=True)
     (folder / "merged.csv").write_bytes(b"".join(lines[: PEOPLE + 1]))
     data, _ = clean.clean(scenes)
     train, _ = clean.hold_out(data)
     uri = f"sqlite:///{folder}/mlflow.db"
     mlflow.set_tracking_uri(uri)
-    mlflow.create_experiment(registry.EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
+    mlflow.create_experiment(EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
     client = MlflowClient(uri)
     half = np.arange(len(train.y)) % 2 == 1
     for seed, data in ((1, train), (2, train.take(half))):  # two models that answer differently
         version = register(client, MODEL, data, seed)
-        registry.promote(client, version, SIGNING.encode(), "benchmark")
-    client.set_registered_model_alias(registry.BEST, registry.ALIAS, "1")
+        promotion.promote(client, version, SIGNING.encode(), "benchmark")
+    client.set_registered_model_alias(BEST, ALIAS, "1")
     return train
 
 
 def register(client: Any, name: str, data: Any, seed: int) -> Any:
     """Train a shipped model, with the first parameters of its search, and register it as the pipeline does."""
-    from include.accidents import catalogue, decision, evaluate, features, registry, search
+    from include.accidents.features import knowledge
+    from include.accidents.features.version import feature_version
+    from include.accidents.models import candidates, catalogue, decision, judging, training
+    from include.accidents.registry import tracking
 
     checked = catalogue.load((ROOT / "include/models.json").read_text(), "include/models.json")
     spec, defaults = checked.model(name), checked.defaults.model_copy(update={"seed": seed})
-    fitted = search.train(spec, defaults, search.candidates(spec, defaults)[0], data)
+    fitted = training.train(spec, defaults, candidates.candidates(spec, defaults)[0], data)
     some = data.take(np.arange(min(len(data.y), 5000)))  # whose rules they are does not matter here
-    judged = {state: evaluate.judge(fitted, some, state) for state in evaluate.STATES}
-    decision.attach(fitted, decision.learn(judged, checked.decision.by_level(), {}))
-    lineage = {"model": name, "data_version": "benchmark", "features": features.version(), "sample": False}
-    return registry.log_run(
+    judged = {state: judging.judge(fitted, some, state) for state in knowledge.STATES}
+    decision.attach(fitted, decision.learn(judged, decision.recall_by_level(checked.decision), {}))
+    lineage = {"model": name, "data_version": "benchmark", "features": feature_version(), "sample": False}
+    return tracking.log_run(
         client, fitted, lineage_without_run=lineage, key=SIGNING.encode(), dag_run_id=f"benchmark-{seed}",
         params={}, metrics={}, tags={}, pictures={}, tables={}, example=data.x[:5],
     )  # fmt: skip
@@ -105,25 +113,30 @@ def bare(folder: Path) -> None:
     """Measure, in a process of its own, features and probabilities: of one scene, and of 100,000 people."""
     from mlflow import MlflowClient
 
-    from api import scenes, uploads
-    from include.accidents import features, registry, search
+    from api import scene_reader, scene_tables, uploads
+    from api.schemas import scenes
+    from include.accidents.features import definitions, matrix
+    from include.accidents.features.version import feature_version
+    from include.accidents.models import training
+    from include.accidents.registry import loading
+    from include.accidents.registry.names import BEST
 
-    search.limit_threads()
+    training.limit_threads()
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
-    model = registry.load(client, registry.BEST, "1", SIGNING.encode(), features.version()).estimator
-    said = scenes.read(json.dumps(scenes.EXAMPLE).encode())
+    model = loading.load(client, BEST, "1", SIGNING.encode(), feature_version()).estimator
+    said = scene_reader.read(json.dumps(scenes.EXAMPLE).encode())
     took = []
     for _ in range(500):
         began = time.perf_counter()
-        model.predict_proba(features.from_columns(*scenes.to_tables(said)))
+        model.predict_proba(matrix.from_columns(*scene_tables.to_tables(said)))
         took.append(time.perf_counter() - began)
-    x = features.from_columns(*scenes.to_tables(said))
+    x = matrix.from_columns(*scene_tables.to_tables(said))
     read = uploads.columns("merged.csv", (folder / "merged.csv").read_bytes())
     began = time.perf_counter()
-    made = model.predict_proba(features.from_columns(*read))
+    made = model.predict_proba(matrix.from_columns(*read))
     batch = time.perf_counter() - began
-    row = {"dataframe_split": {"columns": list(features.NAMES), "data": [_json(x[0])]}}
+    row = {"dataframe_split": {"columns": list(definitions.NAMES), "data": [_json(x[0])]}}
     print(json.dumps({"one": float(np.median(took)), "batch": batch, "people": len(made), "row": row}))
 
 
@@ -218,7 +231,7 @@ def measure_mlflow(folder: Path, row: dict[str, Any]) -> dict[str, float]:
 
 def measure_ours(folder: Path, baseline: dict[str, float], alone: dict[str, Any], train: Any) -> None:
     """Load the API with whole scenes, with a file, while models are reloaded; ask every model for explanations."""
-    from api.scenes import EXAMPLE
+    from api.schemas.scenes import EXAMPLE
 
     registry_port, port = free_port(), free_port()
     registry_url, url = f"http://127.0.0.1:{registry_port}", f"http://127.0.0.1:{port}"
@@ -226,7 +239,7 @@ def measure_ours(folder: Path, baseline: dict[str, float], alone: dict[str, Any]
         LOAD_CORE, sys.executable, "-m", "mlflow", "server", "--port", registry_port, "--workers", "1",
         "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "artifacts"),
     )  # fmt: skip
-    api = pinned(SERVER_CORE, sys.executable, "-m", "uvicorn", "--factory", "api.main:create_app", "--port", port)
+    api = pinned(SERVER_CORE, sys.executable, "-m", "uvicorn", "--factory", "api.app:create_app", "--port", port)
     env = {
         "MLFLOW_TRACKING_URI": registry_url, "ACCIDENTS_API_KEY": KEY, "ACCIDENTS_SIGNING_KEY": SIGNING,
         "ACCIDENTS_REGISTRY_POLL_SECONDS": "3600",
@@ -273,7 +286,7 @@ def measure_reloads(client: httpx.Client, registry_url: str, folder: Path, calm:
     """Alternate between two versions under load; a watcher checks each answer."""
     from mlflow import MlflowClient
 
-    from api.scenes import EXAMPLE
+    from api.schemas.scenes import EXAMPLE
 
     os.environ["MLFLOW_TRACKING_URI"] = registry_url
     registry, key = MlflowClient(registry_url), {"X-Api-Key": KEY}
@@ -352,7 +365,7 @@ def measure_explanations(client: httpx.Client, registry_url: str, train: Any) ->
     import mlflow
     from mlflow import MlflowClient
 
-    from api.scenes import EXAMPLE
+    from api.schemas.scenes import EXAMPLE
 
     mlflow.set_tracking_uri(registry_url)
     crash = EXAMPLE | {

@@ -25,11 +25,11 @@ def find_batches() -> list[Json]:
     - **Reads** the names in `accidents-incoming`.
     - **When it fails**, the S3 server is away: clear the task.
     """
-    from include import batch
+    from include.accidents.pipeline import predict
 
     stored = store()
     stored.create_buckets()
-    return batch.find_batches(stored)
+    return [batch.to_json() for batch in predict.find_batches(stored)]
 
 
 @task(map_index_template="{{ task.op_kwargs['batch']['name'] }}", execution_timeout=timedelta(hours=1))
@@ -40,9 +40,11 @@ def predict_batch(batch: Json) -> Json:
     - **Writes** `predictions_{year}.csv`, and beside it what it was made of, to `accidents-predictions`.
     - **When it fails**, a file cannot be read (the message says where), or no model is in production.
     """
-    from include import batch as steps
+    from include.accidents.pipeline import predict
+    from include.accidents.pipeline.contracts import Batch
 
-    return steps.predict_batch(store(), mlflow_client(), Settings().signing_secret(), batch)
+    read = Batch.from_json(batch)
+    return predict.predict_batch(store(), mlflow_client(), Settings().signing_secret(), read).to_json()
 
 
 @dag(

@@ -37,9 +37,9 @@ def plan_removal() -> Json:
     - **Reads** the versions in the buckets, and the runs and models in MLflow.
     - **When it fails**, the S3 server or MLflow is away: clear the task.
     """
-    from include import upkeep
+    from include.accidents.pipeline import prune
 
-    return upkeep.plan(store(), mlflow_client(), get_current_context()["params"]["keep_last"])
+    return prune.plan(store(), mlflow_client(), get_current_context()["params"]["keep_last"]).to_json()
 
 
 @task(execution_timeout=timedelta(hours=1))
@@ -49,11 +49,12 @@ def remove_planned(planned: Json) -> None:
     - **Writes** nothing; removes versions, registered models' versions and runs.
     - **When it is skipped**, it was asked only to tell. **When it fails**, clear it: it goes on where it stopped.
     """
-    from include import upkeep
+    from include.accidents.pipeline import prune
+    from include.accidents.pipeline.contracts import Removal
 
     if get_current_context()["params"]["dry_run"]:
         raise AirflowSkipException("Only told: see the log of plan_removal.")
-    upkeep.remove(store(), mlflow_client(), planned)
+    prune.remove(store(), mlflow_client(), Removal.from_json(planned))
 
 
 @dag(
@@ -68,7 +69,8 @@ def remove_planned(planned: Json) -> None:
 )
 def accidents_prune() -> None:
     """Wire the tasks."""
-    remove_planned(plan_removal())
+    planned: Any = plan_removal()
+    remove_planned(planned)
 
 
 accidents_prune()

@@ -56,9 +56,9 @@ def mlflow_client() -> Any:
 
 def store() -> Any:
     """Return the store of the pipeline's objects."""
-    from include.storage import Store
+    from include.accidents.storage.s3 import S3Store
 
-    return Store(Settings().signing_secret())
+    return S3Store(Settings().signing_secret())
 
 
 def tell_failure(context: Any) -> None:

@@ -1,7 +1,7 @@
 """The DAG: raw CSVs → S3 → merged years → clean splits → per model search, train, log, reload → the best, promoted.
 
-Tasks of a few lines; what they do is in `include/steps.py`. Heavy imports stay inside tasks, so that parsing is
-cheap. The wiring at the end reads like the README's picture.
+Tasks of a few lines; what they do is in `include/accidents/pipeline/`. Heavy imports stay inside tasks, so that
+parsing is cheap. The wiring at the end reads like the README's picture.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DOC = """### From CSVs to a served model
 - **To run it**, press *Trigger*: an empty form takes every year and every model. Nothing that did not change is made
   again. A second run waits for the first.
 - **The run's note** tells the models that failed, the leaderboard, and why one was promoted or not.
-- **When a task fails**, its log ends with the reason and what to mend; each task has a page like this one. Then clear
+- **When a task fails**, its log ends with the reason and what to fix; each task has a page like this one. Then clear
   that task: it goes on from there, with this run's data. To read changed CSVs, trigger a new run.
 """
 HEAVY = "models"  # the pool of work that fills a core
@@ -142,15 +142,15 @@ def load_csv_to_s3() -> list[Json]:
 
     - **Reads** the folder of CSVs (`data/raw`, or the form's), and what the raw bucket holds already.
     - **Writes** `accidents-raw-csv`: a file is uploaded when its SHA-256 is new.
-    - **When it fails**, a file is missing, doubled or oddly named: the message says which. Mend the folder, clear
+    - **When it fails**, a file is missing, doubled or oddly named: the message says which. Correct the folder, clear
       this task.
     """
-    from include import steps
+    from include.accidents.pipeline import ingest
 
     params = _params()
     folder = Path(params["raw_dir"] or Settings().raw_dir)
     years = [int(year) for year in params["years"] or ()]
-    return steps.load_raw(store(), folder, years, chosen=bool(params["raw_dir"]))
+    return [year.to_json() for year in ingest.load_raw(store(), folder, years, chosen=bool(params["raw_dir"]))]
 
 
 @task(map_index_template="{{ task.op_kwargs['entry']['year'] }}", execution_timeout=timedelta(minutes=30))
@@ -163,9 +163,11 @@ def prepare_data(entry: Json) -> Json:
     - **When it fails**, a file cannot be read: the message names file, line and column. Correct the file, trigger
       anew.
     """
-    from include import steps
+    from include.accidents.pipeline import prepare
+    from include.accidents.pipeline.contracts import RawYear
 
-    return steps.prepare_year(store(), entry, force=_params()["force"])
+    year = RawYear.from_json(entry)
+    return prepare.prepare_loaded_year(store(), year, force=_params()["force"]).to_json()
 
 
 @task(execution_timeout=timedelta(minutes=60), outlets=[CLEAN_DATA])
@@ -177,9 +179,11 @@ def clean_data(prepared: list[Json]) -> Json:
       and the clean CSV in `accidents-preprocessed-csv`.
     - **When it fails**, a severity has nobody to learn from or to be judged by: add years.
     """
-    from include import steps
+    from include.accidents.pipeline import clean
+    from include.accidents.pipeline.contracts import PreparedYear
 
-    return steps.clean_data(store(), list(prepared), force=_params()["force"])
+    years = [PreparedYear.from_json(year) for year in prepared]
+    return clean.clean_data(store(), years, force=_params()["force"]).to_json()
 
 
 @task(execution_timeout=timedelta(minutes=5))
@@ -191,11 +195,11 @@ def load_model_names() -> list[str]:
     - **When it fails**, the file has defects: the message lists each with its place. Correct the file, clear this
       task.
     """
-    from include import steps
+    from include.accidents.pipeline import inputs
 
     stored, params = store(), _params()
     stored.create_buckets()
-    names, version = steps.load_catalogue(
+    names, version = inputs.load_catalogue(
         stored, Settings().models_file, params["models"], folds=params["folds"], max_rows=params["max_rows"]
     )
     get_current_context()["ti"].xcom_push("catalogue", version)
@@ -211,9 +215,11 @@ def search_params(model_name: str, data: Json, catalogue: str) -> Json:
     - **When it fails**, the model cannot be fitted as the catalogue says; the other models go on.
     """
     with _reason_kept(model_name):
-        from include import steps
+        from include.accidents.pipeline import search
+        from include.accidents.pipeline.contracts import CleanData
 
-        return steps.search_params(store(), model_name, data, catalogue, force=_params()["force"])
+        clean = CleanData.from_json(data)
+        return search.search_params(store(), model_name, clean, catalogue, force=_params()["force"]).to_json()
 
 
 @task(map_index_template="{{ task.op_kwargs['found']['model'] }}", pool=HEAVY, execution_timeout=timedelta(hours=6))
@@ -225,9 +231,10 @@ def train_model(found: Json) -> Json:
     - **When it fails**, see the log for the library's reason; the other models go on.
     """
     with _reason_kept(found["model"]):
-        from include import steps
+        from include.accidents.pipeline import train
+        from include.accidents.pipeline.contracts import ModelRun
 
-        return steps.train_model(store(), found, force=_params()["force"])
+        return train.train_model(store(), ModelRun.from_json(found), force=_params()["force"]).to_json()
 
 
 @task(map_index_template="{{ task.op_kwargs['trained']['model'] }}", pool=HEAVY, execution_timeout=timedelta(hours=6))
@@ -239,18 +246,19 @@ def log_model(trained: Json) -> Json:
     - **When it fails**, MLflow or its store of artifacts was away (clear the task), or the model predicts NaN.
     """
     with _reason_kept(trained["model"]):
-        from include import steps
+        from include.accidents.pipeline import log
+        from include.accidents.pipeline.contracts import ModelRun
 
         params, key = _params(), Settings().signing_secret()
-        return steps.log_model(
+        return log.log_model(
             store(),
             mlflow_client(),
-            trained,
+            ModelRun.from_json(trained),
             get_current_context()["dag_run"].run_id,
             key,
             force=params["force"],
             evaluation=params["evaluation"],
-        )
+        ).to_json()
 
 
 @task(map_index_template="{{ task.op_kwargs['logged']['model'] }}", execution_timeout=timedelta(minutes=10))
@@ -264,20 +272,21 @@ def reload_model(logged: Json) -> Json:
     if logged.get("served_version", logged["registered_version"]) != logged["registered_version"]:
         raise AirflowSkipException(f"A later run registered version {logged['served_version']}: the API keeps that.")
     with _reason_kept(logged["model"]):
-        from include import services
+        from include.accidents.pipeline import services
 
         return services.reload_model(url("api"), _api_key(), logged["model"], logged["registered_version"])
 
 
 @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, execution_timeout=timedelta(minutes=30), outlets=[PROMOTION])
 def select_best_model() -> Json:
-    """Choose the best model by its weighted score, and promote it when it beats the reigning one.
+    """Choose the best model by its weighted score, and promote it when it beats the champion.
 
     - **Reads** what this run registered, whatever became of the other models, and `global_test`.
     - **Writes** a version of `BestModel` with the alias `production` when the gain is more than noise; the run's note.
     - **When it fails**, no model was registered: the message gives each model's reason.
     """
-    from include import selection
+    from include.accidents.pipeline import select
+    from include.accidents.pipeline.contracts import CleanData
 
     context = get_current_context()
     run_id, key = context["dag_run"].run_id, Settings().signing_secret()
@@ -291,22 +300,22 @@ def select_best_model() -> Json:
         )
     )
     if not names or not data:
-        raise ModelError("There is no model or no data to select from.", "mend the red task before, and clear it.")
-    selected = selection.select_best(
+        raise ModelError("There is no model or no data to select from.", "fix the red task before, and clear it.")
+    selected = select.select_best(
         store(),
         mlflow_client(),
         names,
         catalogue,
-        data,
+        CleanData.from_json(data),
         run_id,
         _failures(context["ti"], len(names)),
         key,
         promote=_params()["promote"],
     )
-    _write_note(run_id, selected["note"])
-    if selected["promoted"]:
-        context["outlet_events"][PROMOTION].add(PROMOTED_MODEL, extra={"version": selected["production_version"]})
-    return selected
+    _write_note(run_id, selected.note)
+    if selected.promoted:
+        context["outlet_events"][PROMOTION].add(PROMOTED_MODEL, extra={"version": selected.production_version})
+    return selected.to_json()
 
 
 @task(execution_timeout=timedelta(minutes=10))
@@ -319,7 +328,7 @@ def reload_best_model(selected: Json) -> Json:
     """
     import httpx
 
-    from include import services
+    from include.accidents.pipeline import services
 
     if selected["production_version"] is None:
         raise AirflowSkipException("No model is in production: this run only compared.")
@@ -351,12 +360,12 @@ def _write_note(run_id: str, note: str) -> None:
 
     import httpx
 
-    from include import services
+    from include.accidents.pipeline import services
 
     try:
         login = BaseHook.get_connection("airflow_api")
         services.write_note(url("airflow_api"), login.login or "", login.password or "", DAG_ID, run_id, note)
-    except (httpx.HTTPError, AirflowNotFoundException) as error:
+    except (httpx.HTTPError, AirflowNotFoundException, ValueError, KeyError) as error:
         logging.getLogger(__name__).warning("The run's note could not be written: %s", error)
 
 
@@ -375,15 +384,19 @@ def ml_accidents_pipeline() -> None:
 
     @task_group(prefix_group_id=False)
     def model(model_name: str, data: Json, catalogue: str) -> None:
-        found = search_params(model_name=model_name, data=data, catalogue=catalogue)
-        reload_model(logged=log_model(trained=train_model(found=found)))
+        found: Any = search_params(model_name=model_name, data=data, catalogue=catalogue)
+        trained: Any = train_model(found=found)
+        logged: Any = log_model(trained=trained)
+        reload_model(logged=logged)
 
-    years = load_csv_to_s3()
+    # Airflow's `XComArg` stands for what a task returns.
+    years: Any = load_csv_to_s3()
     # A docstring becomes the page of a plain task by itself, that of an expanded one does not.
-    data = clean_data(prepare_data.override(doc_md=prepare_data.function.__doc__).expand(entry=years))
-    names = load_model_names()
+    prepared: Any = prepare_data.override(doc_md=prepare_data.function.__doc__).expand(entry=years)
+    data: Any = clean_data(prepared)
+    names: Any = load_model_names()
     models = model.partial(data=data, catalogue=names["catalogue"]).expand(model_name=names)
-    selected = select_best_model()
+    selected: Any = select_best_model()
     [names, data, models] >> selected
     reload_best_model(selected)
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from airflow.plugins_manager import AirflowPlugin
 
-from include.accidents.hosts import REFUSED, allowed, is_allowed
 from include.accidents.settings import Settings
+from include.hosts import REFUSED, allowed, is_allowed
 
 # Airflow frames pages of its own.
 HEADERS: Final = (

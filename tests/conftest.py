@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from include.accidents import search
+from include.accidents.models import training
 from tests.helpers import running_stack
 
 # Who ends the tests, a time limit say, still has their stacks stopped.
@@ -20,7 +20,7 @@ signal.signal(signal.SIGTERM, signal.default_int_handler)
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """As in the pipeline: two cores shared by several thread pools are many times slower than one each."""
-    search.limit_threads()
+    training.limit_threads()
 
 
 @pytest.fixture(autouse=True)

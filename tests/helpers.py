@@ -14,10 +14,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from include.accidents import decision, files, raw, sample
-from include.accidents.decision import Rule
-from include.accidents.evaluate import N_CLASSES, STATES
-from include.accidents.schema import Table
+from include.accidents.data import files, reader
+from include.accidents.data.columns import Table
+from include.accidents.data.scenes import Scenes
+from include.accidents.features.knowledge import STATES
+from include.accidents.models import decision
+from include.accidents.models.decision import Rule
+from include.accidents.models.evaluate import N_CLASSES
+from include.accidents.synthetic import sample
 
 DAG = "ml_accidents_pipeline_dag"
 TREE = {
@@ -60,8 +64,8 @@ def read_folder(folder: Path) -> dict[int, dict[Table, tuple[str, bytes]]]:
 
 
 @cache
-def sample_scenes(year: int, accidents: int = 400) -> raw.Scenes:
-    return raw.read_year(sample_files(year, accidents), year)[0]
+def sample_scenes(year: int, accidents: int = 400) -> Scenes:
+    return reader.read_year(sample_files(year, accidents), year)[0]
 
 
 def rules() -> dict[str, Rule]:
@@ -96,7 +100,7 @@ def running_stack(folder: Path) -> Iterator[dict[str, str]]:
     ports = {f"ACCIDENTS_{s}_PORT": str(p) for s, p in zip(SERVICES, free_ports(len(SERVICES)), strict=True)}
     chosen = {"LOCAL_DIR": f"{folder}/local", "MODELS_FILE": str(models), "ALLOWED_HOSTS": OTHER_NAME}
     env = {**os.environ, **ports, **{f"ACCIDENTS_{name}": value for name, value in chosen.items()}}
-    command = [sys.executable, "-m", "embedded"]
+    command = [sys.executable, "-m", "ops.local"]
     try:
         up = subprocess.run(
             [*command, "up"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class AccidentsError(Exception):
-    """Something a person has to mend; trying again would not help.
+    """Something a person has to fix; trying again would not help.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ class AccidentsError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.cause} To mend it: {self.remedy}"
+        return f"{self.cause} Fix: {self.remedy}"
 
 
 class InputError(AccidentsError):

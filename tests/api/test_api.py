@@ -12,12 +12,14 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
-from api import scenes
-from api.main import create_app
-from api.scenes import EXAMPLE
+from api import scene_reader, scene_tables
+from api.app import create_app
+from api.schemas.scenes import EXAMPLE
 from api.settings import ApiSettings, read_settings
-from include.accidents import features, registry
 from include.accidents.errors import ModelError, SettingsError
+from include.accidents.features import definitions, matrix
+from include.accidents.features.version import feature_version
+from include.accidents.registry import loading, promotion, skops_files
 from tests.api.world import KEY, SIGNING, World
 
 
@@ -28,7 +30,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture(scope="module")
 def client(world: World) -> Iterator[TestClient]:
-    registry.promote(world.client, world.add(), SIGNING.encode(), "first")
+    promotion.promote(world.client, world.add(), SIGNING.encode(), "first")
     with TestClient(create_app(world.settings())) as client:
         for name in ("Forest", "BestModel"):
             assert client.post(f"/api/v1/reload_model/{name}", headers={"X-Api-Key": KEY}).status_code == 200
@@ -54,11 +56,11 @@ def test_a_scene_gets_a_line_a_person(client: TestClient) -> None:
 
 
 def test_the_answer_is_the_models_on_the_same_features(client: TestClient, world: World) -> None:
-    version = registry.newest(world.client, "BestModel")
+    version = loading.newest(world.client, "BestModel")
     assert version is not None
-    loaded = registry.load(world.client, "BestModel", version, SIGNING.encode(), features.version())
+    loaded = loading.load(world.client, "BestModel", version, SIGNING.encode(), feature_version())
     expected = loaded.estimator.predict_proba(
-        features.from_columns(*scenes.to_tables(scenes.read(json.dumps(EXAMPLE).encode())))
+        matrix.from_columns(*scene_tables.to_tables(scene_reader.read(json.dumps(EXAMPLE).encode())))
     )
     people = client.post("/api/v1/predict", json=EXAMPLE).json()["scenes"][0]["people"]
     np.testing.assert_allclose([list(p["probabilities"].values()) for p in people], expected, atol=1e-6)
@@ -151,7 +153,7 @@ def test_a_model_that_may_not_be_used_is_refused_and_the_old_one_stays(
 def test_a_version_seen_before_it_was_signed_is_served_once_it_is(client: TestClient, world: World) -> None:
     models = client.app.state.models  # type: ignore[attr-defined]
     version = str(world.add("Hasty", seed=8).version)
-    signature = registry.signature(world.client, "Hasty", version)
+    signature = loading.signature(world.client, "Hasty", version)
     world.client.delete_model_version_tag("Hasty", version, "signature")
     models._catch_up()
     assert models.get("Hasty") is None
@@ -165,7 +167,7 @@ def test_a_model_that_cannot_be_fetched_for_a_while_is_tried_again_and_stops_no_
 ) -> None:
     models = client.app.state.models  # type: ignore[attr-defined]
     version = str(world.add("Aside", seed=7).version)
-    usual = registry.load
+    usual = loading.load
 
     def away(client: Any, name: str, *rest: Any) -> Any:
         if name == "Aside":
@@ -173,20 +175,32 @@ def test_a_model_that_cannot_be_fetched_for_a_while_is_tried_again_and_stops_no_
         return usual(client, name, *rest)
 
     newer = str(world.add(seed=8).version)
-    monkeypatch.setattr(registry, "load", away)
+    monkeypatch.setattr(loading, "load", away)
     models._catch_up()
     assert models.get("Aside") is None
     assert models.get("Forest").model.version == newer
-    monkeypatch.setattr(registry, "load", usual)
+    monkeypatch.setattr(loading, "load", usual)
     models._catch_up()
     assert models.get("Aside").model.version == version
+
+
+def test_a_model_that_left_the_registry_is_served_no_more(client: TestClient, world: World) -> None:
+    models = client.app.state.models  # type: ignore[attr-defined]
+    world.add("Leaving", seed=9)
+    models._catch_up()
+    assert models.get("Leaving") is not None
+    world.client.delete_registered_model("Leaving")
+    models._catch_up()
+    assert models.get("Leaving") is None
+    assert client.post("/api/v1/predict/Leaving", json=EXAMPLE).status_code == 404
+    assert 'name="Leaving"' not in client.get("/metrics").text
 
 
 def test_a_forged_tag_breaks_the_signature(world: World) -> None:
     version = world.add("Forged", seed=3)
     world.client.set_model_version_tag("Forged", version.version, "sample", "false")
     with pytest.raises(ModelError, match="signature"):
-        registry.load(world.client, "Forged", str(version.version), SIGNING.encode(), features.version())
+        loading.load(world.client, "Forged", str(version.version), SIGNING.encode(), feature_version())
 
 
 def test_a_type_that_is_not_on_the_list_is_refused() -> None:
@@ -197,12 +211,12 @@ def test_a_type_that_is_not_on_the_list_is_refused() -> None:
 
     Stranger.__module__, Stranger.__qualname__ = "tests.api.test_api", "World"
     with pytest.raises(ModelError, match="not on the list"):
-        registry.undump(skops.io.dumps({"a": Path("x"), "b": World.__new__(World)}))
+        skops_files.loads(skops.io.dumps({"a": Path("x"), "b": World.__new__(World)}))
 
 
 def test_fields_and_models_are_listed(client: TestClient) -> None:
     told = client.get("/api/v1/features").json()
-    assert {f["name"] for f in told["features"]} == set(features.NAMES)
+    assert {f["name"] for f in told["features"]} == set(definitions.NAMES)
     assert any(c["fr"] == "Plein jour" for f in told["fields"] if f["name"] == "lum" for c in f["codes"])
     assert "grav" not in {f["name"] for f in told["fields"]}
     assert {m["name"] for m in client.get("/api/v1/models").json()} >= {"Forest", "BestModel"}

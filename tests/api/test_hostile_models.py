@@ -16,9 +16,9 @@ import yaml
 from sklearn.tree import DecisionTreeClassifier
 
 from api.models import Models
-from include.accidents import registry
 from include.accidents.errors import ModelError
-from include.accidents.features import NAMES
+from include.accidents.features.definitions import NAMES
+from include.accidents.registry import signing, skops_files
 from tests.api.world import SIGNING, World
 
 
@@ -58,12 +58,12 @@ def wild_tree() -> bytes:
     state = fitted.tree_.__getstate__()
     state["nodes"]["left_child"][0] = state["nodes"]["right_child"][0] = 2**30
     fitted.tree_.__setstate__(state)
-    return registry.dump(fitted)
+    return skops_files.dumps(fitted)
 
 
 def own_types(path: Path) -> bytes:
     """Return a skops file that calls a function of the standard library when it is loaded."""
-    made = io.BytesIO(registry.dump(DecisionTreeClassifier()))
+    made = io.BytesIO(skops_files.dumps(DecisionTreeClassifier()))
     with zipfile.ZipFile(made) as file:
         schema = json.loads(file.read("schema.json"))
     schema |= {"__class__": "touch", "__module__": "pathlib.Path", "__loader__": "MethodNode"}
@@ -76,7 +76,7 @@ def own_types(path: Path) -> bytes:
 def put(world: World, folder: Path, content: Callable[[Path], bytes], *, key: str | None) -> Any:
     """Register a good version, replace its file, and sign it again where the stranger has a key."""
     version = world.add(seed=7)
-    newest = max(folder.rglob(registry.MODEL_FILE), key=lambda path: path.stat().st_mtime_ns)
+    newest = max(folder.rglob(skops_files.MODEL_FILE), key=lambda path: path.stat().st_mtime_ns)
     made = content(folder / "harm")
     newest.write_bytes(made)
     # MLflow's own loader believes what the model says of itself.
@@ -85,7 +85,7 @@ def put(world: World, folder: Path, content: Callable[[Path], bytes], *, key: st
     said["flavors"]["sklearn"]["skops_trusted_types"] = ["pathlib.Path.touch", "sklearn.tree._tree.Tree"]
     described.write_text(yaml.safe_dump(said))
     if key:
-        registry._set_tags(world.client, version, registry.lineage_of(version), made, key.encode())
+        signing.sign_tags(world.client, version, signing.lineage_of(version), made, key.encode())
     return version
 
 

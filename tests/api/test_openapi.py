@@ -15,10 +15,10 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection
 
-from api import scenes
-from api.main import create_app
-from include.accidents import registry
-from include.accidents.schema import Column, Kind
+from api.app import create_app
+from api.schemas import fields
+from include.accidents.data.columns import Column, Kind
+from include.accidents.registry import promotion
 from tests.api.world import KEY, SIGNING, World, serve, wait_for
 
 # A route: some twenty seconds in all. `make fuzz` asks more, and something else each time.
@@ -30,7 +30,7 @@ MAX_EXAMPLES = int(MORE or 12)
 def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     world = World(tmp_path_factory.mktemp("registry"))
     for seed in (1, 2):
-        registry.promote(world.client, world.add(seed=seed), SIGNING.encode(), "x")
+        promotion.promote(world.client, world.add(seed=seed), SIGNING.encode(), "x")
     return create_app(world.settings(wrong_keys_per_minute=100_000))
 
 
@@ -48,7 +48,7 @@ def map_body(context: Any, body: Any) -> Any:
         if not isinstance(scene, dict):
             continue
         accidents, vehicles, people = (_dicts(scene.get(part)) for part in ("accident", "vehicles", "people"))
-        for columns, rows in ((scenes.ACCIDENT, accidents), (scenes.VEHICLE, vehicles), (scenes.PERSON, people)):
+        for columns, rows in ((fields.ACCIDENT, accidents), (fields.VEHICLE, vehicles), (fields.PERSON, people)):
             for row in rows:
                 _bring_texts_into_range(columns, row)
         for accident in accidents:

@@ -24,14 +24,14 @@ from starlette.types import Message
 
 from api import uploads
 from api.batching import BusyError
-from api.gate import MAX_INSIDE, FileAnswer, Gate
-from api.scenes import EXAMPLE
-from embedded.settings import ROOT
-from include.accidents import registry
+from api.schemas.scenes import EXAMPLE
+from api.upload_limiter import MAX_INSIDE, FileAnswer, Gate
+from include.accidents.registry import promotion
+from ops.local.settings import ROOT
 from tests.api.world import KEY, SIGNING, World
 from tests.helpers import sample_scenes
 
-COMMAND = [sys.executable, "-m", "uvicorn", "--factory", "api.main:create_app", "--host", "127.0.0.1"]
+COMMAND = [sys.executable, "-m", "uvicorn", "--factory", "api.app:create_app", "--host", "127.0.0.1"]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -58,7 +58,7 @@ def test_without_a_key_it_says_how_to_set_one_and_does_not_start() -> None:
 def running(folder: Path) -> Iterator[tuple[str, psutil.Process, Path]]:
     """Address, process and log of the API with a model in production."""
     world, log = World(folder), folder / "log"
-    registry.promote(world.client, world.add(), SIGNING.encode(), "first")
+    promotion.promote(world.client, world.add(), SIGNING.encode(), "first")
     env = environment(ACCIDENTS_API_KEY=KEY, ACCIDENTS_SIGNING_KEY=SIGNING, MLFLOW_TRACKING_URI=world.uri)
     with log.open("wb") as out:
         process = subprocess.Popen([*COMMAND, "--port", "0"], cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT)
@@ -163,7 +163,7 @@ def test_callers_that_read_nothing_hold_neither_memory_nor_the_others(tmp_path: 
 
 @pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
 def test_an_answer_that_nobody_reads_is_broken_off(monkeypatch: pytest.MonkeyPatch, spec_version: str) -> None:
-    monkeypatch.setattr("api.gate.SENDING_SECONDS", 0.2)
+    monkeypatch.setattr("api.upload_limiter.SENDING_SECONDS", 0.2)
     file, gate = io.BytesIO(), Gate()
     file.write(b"a;b\n" * 100_000)
     sent: list[str] = []

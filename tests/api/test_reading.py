@@ -16,10 +16,10 @@ import skops.io
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from api.reading import Reader, ReaderDiedError
-from include.accidents import registry
+from api.model_loader import Reader, ReaderDiedError
 from include.accidents.errors import ModelError
-from include.accidents.features import NAMES
+from include.accidents.features.definitions import NAMES
+from include.accidents.registry import skops_files
 from tests.api.world import World
 
 
@@ -43,7 +43,7 @@ def process_of(reader: Reader) -> int:
 
 def test_the_model_comes_back_as_it_was(reader: Reader, model: Any) -> None:
     x = np.random.default_rng(1).normal(size=(50, len(NAMES)))
-    back = reader.read(registry.dump(model))
+    back = reader.read(skops_files.dumps(model))
     np.testing.assert_array_equal(back.predict_proba(x), model.predict_proba(x))
 
 
@@ -63,12 +63,12 @@ def test_what_is_no_model_of_ours_is_refused_and_the_next_one_read(
     before = process_of(reader)
     with pytest.raises(ModelError, match=told):
         reader.read(content)
-    assert reader.read(registry.dump(model)).n_features_in_ == len(NAMES)
+    assert reader.read(skops_files.dumps(model)).n_features_in_ == len(NAMES)
     assert process_of(reader) == before
 
 
 def test_a_reader_that_dies_while_idle_or_asked_is_followed_by_another(reader: Reader, model: Any) -> None:
-    content = registry.dump(model)
+    content = skops_files.dumps(model)
     reader.read(content)
     before = process_of(reader)
     os.kill(before, signal.SIGKILL)  # as the kernel does when memory is short, while nothing is being read
@@ -96,13 +96,13 @@ def test_only_a_file_that_crashes_its_readers_is_to_blame(
     made = Dying()
     made.signal = of
     with pytest.raises(error):
-        made.read(registry.dump(model))
+        made.read(skops_files.dumps(model))
     made.stop()
 
 
 def test_it_ends_with_its_parent(model: Any) -> None:
     made = Reader()
-    made.read(registry.dump(model))
+    made.read(skops_files.dumps(model))
     process = made._process
     assert process is not None
     made._pipe.close()  # as the kernel does when the parent is killed

@@ -11,11 +11,15 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from api import scenes
+from api import scene_reader, scene_tables
 from api.problems import respond
-from api.scenes import EXAMPLE, EXAMPLE_IN_LABELS, SceneError, given_fields
-from include.accidents import communes
-from include.accidents.schema import DEPARTMENTS, LETTER_CODES, department_number
+from api.scene_tables import given_fields
+from api.schemas import fields, scenes
+from api.schemas.errors import SceneError
+from api.schemas.scenes import EXAMPLE, EXAMPLE_IN_LABELS
+from include.accidents.data import communes
+from include.accidents.data.columns import LETTER_CODES
+from include.accidents.data.departments import DEPARTMENTS, department_number
 
 CAR = {"id": "A", "catv": 7}
 RECORD = {"catr": 3, "vma": 50, "dep": 77, "lat": 48.60, "catv": 2, "place": 10, "catu": 3, "secu1": 0.0}
@@ -23,7 +27,7 @@ RECORD = {"catr": 3, "vma": 50, "dep": 77, "lat": 48.60, "catv": 2, "place": 10,
 
 
 def read(scene: Any) -> list[dict[str, Any]]:
-    return scenes.read(json.dumps(scene).encode())
+    return scene_reader.read(json.dumps(scene).encode())
 
 
 def read_accident(**fields: Any) -> dict[str, Any]:
@@ -94,7 +98,7 @@ def test_assumed_people_count_towards_the_limit() -> None:
 
 
 def test_the_columns_of_accidents_say_whose_people_are_assumed() -> None:
-    accidents, _, people = scenes.to_tables([*read(EXAMPLE), *read({"vehicles": [CAR]})])
+    accidents, _, people = scene_tables.to_tables([*read(EXAMPLE), *read({"vehicles": [CAR]})])
     assert accidents["people_assumed"].tolist() == [0, 1]
     assert accidents["people_assumed"].dtype == np.float32
     assert people["accident"].tolist() == [0, 0, 1]
@@ -185,7 +189,7 @@ def test_what_is_no_code_of_a_commune_is_refused(com: Any) -> None:
 )
 def test_a_commune_may_be_given_with_its_departement(com: str, dep: str) -> None:
     accident = read_accident(com=com, dep=dep)
-    assert DEPARTMENTS[scenes._CODE_OF[accident["dep"]]]
+    assert DEPARTMENTS[scene_reader._CODE_OF[accident["dep"]]]
     assert accident["lat"] is not None
 
 
@@ -259,14 +263,14 @@ def test_a_position_abroad_is_refused_with_the_likely_reason(lat: float, long: f
 
 @pytest.mark.parametrize("nothing", [-1, -1.0, "-1", " -1", "", "  ", None])
 def test_every_field_may_say_that_it_is_not_given(nothing: Any) -> None:
-    for part, columns in (("accident", scenes.ACCIDENT), ("vehicles", scenes.VEHICLE), ("people", scenes.PERSON)):
-        fields = {column.name: nothing for column in columns if column.name not in ("lat", "long")}
-        fields |= {"com": nothing} if part == "accident" else {}
+    for part, columns in (("accident", fields.ACCIDENT), ("vehicles", fields.VEHICLE), ("people", fields.PERSON)):
+        given = {column.name: nothing for column in columns if column.name not in ("lat", "long")}
+        given |= {"com": nothing} if part == "accident" else {}
         scene: dict[str, Any] = {"vehicles": [CAR], "people": [{}]}
-        scene[part] = fields if part == "accident" else [{"id": "A", **fields} if part == "vehicles" else fields]
+        scene[part] = given if part == "accident" else [{"id": "A", **given} if part == "vehicles" else given]
         (found,) = read(scene)
         row = found[part] if part == "accident" else found[part][0]
-        assert {row[name] for name in fields} == {None}
+        assert {row[name] for name in given} == {None}
 
 
 @pytest.mark.parametrize("nothing", [-1, "-1", "", " ", None])

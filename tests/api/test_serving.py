@@ -21,10 +21,13 @@ from fastapi import FastAPI
 from sklearn.preprocessing import FunctionTransformer
 
 from api import uploads
-from api.main import create_app
+from api.app import create_app
 from api.models import Models
-from api.scenes import EXAMPLE
-from include.accidents import evaluate, features, registry
+from api.schemas.scenes import EXAMPLE
+from include.accidents.features import matrix
+from include.accidents.features.version import feature_version
+from include.accidents.models import evaluate
+from include.accidents.registry import loading, promotion, skops_files
 from tests.api.world import KEY, SIGNING, World, serve, wait_for
 from tests.helpers import sample_files, sample_scenes
 
@@ -34,7 +37,7 @@ JSON = {"content-type": "application/json"}
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     made = World(tmp_path_factory.mktemp("registry"))
-    registry.promote(made.client, made.add(seed=1), SIGNING.encode(), "first")
+    promotion.promote(made.client, made.add(seed=1), SIGNING.encode(), "first")
     return made
 
 
@@ -81,8 +84,8 @@ def test_requests_that_wait_together_are_predicted_together_and_answered_apart(c
 
 
 def test_reloads_lose_and_mix_no_answer(client: httpx.Client, world: World) -> None:
-    first, second = registry.newest(world.client, "BestModel"), None
-    second = str(registry.promote(world.client, world.add(seed=2), SIGNING.encode(), "second").version)
+    first, second = loading.newest(world.client, "BestModel"), None
+    second = str(promotion.promote(world.client, world.add(seed=2), SIGNING.encode(), "second").version)
     keyed(client, "/api/v1/reload_model/BestModel")
     stop, seen, failed = threading.Event(), [], []
 
@@ -117,25 +120,25 @@ def test_what_is_garbage_when_a_model_is_loaded_does_not_stay(client: httpx.Clie
     node = Node()
     node.itself, gone = node, weakref.ref(node)
     del node
-    registry.promote(world.client, world.add(seed=5), SIGNING.encode(), "another")
+    promotion.promote(world.client, world.add(seed=5), SIGNING.encode(), "another")
     keyed(client, "/api/v1/reload_model/BestModel").raise_for_status()
     gc.collect()
     assert gone() is None
 
 
 def test_rolling_back_serves_the_version_before(client: httpx.Client, world: World) -> None:
-    before = registry.newest(world.client, "BestModel")
-    newer = str(registry.promote(world.client, world.add(seed=3), SIGNING.encode(), "third").version)
+    before = loading.newest(world.client, "BestModel")
+    newer = str(promotion.promote(world.client, world.add(seed=3), SIGNING.encode(), "third").version)
     keyed(client, "/api/v1/reload_model/BestModel")
     assert keyed(client, "/api/v1/rollback").json() == {
         "model": "BestModel", "previous_version": newer, "version": before
     }  # fmt: skip
     assert client.post("/api/v1/predict", json=EXAMPLE).json()["model"]["version"] == before
-    assert registry.newest(world.client, "BestModel") == before
+    assert loading.newest(world.client, "BestModel") == before
 
 
 def test_rolling_back_to_a_version_that_may_not_be_used_changes_nothing(client: httpx.Client, world: World) -> None:
-    current = str(registry.promote(world.client, world.add(seed=4), SIGNING.encode(), "fourth").version)
+    current = str(promotion.promote(world.client, world.add(seed=4), SIGNING.encode(), "fourth").version)
     world.client.set_registered_model_alias("BestModel", "production", "1")
     keyed(client, "/api/v1/reload_model/BestModel")
     answer = keyed(client, "/api/v1/rollback")
@@ -148,7 +151,7 @@ def test_rolling_back_to_a_version_that_may_not_be_used_changes_nothing(client: 
     answer = keyed(client, "/api/v1/rollback")
     assert answer.status_code == 409
     assert "signature" in answer.json()["detail"]
-    assert registry.newest(world.client, "BestModel") == current
+    assert loading.newest(world.client, "BestModel") == current
     assert client.post("/api/v1/predict", json=EXAMPLE).json()["model"]["version"] == current
 
 
@@ -164,7 +167,7 @@ def test_a_model_with_a_type_that_is_not_on_the_list_is_refused_and_the_old_one_
     assert keyed(client, "/api/v1/reload_model/Typed").status_code == 200
     stranger = "tests.api.test_serving.unchanged"
     # It is signed where the list is another one; the API's reader has today's.
-    monkeypatch.setattr(registry, "TRUSTED_TYPES", (*registry.TRUSTED_TYPES, stranger))
+    monkeypatch.setattr(skops_files, "TRUSTED_TYPES", (*skops_files.TRUSTED_TYPES, stranger))
     world.add("Typed", seed=2, first=FunctionTransformer(unchanged))
     answer = keyed(client, "/api/v1/reload_model/Typed")
     assert answer.status_code == 409
@@ -264,10 +267,10 @@ def rows_of(answer: httpx.Response) -> list[dict[str, str]]:
 
 
 def expected_probabilities(world: World, year: int) -> Any:
-    version = registry.newest(world.client, "Forest")
+    version = loading.newest(world.client, "Forest")
     assert version is not None
-    loaded = registry.load(world.client, "Forest", version, SIGNING.encode(), features.version())
-    return evaluate.probabilities(loaded.estimator, features.build(sample_scenes(year)))
+    loaded = loading.load(world.client, "Forest", version, SIGNING.encode(), feature_version())
+    return evaluate.probabilities(loaded.estimator, matrix.build(sample_scenes(year)))
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -18,7 +18,11 @@ from pydantic import SecretStr
 from sklearn.pipeline import make_pipeline
 
 from api.settings import ApiSettings
-from include.accidents import catalogue, clean, features, registry, search
+from include.accidents.features import clean
+from include.accidents.features.version import feature_version
+from include.accidents.models import catalogue, training
+from include.accidents.registry import tracking
+from include.accidents.registry.names import EXPERIMENT
 from tests.helpers import sample_scenes, with_rules
 
 KEY, SIGNING = "k" * 32, "s" * 32
@@ -37,7 +41,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.uri = f"sqlite:///{folder}/mlflow.db"
         mlflow.set_tracking_uri(self.uri)
-        mlflow.create_experiment(registry.EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
+        mlflow.create_experiment(EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
         self.client = MlflowClient(self.uri)
         self.data, _ = clean.clean(sample_scenes(2023, 800))
 
@@ -53,21 +57,21 @@ class World:
     ) -> Any:
         checked = catalogue.load(json.dumps(CATALOGUE), "x")
         defaults = checked.defaults.model_copy(update={"seed": seed})
-        fitted = search.train(checked.model("Forest"), defaults, {}, self.data)
+        fitted = training.train(checked.model("Forest"), defaults, {}, self.data)
         if first is not None:
             fitted = make_pipeline(first.fit(self.data.x), fitted)
-        return registry.log_run(
+        return tracking.log_run(
             self.client,
             with_rules(fitted),
             lineage_without_run={
-                "model": name, "data_version": "d", "features": version or features.version(), "sample": sample
+                "model": name, "data_version": "d", "features": version or feature_version(), "sample": sample
             },
             key=key.encode(),
             dag_run_id=f"run-{seed}-{name}-{key[0]}-{version}",
             params={},
             metrics={"selection_score": 0.5},
             tags={},
-            pictures={},
+            plots={},
             tables={},
             example=self.data.x[:5],
         )  # fmt: skip

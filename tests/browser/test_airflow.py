@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Error, Locator, Page, expect, sync_playwright
 
-from embedded.stack import connect
-from include.accidents.sample import write_sample
+from include.accidents.synthetic.sample import write_sample
+from ops.local.stack import connect
 from tests.browser.chromium import CHROMIUM, FLAGS, PATIENCE_MS
 from tests.helpers import BROKEN, DAG, TREE
 

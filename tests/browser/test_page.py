@@ -18,8 +18,8 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, Request, Route, expect, sync_playwright
 
 from api import uploads
-from api.main import create_app
-from include.accidents import registry
+from api.app import create_app
+from include.accidents.registry import promotion
 from tests.api.world import SIGNING, World, serve, wait_for
 from tests.browser.chromium import CHROMIUM, FLAGS, PATIENCE_MS
 from tests.helpers import sample_scenes
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium o
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     world = World(tmp_path_factory.mktemp("registry"))
-    registry.promote(world.client, world.add(seed=1), SIGNING.encode(), "first")
+    promotion.promote(world.client, world.add(seed=1), SIGNING.encode(), "first")
     world.add("Second", seed=2)
     return create_app(world.settings())
 
@@ -117,7 +117,7 @@ def test_a_model_of_generated_accidents_is_told_as_such(browser: Browser, url: s
 
 def test_a_model_of_real_accidents_is_not(browser: Browser, tmp_path: Path) -> None:
     world = World(tmp_path)
-    registry.promote(world.client, world.add(sample=False), SIGNING.encode(), "first")
+    promotion.promote(world.client, world.add(sample=False), SIGNING.encode(), "first")
     app = create_app(world.settings())
     with serve(app) as url:
         wait_for(app, "BestModel")

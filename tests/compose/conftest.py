@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from include.accidents.sample import write_sample
+from include.accidents.synthetic.sample import write_sample
 from tests.compose.running import Compose, make, run
 from tests.helpers import OTHER_NAME
 

@@ -17,9 +17,9 @@ from typing import Any
 import boto3
 import httpx
 
-from compose.demo import clients
-from embedded import envfile
-from embedded.airflow_api import DAG_ID, Airflow
+from ops import envfile
+from ops.airflow_api import DAG_ID, Airflow
+from ops.compose.demo import clients
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = ("AIRFLOW", "MLFLOW", "S3", "CONSOLE", "API")
@@ -54,11 +54,11 @@ class Compose:
 
     def stack(self, *arguments: str, timeout: int = 1200, **environ: str) -> Done:
         """One of the commands behind make."""
-        return run(str(ROOT / "compose" / "stack.sh"), *arguments, env=self.environ(**environ), timeout=timeout)
+        return run(str(ROOT / "ops" / "compose" / "stack.sh"), *arguments, env=self.environ(**environ), timeout=timeout)
 
     def demo(self) -> str:
         """What `make compose-demo` shows."""
-        done = run(sys.executable, "-m", "compose.demo", env=self.environ(COLUMNS="200"), timeout=1800)
+        done = run(sys.executable, "-m", "ops.compose.demo", env=self.environ(COLUMNS="200"), timeout=1800)
         assert done.returncode == 0, f"{done.stdout[-5000:]}\n{done.stderr[-5000:]}\n{self.report()}"
         return done.stdout
 

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from api.scenes import EXAMPLE
-from embedded import envfile
-from embedded.airflow_api import DAG_ID
+from api.schemas.scenes import EXAMPLE
+from ops import envfile
+from ops.airflow_api import DAG_ID
 from tests.compose.running import ROOT, SERVICES, Compose, docker, inspect
 from tests.helpers import OTHER_NAME
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from api.scenes import EXAMPLE
+from api.schemas.scenes import EXAMPLE
 from tests.compose.running import Compose
 
 

@@ -17,11 +17,11 @@ import pytest
 from mlflow import MlflowClient
 from supervisor.xmlrpc import SupervisorTransport
 
-from api.scenes import EXAMPLE
-from embedded import demo
-from include.accidents import registry
-from include.accidents.sample import write_sample
-from include.accidents.schema import CLASSES
+from api.schemas.scenes import EXAMPLE
+from include.accidents.data.columns import CLASSES
+from include.accidents.registry import tracking
+from include.accidents.synthetic.sample import write_sample
+from ops import demo
 from tests.helpers import BAYES, BROKEN, DAG, TREE
 
 
@@ -208,8 +208,8 @@ def test_mlflow_holds_a_complete_run_a_model(mlflow_client: MlflowClient, first:
         (version,) = mlflow_client.search_model_versions(f"name = '{name}'")
         assert version.tags["signature"]
     best = max(runs.values(), key=lambda run: run.data.metrics["selection_score"])
-    reigning = mlflow_client.get_model_version_by_alias("BestModel", "production")
-    assert reigning.tags["model"] == best.info.run_name
+    champion = mlflow_client.get_model_version_by_alias("BestModel", "production")
+    assert champion.tags["model"] == best.info.run_name
     assert {"report.html", "model_card.html"} <= {a.path for a in mlflow_client.list_artifacts(best.info.run_id)}
     assert best.data.tags["selection_reason"] in first["note"]
     assert "Dummy: 0." in first["note"]
@@ -226,9 +226,9 @@ def test_the_api_serves_what_was_promoted(
     stack: dict[str, str], mlflow_client: MlflowClient, first: dict[str, Any]
 ) -> None:
     answer = httpx.post(f"{stack['ACCIDENTS_API_URL']}/api/v1/predict", json=EXAMPLE).raise_for_status().json()
-    reigning = mlflow_client.get_model_version_by_alias("BestModel", "production")
-    assert answer["model"]["version"] == str(reigning.version)
-    assert answer["model"]["run_id"] == reigning.tags["run_id"]
+    champion = mlflow_client.get_model_version_by_alias("BestModel", "production")
+    assert answer["model"]["version"] == str(champion.version)
+    assert answer["model"]["run_id"] == champion.tags["run_id"]
     assert len(answer["scenes"][0]["people"]) == 2
     assert httpx.get(f"{stack['ACCIDENTS_API_URL']}/ready").status_code == 200
 
@@ -340,7 +340,7 @@ def test_one_mapped_instance_can_be_cleared_alone_and_gives_the_same(
     run = at_once[1]  # everything of it is made anew, also when it is repeated
 
     def scores() -> dict[str, float]:
-        runs = registry.runs_of(mlflow_client, run["dag_run_id"])
+        runs = tracking.runs_of(mlflow_client, run["dag_run_id"])
         return {run.data.tags["model"]: run.data.metrics["selection_score"] for run in runs}
 
     def result() -> dict[str, Any]:
@@ -418,12 +418,12 @@ def test_old_versions_go_by_the_rule_and_never_what_production_needs(
     done = airflow.run("accidents_prune_dag", keep_last=1, dry_run=False)
     assert done["state"] == "success", airflow.states(done)
     assert keys(s3, "accidents-models") < before
-    reigning = mlflow_client.get_model_version_by_alias("BestModel", "production")
-    run = mlflow_client.get_run(reigning.tags["run_id"])
+    champion = mlflow_client.get_model_version_by_alias("BestModel", "production")
+    run = mlflow_client.get_run(champion.tags["run_id"])
     assert run.info.lifecycle_stage == "active"
     assert f"versions/{run.data.tags['model_version']}/manifest.json" in keys(s3, "accidents-models")
     data = json.loads(
-        s3.get_object(Bucket="accidents-train-csv", Key=f"versions/{reigning.tags['data_version']}/manifest.json")[
+        s3.get_object(Bucket="accidents-train-csv", Key=f"versions/{champion.tags['data_version']}/manifest.json")[
             "Body"
         ].read()
     )

@@ -19,9 +19,9 @@ import httpx
 import psutil
 import pytest
 
-from embedded import envfile
-from embedded.supervisor import stray_processes
-from include.accidents.sample import write_sample
+from include.accidents.synthetic.sample import write_sample
+from ops import envfile
+from ops.local.supervisor import stray_processes
 from tests.fuzz import corpus
 from tests.helpers import DAG, OTHER_NAME, TREE
 
@@ -297,7 +297,7 @@ def test_a_bomb_sent_to_the_api_is_refused_and_the_process_stays_small(
     stack: dict[str, str], local: Path, run: str
 ) -> None:
     url = f"{stack['ACCIDENTS_API_URL']}/api/v1/predict-csv"
-    (process,) = (p for p in stray_processes(local) if "api.main:create_app" in words_of(p))
+    (process,) = (p for p in stray_processes(local) if "api.app:create_app" in words_of(p))
     for made in ("a bomb of 3 GB", "a million columns", "250 MB of short lines"):
         content = corpus.HOSTILE[made](b"num_acc;id_vehicule")
         answer = httpx.post(url, content=content, headers={"Content-Type": "text/csv"}, timeout=120)
@@ -324,7 +324,7 @@ def test_the_private_files_are_private(local: Path) -> None:
 def test_the_password_of_mlflow_follows_the_env_file(tmp_path: Path) -> None:
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
-    from include.mlflow_server import _set_password
+    from ops.mlflow_server import _set_password
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     for password in ("a first password", "another password"):

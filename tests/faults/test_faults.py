@@ -17,9 +17,10 @@ import httpx
 import psutil
 import pytest
 
-from include.accidents import registry
-from include.accidents.sample import write_sample
-from include.accidents.versions import MODELS, PREPROCESSED, RAW, TRAIN
+from include.accidents.registry import loading
+from include.accidents.registry.names import BEST, LOADED
+from include.accidents.storage.buckets import MODELS, PREPROCESSED, RAW, TRAIN
+from include.accidents.synthetic.sample import write_sample
 from tests.faults.ledger import REPAIRED, WELL, Ledger
 from tests.faults.world import World, until
 
@@ -88,19 +89,19 @@ def test_mlflow_is_killed_under_a_task(world: World, ledger: Ledger, task: str) 
 @long
 def test_mlflow_is_killed_just_after_a_promotion(world: World, ledger: Ledger) -> None:
     """The next try knows that the promotion happened, and says so."""
-    before = registry.newest(world.mlflow, registry.BEST)
-    world.mlflow.set_model_version_tag(registry.BEST, before, "signature", "broken")  # so that the winner is promoted
-    world.broken.add((registry.BEST, str(before)))
-    world.verified.discard((registry.BEST, str(before)))
+    before = loading.newest(world.mlflow, BEST)
+    world.mlflow.set_model_version_tag(BEST, before, "signature", "broken")  # so that the winner is promoted
+    world.broken.add((BEST, str(before)))
+    world.verified.discard((BEST, str(before)))
 
     def strike(run_id: str) -> None:
-        until(lambda: registry.newest(world.mlflow, registry.BEST) != before, 600, "nothing was promoted", pause=0.01)
+        until(lambda: loading.newest(world.mlflow, BEST) != before, 600, "nothing was promoted", pause=0.01)
         world.kill("mlflow")
         world.end(run_id)
         assert "is promoted" in world.airflow.run(run_id)["note"]
 
     survive(world, ledger, "kill -9 of mlflow", "just after the promotion", strike, force=True)
-    assert registry.newest(world.mlflow, registry.BEST) == str(int(before or 0) + 1), "it was promoted twice"
+    assert loading.newest(world.mlflow, BEST) == str(int(before or 0) + 1), "it was promoted twice"
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -350,7 +351,7 @@ def test_the_production_model_is_broken_and_the_api_starts_anew(world: World, le
     url = world.env["ACCIDENTS_API_URL"]
     until(lambda: "BestModel" in world.log("api") and "signature" in world.log("api"), 60, "the API says nothing")
     assert httpx.get(f"{url}/ready").status_code == 503
-    for name in registry.names(world.mlflow):  # they cannot be mended, and are known to be broken
+    for name in loading.names(world.mlflow):  # they cannot be mended, and are known to be broken
         for version in world.mlflow.search_model_versions(f"name = '{name}'"):
             world.broken.add((name, str(version.version)))
     run_id = world.trigger()
@@ -369,10 +370,10 @@ def served(world: World, name: str) -> str | None:
 @long
 def test_the_newest_version_is_a_strangers(world: World, ledger: Ledger) -> None:
     row = ledger.begin("the newest version of a model bears no signature", "and is asked to be reloaded")
-    newest = registry.newest(world.mlflow, "Tree")
+    newest = loading.newest(world.mlflow, "Tree")
     until(lambda: served(world, "Tree") == newest, 60, "the API does not serve the newest version")
     source = world.mlflow.get_model_version("Tree", newest).source
-    last = {registry.LOADED: "9999-12-31T23:59:59+00:00"}  # or nobody would take it for the newest
+    last = {LOADED: "9999-12-31T23:59:59+00:00"}  # or nobody would take it for the newest
     strange = world.mlflow.create_model_version("Tree", source, model_id=source.removeprefix("models:/"), tags=last)
     url, key = world.env["ACCIDENTS_API_URL"], {"X-Api-Key": world.env["ACCIDENTS_API_KEY"]}
     answer = httpx.post(f"{url}/api/v1/reload_model/Tree", headers=key, timeout=60)

@@ -20,11 +20,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from embedded import environment, health, services, settings
-from include import airflow_settings
 from include.accidents.errors import StorageError
-from include.accidents.sample import write_sample
-from include.accidents.versions import RAW, TRAIN, FolderStore, Versions
+from include.accidents.storage import raw_files
+from include.accidents.storage.buckets import RAW, TRAIN
+from include.accidents.storage.folder import FolderStore
+from include.accidents.storage.versions import Store
+from include.accidents.synthetic.sample import write_sample
+from ops import airflow_settings
+from ops.local import environment, health, services, settings
 from tests.faults.ledger import Ledger
 from tests.helpers import free_ports
 
@@ -35,7 +38,7 @@ OBJECT = "shown.bin"
 
 # A clean process with the imports done, from which each writer is forked in a moment.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["include.storage", "tests.faults.test_writes"])
+FORKS.set_forkserver_preload(["include.accidents.storage.s3", "tests.faults.test_writes"])
 
 
 def write_on(address: str, letter: int, begun: Any, done: Any) -> None:
@@ -52,7 +55,7 @@ def write_on(address: str, letter: int, begun: Any, done: Any) -> None:
         letter += 1
 
 
-def write(store: Versions, letter: int) -> None:
+def write(store: Store, letter: int) -> None:
     """Make the version: one of its files from memory, the others from drafts."""
     kept, *drafted = NAMES
     with store.drafts(*drafted) as drafts:
@@ -80,13 +83,13 @@ def content(letter: int, name: str) -> bytes:
     return f"{letter:08}".encode() * (SIZES[NAMES.index(name)] // 8)
 
 
-def open_store(address: str) -> Versions:
+def open_store(address: str) -> Store:
     if not address.startswith("{"):
         return FolderStore(Path(address))
     os.environ["AIRFLOW_CONN_MINIO"] = address
-    from include.storage import Store
+    from include.accidents.storage.s3 import S3Store
 
-    return Store(b"a key")
+    return S3Store(b"a key")
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +112,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.wait()
 
 
-def whole(store: Versions) -> int:
+def whole(store: Store) -> int:
     """Read the version and the object for people; return which one it is, AssertionError when it is a mixture."""
     manifest = store.manifest(TRAIN, "v")
     if manifest is None:
@@ -126,7 +129,7 @@ def whole(store: Versions) -> int:
     return int(letter)
 
 
-def settled(store: Versions) -> int:
+def settled(store: Store) -> int:
     """Return what `whole` does, once the server has done what the dead writer asked of it last."""
     for _ in range(20):
         try:
@@ -189,11 +192,11 @@ def test_an_upload_that_breaks_off_leaves_no_generated_file_that_passes_for_a_re
     with monkeypatch.context() as patch:
         patch.setattr(store, "write", dies_in_time)
         with pytest.raises(KeyboardInterrupt):
-            store.upload_raw(tmp_path, sample=True)
-    assert len(store.upload_raw(tmp_path, sample=True)) == 2
-    assert {file.sample for tables in store.raw_years().values() for file in tables.values()} == {True}
+            raw_files.upload_raw(store, tmp_path, sample=True)
+    assert len(raw_files.upload_raw(store, tmp_path, sample=True)) == 2
+    assert {file.sample for tables in raw_files.raw_years(store).values() for file in tables.values()} == {True}
     store.write(RAW, "manifest.json", b"{")  # it can be made of what is there
-    assert {file.sample for tables in store.raw_years().values() for file in tables.values()} == {True}
+    assert {file.sample for tables in raw_files.raw_years(store).values() for file in tables.values()} == {True}
 
 
 def test_a_reader_beside_a_writer_never_sees_a_part(server: str, ledger: Ledger) -> None:

@@ -19,14 +19,17 @@ import mlflow
 import psutil
 from mlflow import MlflowClient
 
-from api.scenes import EXAMPLE
-from embedded import envfile, environment, settings
-from embedded.airflow_api import Airflow, TaskInstance
-from embedded.supervisor import stray_processes
-from include import airflow_settings
-from include.accidents import features, registry
-from include.accidents.sample import MARKER, write_sample
-from include.accidents.versions import MODELS, PREPROCESSED, RAW, TRAIN
+from api.schemas.scenes import EXAMPLE
+from include.accidents.data.files import MARKER
+from include.accidents.features.version import feature_version
+from include.accidents.registry import loading, tracking
+from include.accidents.registry.names import BEST
+from include.accidents.storage.buckets import MODELS, PREPROCESSED, RAW, TRAIN
+from include.accidents.synthetic.sample import write_sample
+from ops import airflow_settings, envfile
+from ops.airflow_api import Airflow, TaskInstance
+from ops.local import environment, settings
+from ops.local.supervisor import stray_processes
 from tests.faults.proxy import Proxy
 from tests.helpers import BAYES, DAG
 
@@ -48,8 +51,8 @@ CATALOGUE = {
 #: How a service's process is told from the others of the stack.
 COMMANDS = {
     "s3": "rclone serve s3",
-    "mlflow": "include.mlflow_server",
-    "api": "api.main:create_app",
+    "mlflow": "ops.mlflow_server",
+    "api": "api.app:create_app",
     "airflow-scheduler": "airflow scheduler",
 }
 PORTS = {"s3": "AWS_ENDPOINT_URL", "mlflow": "MLFLOW_TRACKING_URI", "api": "ACCIDENTS_API_URL"}
@@ -155,7 +158,7 @@ class World:
 
     def remember(self, run_id: str) -> None:
         """Take a run's scores for the right ones."""
-        runs = registry.runs_of(self.mlflow, run_id)
+        runs = tracking.runs_of(self.mlflow, run_id)
         self.scores = {run.data.tags["model"]: run.data.metrics["selection_score"] for run in runs}
 
     def ready(self) -> None:
@@ -308,7 +311,7 @@ class World:
         mlflow.set_tracking_uri(self.env["MLFLOW_TRACKING_URI"])
         there = {
             (found.name, str(found.version))
-            for name in registry.names(self.mlflow)
+            for name in loading.names(self.mlflow)
             for found in self.mlflow.search_model_versions(f"name = '{name}'")
             if "signature" in found.tags
         }
@@ -316,13 +319,13 @@ class World:
             yield f"{name} version {version} is gone from MLflow"
         for name, version in sorted(there - self.verified - self.broken):
             try:
-                registry.load(self.mlflow, name, version, signing, features.version())
+                loading.load(self.mlflow, name, version, signing, feature_version())
                 self.verified.add((name, version))
             except Exception as error:
                 yield f"{name} version {version} cannot be loaded ({type(error).__name__}: {error})"
 
     def _not_served(self) -> Iterator[str]:
-        wanted = registry.newest(self.mlflow, registry.BEST)
+        wanted = loading.newest(self.mlflow, BEST)
 
         def served() -> bool:
             answer = httpx.post(f"{self.env['ACCIDENTS_API_URL']}/api/v1/predict", json=EXAMPLE, timeout=20)
@@ -335,7 +338,7 @@ class World:
 
     def wrong(self, run_id: str) -> list[str]:
         """Return what a run that ended well did not do as the first one did: one registered run a model, its score."""
-        runs = registry.runs_of(self.mlflow, run_id)
+        runs = tracking.runs_of(self.mlflow, run_id)
         scores = {run.data.tags["model"]: run.data.metrics["selection_score"] for run in runs}
         told = [f"{len(runs)} runs in MLflow for {len(NAMES)} models"] if len(runs) != len(NAMES) else []
         told += [

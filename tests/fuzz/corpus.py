@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from api import uploads
-from api.scenes import EXAMPLE, EXAMPLE_IN_LABELS
-from include import airflow_settings
-from include.accidents import raw
-from include.accidents.schema import Table
+from api.schemas.scenes import EXAMPLE, EXAMPLE_IN_LABELS
+from include.accidents.data import reader
+from include.accidents.data.columns import Table
+from ops import airflow_settings
 from tests.fuzz.targets import TABLES, YEARS, year_files
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -52,7 +52,7 @@ def good(target: str) -> tuple[bytes, ...]:
                 for j, table in enumerate(TABLES)
             )
         case "merged_csv":
-            return (uploads.merged(raw.read_year(year_files(2022), 2022)[0]),)
+            return (uploads.merged(reader.read_year(year_files(2022), 2022)[0]),)
         case "four_csvs":
             return tuple(bytes([i]) + content for i, (_, content) in enumerate(year_files(2022).values()))
         case "models_json":

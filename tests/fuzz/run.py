@@ -121,7 +121,7 @@ def _fuzz(name: str, folder: str, seconds: str) -> None:
 
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
-    with atheris.instrument_imports(include=["include.accidents", "include.airflow_settings", "api", "json", "csv"]):
+    with atheris.instrument_imports(include=["include.accidents", "ops", "api", "json", "csv"]):
         from tests.fuzz import corpus
         from tests.fuzz.targets import TARGETS
     for i, content in enumerate((*corpus.good(name), *corpus.mutants(name, SEEDS))):

@@ -13,12 +13,14 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
-from api import scenes, uploads
+from api import scene_reader, scene_tables, uploads
 from api.problems import respond
-from include import airflow_settings
-from include.accidents import catalogue, raw
+from api.schemas import errors
+from include.accidents.data import reader
+from include.accidents.data.columns import Table
 from include.accidents.errors import AccidentsError
-from include.accidents.schema import Table
+from include.accidents.models import catalogue
+from ops import airflow_settings
 from tests.helpers import sample_files
 
 YEARS: Final = (2009, 2018, 2019, 2022)  # the vintages whose forms differ
@@ -45,7 +47,7 @@ def raw_csv(data: bytes) -> Outcome:
         return "result"
     year, table = YEARS[data[0] % len(YEARS)], TABLES[data[0] // len(YEARS) % len(TABLES)]
     files = year_files(year)
-    return _outcome(lambda: raw.read_year({**files, table: (files[table][0], data[1:])}, year))
+    return _outcome(lambda: reader.read_year({**files, table: (files[table][0], data[1:])}, year))
 
 
 def merged_csv(data: bytes) -> Outcome:
@@ -68,8 +70,8 @@ def models_json(data: bytes) -> Outcome:
 def scene_json(data: bytes) -> Outcome:
     """Read the body of a prediction, and answer what is wrong with it as the API does."""
     try:
-        scenes.to_tables(scenes.read(data))
-    except (ValidationError, scenes.SceneError) as error:
+        scene_tables.to_tables(scene_reader.read(data))
+    except (ValidationError, errors.SceneError) as error:
         response = respond(error)
         assert response.status_code == 422
         assert orjson.loads(response.body)["detail"]

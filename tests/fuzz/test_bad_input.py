@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from api import uploads
-from include.accidents import files, raw
+from include.accidents.data import files, reader
 from include.accidents.errors import InputError
 from tests.fuzz import corpus
 from tests.fuzz.targets import TARGETS, year_files
@@ -30,9 +30,9 @@ HOSTILE = """
 import json, re, sys
 from pathlib import Path
 from api import uploads
-from include.accidents import raw
+from include.accidents.data import reader
 from include.accidents.errors import InputError
-from include.accidents.schema import Table
+from include.accidents.data.columns import Table
 from tests.fuzz import corpus
 from tests.fuzz.targets import year_files
 MB = 1 << 20
@@ -45,7 +45,7 @@ def read(content):
     before = peak()
     try:
         if sys.argv[1] == "pipeline":
-            raw.read_year({**plain, Table.USAGERS: ("usagers-2022.csv", content)}, 2022)
+            reader.read_year({**plain, Table.USAGERS: ("usagers-2022.csv", content)}, 2022)
         else:
             uploads.read({"people.csv": content}, 256 * MB)
         said = "read"
@@ -86,7 +86,7 @@ def test_memory_stays_bounded(reader: str) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     for case, (said, grown) in json.loads(done.stdout).items():
-        assert "To mend it:" in said, case
+        assert "Fix:" in said, case
         assert grown < MEGABYTES, case
 
 
@@ -121,4 +121,4 @@ def test_a_long_cell_does_not_hide_the_line_of_a_defect() -> None:
     lines[1] = b";".join(cells)
     lines[2] = b"wrong" + lines[2]
     with pytest.raises(InputError, match="line 4, column 'num_acc'"):
-        raw.read_year({**plain, table: (name, b"\n".join(lines))}, 2022)
+        reader.read_year({**plain, table: (name, b"\n".join(lines))}, 2022)

@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, cast
+from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
 
-from include import selection, steps
-from include.accidents import pipeline, registry
-from include.accidents.sample import write_sample
-from include.accidents.versions import FolderStore
-from include.storage import Store
+from include.accidents.pipeline import clean, inputs, log, prepare, search, select, train
+from include.accidents.pipeline.contracts import CleanData, LoggedModel, ModelRun, Selection
+from include.accidents.registry import loading, tracking
+from include.accidents.registry.names import BEST, EXPERIMENT
+from include.accidents.storage.folder import FolderStore
+from include.accidents.synthetic.sample import write_sample
 
 KEY = b"s" * 32
 DUMMY = {"pipeline": [["clf", {"class": "sklearn.dummy.DummyClassifier"}]]}
@@ -31,8 +32,8 @@ def prepared(*years: int) -> Path:
     folder = Path(mkdtemp(prefix="acc-runs-"))
     write_sample(folder / "raw", years=years, accidents_per_year=2000)
     store = FolderStore(folder / "store", KEY)
-    ready = [pipeline.prepare_year(store, entry, read) for entry, read in pipeline.folder_entries(folder / "raw")]
-    (folder / "data.json").write_text(json.dumps(pipeline.clean_data(store, ready)))
+    ready = [prepare.prepare_year(store, year, read) for year, read in prepare.folder_years(folder / "raw")]
+    (folder / "data.json").write_text(json.dumps(clean.clean_data(store, ready).to_json()))
     return folder
 
 
@@ -56,46 +57,46 @@ class Runs:
     def __post_init__(self) -> None:
         shutil.copytree(prepared(*self.years) / "store", self.folder / "store", copy_function=shutil.copy2)
         shutil.copy(empty_database(), self.folder / "mlflow.db")
-        self.data = json.loads((prepared(*self.years) / "data.json").read_text())
+        self.data = CleanData.from_json(json.loads((prepared(*self.years) / "data.json").read_text()))
         uri = f"sqlite:///{self.folder}/mlflow.db"
         mlflow.set_tracking_uri(uri)
-        mlflow.create_experiment(registry.EXPERIMENT, artifact_location=(self.folder / "artifacts").as_uri())
+        mlflow.create_experiment(EXPERIMENT, artifact_location=(self.folder / "artifacts").as_uri())
         self.client = MlflowClient(uri)
-        self.store = cast(Store, FolderStore(self.folder / "store", KEY))
+        self.store = FolderStore(self.folder / "store", KEY)
 
     def catalogue(self, models: Mapping[str, Any], wanted: Sequence[str] | None = None) -> tuple[list[str], str]:
         defaults = {"evaluation_folds": 2, "search_folds": 2}
         said = {"defaults": defaults, "decision": {"recall": self.recall}, "models": models}
         path = self.folder / "models.json"
         path.write_text(json.dumps(said))
-        return steps.load_catalogue(self.store, str(path), wanted, folds=None, max_rows=None)
+        return inputs.load_catalogue(self.store, str(path), wanted, folds=None, max_rows=None)
 
-    def train(self, name: str, catalogue: str) -> dict[str, Any]:
-        found = steps.search_params(self.store, name, self.data, catalogue, force=False)
-        return steps.train_model(self.store, found, force=False)
+    def train(self, name: str, catalogue: str) -> ModelRun:
+        found = search.search_params(self.store, name, self.data, catalogue, force=False)
+        return train.train_model(self.store, found, force=False)
 
-    def log(self, trained: dict[str, Any]) -> dict[str, Any]:
-        return steps.log_model(self.store, self.client, trained, f"run-{self.count}", KEY, force=False)
+    def log(self, trained: ModelRun) -> LoggedModel:
+        return log.log_model(self.store, self.client, trained, f"run-{self.count}", KEY, force=False)
 
-    def run(self, models: Mapping[str, Any], wanted: Sequence[str] | None = None, **data: Any) -> dict[str, Any]:
+    def run(self, models: Mapping[str, Any], wanted: Sequence[str] | None = None, **data: Any) -> Selection:
         """Run the pipeline once; what the selection returns."""
         self.count += 1
-        self.data |= data
+        self.data = self.data.model_copy(update=data)
         names, catalogue = self.catalogue(models, wanted)
         for name in names:
             self.log(self.train(name, catalogue))
         run_id = f"run-{self.count}"
-        return selection.select_best(
+        return select.select_best(
             self.store, self.client, names, catalogue, self.data, run_id, {}, KEY, promote=True
         )  # fmt: skip
 
     def logged(self) -> dict[str, Any]:
         """MLflow's runs of the last run, by model."""
-        return {r.data.tags["model"]: r for r in registry.runs_of(self.client, f"run-{self.count}")}
+        return {r.data.tags["model"]: r for r in tracking.runs_of(self.client, f"run-{self.count}")}
 
     def artifact(self, run: Any, path: str) -> str:
-        return (registry.artifact(self.client, run.info.run_id, path) or b"").decode()
+        return (tracking.artifact(self.client, run.info.run_id, path) or b"").decode()
 
     @property
     def production(self) -> str | None:
-        return registry.newest(self.client, registry.BEST)
+        return loading.newest(self.client, BEST)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from include import airflow_settings
 from include.accidents.errors import SettingsError
+from ops import airflow_settings
 
 CONNECTION = """
 airflow:

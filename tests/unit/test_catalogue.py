@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from include.accidents import catalogue, search
 from include.accidents.errors import CatalogueError
-from include.accidents.knowledge import LEVELS
+from include.accidents.features.levels import LEVELS
+from include.accidents.models import candidates, catalogue, decision
+from include.accidents.models.build import build_pipeline
 
 INCLUDE = Path(__file__).resolve().parents[2] / "include"
 SHIPPED = INCLUDE / "models.json"
@@ -39,7 +40,7 @@ def test_the_shipped_catalogue_holds_the_seeds_models_and_the_annexs() -> None:
         "KNN", "LightGBM", "XGBoost",
     } <= shipped.models.keys()  # fmt: skip
     for spec in shipped.models.values():
-        catalogue.build(spec, seed=1)
+        build_pipeline(spec, seed=1)
 
 
 @pytest.mark.parametrize("name", ["models.json", "models-night.json"])
@@ -47,8 +48,8 @@ def test_every_candidate_of_a_shipped_catalogue_can_be_made(name: str) -> None:
     shipped = catalogue.load((INCLUDE / name).read_text(), name)
     assert shipped.schema_ == "models.schema.json"
     for spec in shipped.models.values():
-        for params in search.candidates(spec, shipped.defaults):
-            catalogue.build(spec, params, seed=1)
+        for params in candidates.candidates(spec, shipped.defaults):
+            build_pipeline(spec, params, seed=1)
 
 
 def test_the_published_schema_is_the_codes() -> None:
@@ -181,10 +182,10 @@ def test_python_values_are_made_of_json() -> None:
         }
     }  # fmt: skip
     spec = catalogue.load(json.dumps(said), "x").model("M")
-    made = catalogue.build(spec, seed=7, threads=1)
+    made = build_pipeline(spec, seed=7, threads=1)
     assert made.get_params()["clf__estimator__random_state"] == 7
     assert len(made.named_steps["t"].transformers[0][2]) == 2
-    chosen = catalogue.build(spec, {"clf__cv": {"tuple": [1]}, "clf__estimator__C": 2}, seed=7)
+    chosen = build_pipeline(spec, {"clf__cv": {"tuple": [1]}, "clf__estimator__C": 2}, seed=7)
     assert chosen.get_params()["clf__cv"] == (1,)
     assert chosen.get_params()["clf__estimator__C"] == 2
 
@@ -192,7 +193,7 @@ def test_python_values_are_made_of_json() -> None:
 def test_lightgbm_and_xgboost_do_not_take_every_core() -> None:
     for cls in ("lightgbm.LGBMClassifier", "xgboost.XGBClassifier"):
         spec = catalogue.load(json.dumps(step(cls, n_estimators=3, learning_rate=0.3)), "x").model("Forest")
-        assert catalogue.build(spec, seed=0, threads=1).get_params()["clf__n_jobs"] == 1
+        assert build_pipeline(spec, seed=0, threads=1).get_params()["clf__n_jobs"] == 1
 
 
 def test_an_unknown_model_is_refused_with_the_nearest_name() -> None:
@@ -211,7 +212,7 @@ def test_an_unknown_model_is_refused_with_the_nearest_name() -> None:
 def test_the_recall_of_an_alert_is_one_for_all_levels_or_one_a_level(
     said: dict[str, Any], expected: list[float]
 ) -> None:
-    recall = catalogue.load(json.dumps(document() | said), "x").decision.by_level()
+    recall = decision.recall_by_level(catalogue.load(json.dumps(document() | said), "x").decision)
     assert recall == dict(zip(LEVELS, expected, strict=True))
 
 

@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from include.accidents import communes, raw, split
-from include.accidents.__main__ import app
+from include.accidents.cli.main import app
+from include.accidents.data import communes, reader, split
+from include.accidents.data.departments import DEPARTMENTS
 from include.accidents.errors import InputError
-from include.accidents.sample import write_sample
-from include.accidents.schema import DEPARTMENTS
+from include.accidents.synthetic.sample import write_sample
 from tests.helpers import REAL_2021, read_folder
 
 ALL = [f"{first + number}" for first, count in ((75101, 20), (69381, 9), (13201, 16)) for number in range(count)]
@@ -87,7 +87,8 @@ def test_every_arrondissement_has_a_position() -> None:
 )
 def test_the_code_of_a_merged_commune_gives_a_position(code: str, name: str, successor: str | None) -> None:
     found, after = communes.find(code), communes.find(successor or code)
-    assert found is not None and after is not None
+    assert found is not None
+    assert after is not None
     assert found.name == name
     assert distance(found, after.lat, after.long) < 8
 
@@ -307,7 +308,7 @@ def test_another_file_than_the_sources_is_refused(tmp_path: Path) -> None:
 @pytest.mark.real_data
 @pytest.mark.skipif(not REAL_2021.is_dir(), reason="the real files of 2021 are not beside the project")
 def test_accidents_that_the_table_never_saw_are_near_their_commune() -> None:
-    of = raw.read_year(read_folder(REAL_2021)[2021], 2021)[0].accidents[["num_acc", "com", "lat", "long"]].dropna()
+    of = reader.read_year(read_folder(REAL_2021)[2021], 2021)[0].accidents[["num_acc", "com", "lat", "long"]].dropna()
     held_out = split.is_held_out(of["num_acc"].to_numpy())
     lille = of[(of["com"] == "59350") & ~held_out]
     assert distance(communes.find("59350"), lille["lat"].median(), lille["long"].median()) < 0.02

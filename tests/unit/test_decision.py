@@ -12,10 +12,13 @@ import pytest
 from scipy.stats import norm
 from sklearn.tree import DecisionTreeClassifier
 
-from include.accidents import decision, registry
 from include.accidents.errors import ModelError
-from include.accidents.evaluate import DRIVERS_ALONE, N_CLASSES, SEVERE, STATES, Judgements
-from include.accidents.knowledge import LEVELS
+from include.accidents.features.knowledge import DRIVERS_ALONE, STATES
+from include.accidents.features.levels import LEVELS
+from include.accidents.models import decision
+from include.accidents.models.evaluate import N_CLASSES, SEVERE
+from include.accidents.models.judging import Judgements
+from include.accidents.registry import skops_files
 from tests.helpers import rules, with_rules
 
 RECALL = dict.fromkeys(LEVELS, 0.8)
@@ -251,7 +254,7 @@ def test_the_rules_survive_the_models_file() -> None:
     made = learned()
     model = fitted()
     decision.attach(model, made)
-    again = registry.undump(registry.dump(model))
+    again = skops_files.loads(skops_files.dumps(model))
     assert decision.of(again) == made
     assert decision.of(again)["dispatch"].sharpen == ("sexe", "lat")
     np.testing.assert_array_equal(decided(decision.of(again), crashes(1)).alert, decided(made, crashes(1)).alert)

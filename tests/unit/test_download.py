@@ -16,12 +16,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from include.accidents import download as module
-from include.accidents.download import DATASET, DownloadError, download, reachable
+from include.accidents.data import download as module
+from include.accidents.data.columns import Table
+from include.accidents.data.download import DATASET, DownloadError, download, reachable
+from include.accidents.data.files import find
 from include.accidents.errors import SettingsError
-from include.accidents.files import find
-from include.accidents.sample import write_sample
-from include.accidents.schema import Table
+from include.accidents.synthetic.sample import write_sample
 
 CATALOGUE = f"/api/1/datasets/{DATASET}/"
 

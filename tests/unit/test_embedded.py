@@ -20,10 +20,11 @@ import httpx
 import pytest
 from rich.console import Console, RenderableType
 
-from embedded import demo, envfile, environment, follow, launch, lock, ports, services, settings, stack, supervisor
-from embedded.airflow_api import Airflow, AirflowError, Graph, TaskInstance
+from include.accidents.data.files import MARKER
 from include.accidents.errors import SettingsError
-from include.accidents.sample import MARKER
+from ops import demo, envfile, follow, ports
+from ops.airflow_api import Airflow, AirflowError, Graph, TaskInstance
+from ops.local import environment, launch, lock, services, settings, stack, supervisor
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -304,7 +305,7 @@ def test_the_end_of_a_log_is_read_without_the_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("command", "said"), [("status", "make up"), ("trigger", "make up")])
 def test_a_command_says_in_one_line_that_the_stack_is_down(command: str, said: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "embedded", command], cwd=settings.ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "ops.local", command], cwd=settings.ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert said in done.stdout
@@ -314,7 +315,7 @@ def test_a_command_says_in_one_line_that_the_stack_is_down(command: str, said: s
 
 def test_down_is_no_error_when_nothing_runs() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "embedded", "down"], cwd=settings.ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "ops.local", "down"], cwd=settings.ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "The stack is not running.\n")
 
@@ -555,8 +556,8 @@ def test_without_a_network_the_sample_is_generated_once_and_said_so(
         (folder / "lieux-2022.csv").touch()
 
     monkeypatch.setenv("ACCIDENTS_RAW_DIR", str(tmp_path / "none"))
-    monkeypatch.setattr("include.accidents.download.reachable", lambda _: False)
-    monkeypatch.setattr("include.accidents.sample.write_sample", write_sample)
+    monkeypatch.setattr("include.accidents.data.download.reachable", lambda _: False)
+    monkeypatch.setattr("include.accidents.synthetic.sample.write_sample", write_sample)
     console = Console(file=StringIO())
     chosen = settings.load()
 
@@ -575,7 +576,7 @@ def test_a_download_that_was_cut_goes_on_next_time(tmp_path: Path, monkeypatch: 
             raise KeyboardInterrupt
 
     monkeypatch.setenv("ACCIDENTS_RAW_DIR", str(tmp_path / "raw"))
-    monkeypatch.setattr("include.accidents.download.reachable", lambda _: True)
+    monkeypatch.setattr("include.accidents.data.download.reachable", lambda _: True)
     monkeypatch.setattr(demo, "fetch", fetch)
     console = Console(quiet=True)
     with pytest.raises(KeyboardInterrupt):
@@ -605,7 +606,7 @@ def test_the_prediction_shows_each_person_with_the_likeliest_outcome_first() -> 
 
 
 def test_the_scene_of_the_demo_is_one_that_the_api_takes() -> None:
-    from api import scenes
+    from api import scene_reader
 
-    (scene,) = scenes.read(json.dumps(demo.SCENE).encode())
+    (scene,) = scene_reader.read(json.dumps(demo.SCENE).encode())
     assert len(scene["people"]) == 2

@@ -7,27 +7,20 @@ import pytest
 from sklearn import metrics
 from sklearn.tree import DecisionTreeClassifier
 
-from include.accidents import (
-    bootstrap,
-    catalogue,
-    clean,
-    evaluate,
-    features,
-    pictures,
-    registry,
-    report,
-    search,
-    temporal,
-)
-from include.accidents.catalogue import DecisionSpec, Weights
+from include.accidents.data import dataset
 from include.accidents.errors import ModelError
-from include.accidents.knowledge import FIELDS, LEVELS
+from include.accidents.features import clean, definitions, knowledge
+from include.accidents.features.levels import FIELDS, LEVELS
+from include.accidents.models import bootstrap, candidates, catalogue, decision, evaluate, judging, temporal, training
+from include.accidents.models.specification import DecisionSpec, Weights
+from include.accidents.registry import skops_files
+from include.accidents.reporting import pages, plots, texts
 from tests.helpers import REAL_2021, read_folder, sample_scenes
 from tests.unit.test_catalogue import INCLUDE
 
 
 @cache
-def data() -> clean.Dataset:
+def data() -> dataset.Dataset:
     return clean.clean(sample_scenes(2023, 1500))[0]
 
 
@@ -83,6 +76,16 @@ def test_the_bootstrap_draws_accidents_not_people() -> None:
     assert high - low > 3 * (many - few)
 
 
+def test_many_accidents_are_drawn_in_pieces_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(1)
+    y, proba = random.integers(0, 4, 800), random.dirichlet(np.ones(4), 800)
+    whole = bootstrap.intervals(y, proba, np.arange(800) // 2)
+    monkeypatch.setattr(bootstrap, "MAX_CELLS", 4000)
+    pieces = bootstrap.intervals(y, proba, np.arange(800) // 2)
+    assert pieces.keys() == whole.keys()
+    np.testing.assert_allclose(list(pieces.values()), list(whole.values()))
+
+
 def test_a_calibrated_model_has_no_calibration_error_and_a_boastful_one_has() -> None:
     random = np.random.default_rng(0)
     proba = random.dirichlet(np.ones(4), 40_000)
@@ -92,21 +95,21 @@ def test_a_calibrated_model_has_no_calibration_error_and_a_boastful_one_has() ->
     assert evaluate.calibration_error(y, boastful) > 0.03
 
 
-def tree(given: clean.Dataset) -> DecisionTreeClassifier:
+def tree(given: dataset.Dataset) -> DecisionTreeClassifier:
     return DecisionTreeClassifier(max_depth=4, min_samples_leaf=20, random_state=0).fit(given.x, given.y)
 
 
 def test_the_time_check_trains_on_earlier_years_and_judges_the_later_ones_at_every_level() -> None:
     years = [clean.clean(sample_scenes(year, 800))[0] for year in (2021, 2022, 2023)]
-    seen: list[clean.Dataset] = []
+    seen: list[dataset.Dataset] = []
 
-    def fit(given: clean.Dataset) -> DecisionTreeClassifier:
+    def fit(given: dataset.Dataset) -> DecisionTreeClassifier:
         seen.append(given)
         return tree(given)
 
-    recall = DecisionSpec().by_level()
-    found = temporal.over_years(fit, clean.join(years[::-1]), recall, seed=0, max_rows=None)
-    assert [set(np.unique(evaluate.years_of(given)).tolist()) for given in seen] == [{2021}, {2021, 2022}]
+    recall = decision.recall_by_level(DecisionSpec())
+    found = temporal.over_years(fit, dataset.join(years[::-1]), recall, seed=0, max_rows=None)
+    assert [set(np.unique(judging.years_of(given)).tolist()) for given in seen] == [{2021}, {2021, 2022}]
     # A seventh of the earlier accidents gives the thresholds: they are not learned from.
     accidents = [len(np.unique(given.accident)) for given in seen]
     assert accidents == pytest.approx([800 * 6 / 7, 1600 * 6 / 7], rel=0.02)
@@ -126,7 +129,7 @@ def test_three_classes_put_killed_and_hospitalised_together() -> None:
 
 
 def test_a_cross_validation_judges_every_state_on_whole_accidents() -> None:
-    found = evaluate.cross_validate(tree, data(), n_splits=2, seed=0, max_rows=None)
+    found = judging.cross_validate(tree, data(), n_splits=2, seed=0, max_rows=None)
     n = len(np.unique(data().accident))
     for state in ("first_call", "dispatch", "on_scene", "record"):
         judged = found.judged[state]
@@ -142,11 +145,11 @@ def test_a_cross_validation_judges_every_state_on_whole_accidents() -> None:
 
 
 def test_a_cross_validation_that_was_kept_comes_back() -> None:
-    made = evaluate.cross_validate(tree, data(), n_splits=2, seed=0, max_rows=600)
-    kept = evaluate.dumps(made)
-    found = evaluate.loads(kept["cv.json"], kept["judged.npz"])
+    made = judging.cross_validate(tree, data(), n_splits=2, seed=0, max_rows=600)
+    kept = judging.dumps(made)
+    found = judging.loads(kept["cv.json"], kept["judged.npz"])
     assert (found.metrics, found.sharpen) == (made.metrics, made.sharpen)
-    assert list(found.judged) == list(evaluate.STATES)
+    assert list(found.judged) == list(knowledge.STATES)
     for state, judged in made.judged.items():
         for part in ("y", "accident", "people"):
             np.testing.assert_array_equal(getattr(found.judged[state], part), getattr(judged, part))
@@ -155,9 +158,9 @@ def test_a_cross_validation_that_was_kept_comes_back() -> None:
 
 def test_the_field_to_ask_for_first_is_the_one_that_the_model_reads() -> None:
     x = data().x
-    woman = x[:, features.NAMES.index("sexe")] == 2
+    woman = x[:, definitions.NAMES.index("sexe")] == 2
     fitted = DecisionTreeClassifier(max_depth=2).fit(x, np.where(woman, 2, 0))
-    found = evaluate.sharpening(fitted, clean.Dataset(x, np.where(woman, 2, 0), data().accident))
+    found = judging.sharpening(fitted, dataset.Dataset(x, np.where(woman, 2, 0), data().accident))
     for level in LEVELS:
         assert found[level][0] == "sexe", level
         # A scene of any level may lack any field: each is ranked once, the position and the equipment as one.
@@ -171,9 +174,9 @@ def test_the_recall_by_group_counts_everybody_once_by_sex() -> None:
 
 
 def test_the_most_important_feature_is_the_one_that_the_model_reads() -> None:
-    at = features.NAMES.index("other_mass")
+    at = definitions.NAMES.index("other_mass")
     depth = DecisionTreeClassifier(max_depth=3).fit(
-        np.where(np.arange(len(features.NAMES)) == at, data().x, 0), data().y
+        np.where(np.arange(len(definitions.NAMES)) == at, data().x, 0), data().y
     )
     found = evaluate.importance(depth, data())
     assert next(iter(found)) == "other_mass"
@@ -186,7 +189,7 @@ def test_the_report_shows_every_model_what_changed_and_what_failed() -> None:
          "first_call_f1_weighted": 0.4321, "first_call_alert_recall": 0.7987, "temporal_f1_weighted": 0.6789},
         {"model": "Dummy", "selection_score": 0.2, "test_f1_weighted": 0.25, "trained": False},
     ]  # fmt: skip
-    page = report.page(
+    page = pages.page(
         dag_run_id="manual__1",
         reason="Tree is <promoted>",
         rows=rows,
@@ -194,7 +197,8 @@ def test_the_report_shows_every_model_what_changed_and_what_failed() -> None:
         failed={"Broken": "search_params: NaN"},
         data={"version": "v", "years": [2021], "rows": {"train_test": 9, "global_test": 1}, "sample": True},
         groups=evaluate.recall_by_group(data(), data().y),
-        pictures={"Leaderboard": report.png(pictures.leaderboard(rows))},
+        winner="LightGBM",
+        plots={"Leaderboard": pages.png(plots.leaderboard(rows))},
     )
     for words in (
         "Tree is &lt;promoted&gt;",
@@ -212,7 +216,7 @@ def test_the_report_shows_every_model_what_changed_and_what_failed() -> None:
         "0.6789",
     ):
         assert words in page, words
-    assert report.leaderboard(rows).splitlines()[2].startswith("Dummy")
+    assert texts.leaderboard(rows).splitlines()[2].startswith("Dummy")
 
 
 def test_a_model_that_answers_nan_is_named() -> None:
@@ -232,7 +236,7 @@ def test_every_shipped_model_learns_from_a_year_whose_files_lack_columns(year: i
     rows, _ = clean.clean(sample_scenes(year))
     assert np.isnan(rows.x).all(axis=0).sum() >= 3
     for model, spec in checked.models.items():
-        fitted = search.train(spec, checked.defaults, search.candidates(spec, checked.defaults)[0], rows)
+        fitted = training.train(spec, checked.defaults, candidates.candidates(spec, checked.defaults)[0], rows)
         assert np.isfinite(evaluate.probabilities(fitted, rows.x)).all(), model
         assert np.isfinite(evaluate.probabilities(fitted, data().x)).all(), model  # of a later year, which has them
 
@@ -242,8 +246,8 @@ def test_every_shipped_model_survives_skops_with_the_same_predictions(name: str)
     checked, rows = catalogue.load((INCLUDE / name).read_text("utf-8"), name), data()
     for model, spec in checked.models.items():
         small = spec.model_copy(update={"max_rows": 600})
-        fitted = search.train(small, checked.defaults, search.candidates(small, checked.defaults)[0], rows)
-        again = registry.undump(registry.dump(fitted))
+        fitted = training.train(small, checked.defaults, candidates.candidates(small, checked.defaults)[0], rows)
+        again = skops_files.loads(skops_files.dumps(fitted))
         np.testing.assert_array_equal(
             again.predict_proba(rows.x[:50]), fitted.predict_proba(rows.x[:50]), err_msg=model
         )
@@ -252,10 +256,10 @@ def test_every_shipped_model_survives_skops_with_the_same_predictions(name: str)
 @pytest.mark.real_data
 @pytest.mark.skipif(not REAL_2021.is_dir(), reason="the real files of 2021 are not beside the project")
 def test_histgradientboosting_reaches_its_bar_on_real_2021() -> None:
-    from include.accidents import raw
+    from include.accidents.data import reader
 
-    scenes, _ = raw.read_year(read_folder(REAL_2021)[2021], 2021)
+    scenes, _ = reader.read_year(read_folder(REAL_2021)[2021], 2021)
     train_test, global_test = clean.hold_out(clean.clean(scenes)[0])
     checked = catalogue.load((INCLUDE / "models.json").read_text("utf-8"), "models.json")
-    fitted = search.train(checked.model("HistGradientBoosting"), checked.defaults, {}, train_test)
+    fitted = training.train(checked.model("HistGradientBoosting"), checked.defaults, {}, train_test)
     assert evaluate.scores(global_test.y, evaluate.probabilities(fitted, global_test.x))["f1_weighted"] >= 0.68

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from include.accidents.data.columns import Table
+from include.accidents.data.files import find, recognise
 from include.accidents.errors import InputError
-from include.accidents.files import find, recognise
-from include.accidents.schema import Table
 
 
 def put(folder: Path, *names: str) -> None:

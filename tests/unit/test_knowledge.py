@@ -10,25 +10,28 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from api import scenes as requests
-from include.accidents import features, knowledge, raw
-from include.accidents.features import NAMES, Floats
-from include.accidents.knowledge import FEATURES_OF, FIELDS, LEVELS
-from include.accidents.schema import COLUMNS
+from api import scene_reader, scene_tables
+from api.schemas import scenes as requests
+from include.accidents.data.columns import COLUMNS
+from include.accidents.data.scenes import Scenes
+from include.accidents.features import definitions, knowledge, levels, matrix
+from include.accidents.features.definitions import NAMES, Floats
+from include.accidents.features.knowledge import FEATURES_OF
+from include.accidents.features.levels import FIELDS, LEVELS
 from tests.helpers import sample_scenes
 
 YEARS = (2018, 2023)
 
 
-def lacking(scenes: raw.Scenes, fields: Collection[str]) -> raw.Scenes:
+def lacking(scenes: Scenes, fields: Collection[str]) -> Scenes:
     """The same scenes, whose tables lack some columns."""
     tables = (scenes.accidents, scenes.vehicles, scenes.people)
-    return raw.Scenes(*(table.drop(columns=[name for name in fields if name in table]) for table in tables))
+    return Scenes(*(table.drop(columns=[name for name in fields if name in table]) for table in tables))
 
 
-def assumed(scenes: raw.Scenes, people: npt.NDArray[np.bool_]) -> raw.Scenes:
+def assumed(scenes: Scenes, people: npt.NDArray[np.bool_]) -> Scenes:
     """The same scenes when only these people are there, and nobody has said so: they are assumed."""
-    return raw.Scenes(scenes.accidents.assign(people_assumed=1), scenes.vehicles, scenes.people[people])
+    return Scenes(scenes.accidents.assign(people_assumed=1), scenes.vehicles, scenes.people[people])
 
 
 def differing(a: Floats, b: Floats) -> dict[str, float]:
@@ -37,7 +40,7 @@ def differing(a: Floats, b: Floats) -> dict[str, float]:
     return {name: float(found) for name, found in zip(NAMES, share, strict=True) if found}
 
 
-def given_by_accident(scenes: raw.Scenes) -> list[set[str]]:
+def given_by_accident(scenes: Scenes) -> list[set[str]]:
     """The fields that somebody or something of each accident has."""
     own = np.arange(len(scenes.accidents))
     given: list[set[str]] = [set() for _ in own]
@@ -58,18 +61,18 @@ def given_by_accident(scenes: raw.Scenes) -> list[set[str]]:
 @pytest.mark.parametrize("field", [name for name in FIELDS if name not in ("catv", "catu")])
 def test_without_a_field_the_features_are_those_of_a_file_without_its_column(year: int, field: str) -> None:
     scenes = sample_scenes(year)
-    hidden = knowledge.without(features.build(scenes), {field})
-    np.testing.assert_array_equal(hidden, features.build(lacking(scenes, {field})))
+    hidden = knowledge.without(matrix.build(scenes), {field})
+    np.testing.assert_array_equal(hidden, matrix.build(lacking(scenes, {field})))
 
 
 @pytest.mark.parametrize("year", YEARS)
 def test_fields_may_be_left_out_together(year: int) -> None:
     scenes, random = sample_scenes(year), np.random.default_rng(year)
-    x = features.build(scenes)
+    x = matrix.build(scenes)
     others = [name for name in FIELDS if name not in ("catv", "catu")]
     for fields in (*(random.choice(others, size=n, replace=False).tolist() for n in (2, 3, 5, 10, 20)), FIELDS):
         hidden = knowledge.without(x, fields)
-        np.testing.assert_array_equal(hidden, features.build(lacking(scenes, fields)), err_msg=str(fields))
+        np.testing.assert_array_equal(hidden, matrix.build(lacking(scenes, fields)), err_msg=str(fields))
 
 
 @pytest.mark.parametrize("year", YEARS)
@@ -79,12 +82,12 @@ def test_without_the_kinds_of_vehicles_only_the_choice_of_the_other_vehicle_may_
     Among three vehicles and more that may be another one, and so are its features.
     """
     scenes = sample_scenes(year)
-    hidden = knowledge.without(features.build(scenes), {"catv"})
-    found = differing(hidden, features.build(lacking(scenes, {"catv"})))
+    hidden = knowledge.without(matrix.build(scenes), {"catv"})
+    found = differing(hidden, matrix.build(lacking(scenes, {"catv"})))
     assert all(name.startswith("other_") for name in found), found
     assert max(found.values()) < 0.05
-    of_three = features.build(scenes)[:, NAMES.index("n_vehicles")] > 2
-    rebuilt = features.build(lacking(scenes, {"catv"}))
+    of_three = matrix.build(scenes)[:, NAMES.index("n_vehicles")] > 2
+    rebuilt = matrix.build(lacking(scenes, {"catv"}))
     np.testing.assert_array_equal(hidden[~of_three], rebuilt[~of_three])
 
 
@@ -93,14 +96,14 @@ def test_without_the_roles_only_what_follows_from_all_peoples_roles_may_differ(y
     """Without `catu` the seat tells the role. Where one person has no seat either, a file no longer tells how many
     are on foot or on board; the matrix, a row a person, still knows it of the others."""
     scenes = sample_scenes(year)
-    hidden = knowledge.without(features.build(scenes), {"catu"})
-    rebuilt = features.build(lacking(scenes, {"catu"}))
+    hidden = knowledge.without(matrix.build(scenes), {"catu"})
+    rebuilt = matrix.build(lacking(scenes, {"catu"}))
     found = differing(hidden, rebuilt)
     assert not found.keys() & {"catu", "place", "sexe", "age", "secu1", "catv", "n_people", "n_vehicles"}
     assert max(found.values()) < 0.2
     assert sum(found.values()) / len(NAMES) < 0.01
     people = scenes.people
-    other_seat = people["place"].map(features.SEATS_OF_ROLES) != people["catu"]  # or none
+    other_seat = people["place"].map(definitions.SEATS_OF_ROLES) != people["catu"]  # or none
     touched = people["accident"].isin(people["accident"][other_seat]).to_numpy()
     np.testing.assert_array_equal(hidden[~touched], rebuilt[~touched])
 
@@ -109,24 +112,24 @@ def test_without_the_roles_only_what_follows_from_all_peoples_roles_may_differ(y
 @pytest.mark.parametrize("name", LEVELS)
 def test_at_a_level_the_features_are_those_of_files_with_its_fields_alone(year: int, name: str) -> None:
     scenes, level = sample_scenes(year), LEVELS[name]
-    rebuilt = features.build(lacking(scenes, level.unknown))
+    rebuilt = matrix.build(lacking(scenes, level.unknown))
     if level.rough:
         knowledge.make_ages_rough(rebuilt, np.ones(len(rebuilt), dtype=np.bool_))
-    np.testing.assert_array_equal(knowledge.at_level(features.build(scenes), level), rebuilt)
+    np.testing.assert_array_equal(knowledge.at_level(matrix.build(scenes), level), rebuilt)
 
 
 def test_a_rough_age_is_the_middle_of_its_decade() -> None:
-    x = features.build(sample_scenes(2023))
+    x = matrix.build(sample_scenes(2023))
     rough = knowledge.at_level(x, LEVELS["dispatch"])
     for name in ("age", "driver_age", "other_driver_age"):
         exact, found = x[:, NAMES.index(name)], rough[:, NAMES.index(name)]
         np.testing.assert_array_equal(np.isnan(found), np.isnan(exact))
         assert set(found[~np.isnan(found)]) <= set(range(5, 120, 10))
-        assert np.nanmax(np.abs(found - exact)) <= knowledge.ROUGH_YEARS / 2
+        assert np.nanmax(np.abs(found - exact)) <= levels.ROUGH_YEARS / 2
 
 
 def test_what_is_left_out_changes_nothing_of_the_matrix_that_was_given() -> None:
-    x = features.build(sample_scenes(2023))
+    x = matrix.build(sample_scenes(2023))
     before = x.copy()
     for level in LEVELS.values():
         knowledge.at_level(x, level)
@@ -139,21 +142,21 @@ def test_what_is_left_out_changes_nothing_of_the_matrix_that_was_given() -> None
 def test_drivers_alone_have_the_features_of_scenes_whose_people_are_assumed(year: int) -> None:
     """At the first call, as such scenes are judged. Their vehicles weigh less: nobody but the driver is on board."""
     scenes, level = sample_scenes(year), LEVELS["first_call"]
-    alone, drivers = knowledge.drivers_alone(knowledge.at_level(features.build(scenes), level))
-    assert (scenes.people["catu"].to_numpy()[drivers] == features.DRIVER).all()
-    assert drivers.sum() == (scenes.people["catu"] == features.DRIVER).sum()
-    rebuilt = features.build(assumed(lacking(scenes, level.unknown), drivers))
+    alone, drivers = knowledge.drivers_alone(knowledge.at_level(matrix.build(scenes), level))
+    assert (scenes.people["catu"].to_numpy()[drivers] == definitions.DRIVER).all()
+    assert drivers.sum() == (scenes.people["catu"] == definitions.DRIVER).sum()
+    rebuilt = matrix.build(assumed(lacking(scenes, level.unknown), drivers))
     found = differing(alone, rebuilt)
     assert found.keys() <= {"own_mass", "other_mass", "mass_ratio", "other_catv"}, found
     assert found.get("other_catv", 0) < 0.01  # of two vehicles of one mass, the passengers made one the heavier
     at = NAMES.index("own_mass")
-    passengers = (alone[:, at] - rebuilt[:, at]) / features.PERSON_MASS
+    passengers = (alone[:, at] - rebuilt[:, at]) / definitions.PERSON_MASS
     assert set(passengers[~np.isnan(passengers)]) <= set(range(300))
 
 
 def test_of_drivers_alone_nothing_that_counts_people_is_known() -> None:
-    alone, _ = knowledge.drivers_alone(features.build(sample_scenes(2023)))
-    for name in features.COUNTED_PEOPLE:
+    alone, _ = knowledge.drivers_alone(matrix.build(sample_scenes(2023)))
+    for name in definitions.COUNTED_PEOPLE:
         assert np.isnan(alone[:, NAMES.index(name)]).all(), name
     assert not np.isnan(alone[:, NAMES.index("n_vehicles")]).any()
 
@@ -162,8 +165,8 @@ def test_of_drivers_alone_nothing_that_counts_people_is_known() -> None:
 
 
 def level_of_request(scene: object) -> str:
-    (read,) = requests.read(json.dumps(scene).encode())
-    return knowledge.nearest(requests.given_fields(read)).name
+    (read,) = scene_reader.read(json.dumps(scene).encode())
+    return knowledge.nearest(scene_tables.given_fields(read)).name
 
 
 def test_the_example_of_the_readme_is_nearest_to_what_is_known_on_scene() -> None:
@@ -191,7 +194,7 @@ def test_the_level_by_the_features_is_the_level_by_the_fields(year: int, name: s
     scenes = lacking(sample_scenes(year), LEVELS[name].unknown)
     of_fields = [knowledge.nearest(given).name for given in given_by_accident(scenes)]
     accident = scenes.people["accident"].to_numpy()
-    of_features = knowledge.levels_of(features.build(scenes), accident, len(scenes.accidents))
+    of_features = knowledge.levels_of(matrix.build(scenes), accident, len(scenes.accidents))
     assert [tuple(LEVELS)[i] for i in of_features] == of_fields
     assert of_fields.count(name) > 0.8 * len(of_fields)
 
@@ -214,7 +217,7 @@ def test_every_field_is_known_at_some_level_and_is_a_column_of_the_files() -> No
 
 
 def test_of_a_scene_without_fields_only_the_number_of_people_and_vehicles_is_known() -> None:
-    left = knowledge.without(features.build(sample_scenes(2023)), FIELDS)
+    left = knowledge.without(matrix.build(sample_scenes(2023)), FIELDS)
     several = left[:, NAMES.index("n_people")] > 1  # of a person alone it is known that there are no others
     known = [name for name, column in zip(NAMES, left[several].T, strict=True) if not np.isnan(column).all()]
     assert known == ["n_people", "n_vehicles"]

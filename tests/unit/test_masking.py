@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from include.accidents import clean, features, masking
-from include.accidents.features import NAMES
+from include.accidents.data import dataset
+from include.accidents.features import clean, definitions
+from include.accidents.features.definitions import NAMES
+from include.accidents.models import masking
 from tests.helpers import sample_scenes
 
 AT = NAMES.index
@@ -18,21 +20,21 @@ NEVER_MISSING = {"n_vehicles"}
 
 
 @cache
-def data() -> clean.Dataset:
+def data() -> dataset.Dataset:
     return clean.clean(sample_scenes(2023, 1500))[0]
 
 
 @cache
-def with_copies(share: float, seed: int = 1) -> clean.Dataset:
+def with_copies(share: float, seed: int = 1) -> dataset.Dataset:
     return masking.with_masked_copies(data(), share, seed)
 
 
-def copies(share: float) -> clean.Dataset:
+def copies(share: float) -> dataset.Dataset:
     made = with_copies(share)
     return made.take(np.arange(len(data().y), len(made.y)))
 
 
-def drivers_alone(of: clean.Dataset) -> npt.NDArray[np.bool_]:
+def drivers_alone(of: dataset.Dataset) -> npt.NDArray[np.bool_]:
     """Which copies are of accidents in which nobody has said who is there beside the drivers."""
     return np.isnan(of.x[:, AT("n_people")])
 
@@ -77,7 +79,7 @@ def test_a_copy_says_the_same_of_what_it_still_knows() -> None:
     original = data().take(rows)
     np.testing.assert_array_equal(whole.y, original.y)
     rough = {"age", "driver_age", "other_driver_age"}
-    derived = {"exposed_others", "lightest_other", "no_equipment", *features.EQUIPMENT}
+    derived = {"exposed_others", "lightest_other", "no_equipment", *definitions.EQUIPMENT}
     for i, name in enumerate(NAMES):
         known = ~np.isnan(whole.x[:, i])
         if name not in derived:
@@ -120,8 +122,8 @@ def test_the_copies_of_drivers_alone_are_of_drivers() -> None:
     alone = drivers_alone(copied)
     assert alone.any()
     known = ~np.isnan(copied.x[:, AT("catu")])
-    drivers = np.unique(data().accident[data().x[:, AT("catu")] == features.DRIVER])
-    assert (copied.x[alone & known, AT("catu")] == features.DRIVER).all()
+    drivers = np.unique(data().accident[data().x[:, AT("catu")] == definitions.DRIVER])
+    assert (copied.x[alone & known, AT("catu")] == definitions.DRIVER).all()
     assert np.isin(copied.accident[alone], drivers).all()
 
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from include.accidents import catalogue, clean, evaluate, knowledge, search, split
-from include.accidents.catalogue import Catalogue
-from include.accidents.evaluate import STATES
-from include.accidents.features import Floats
-from include.accidents.knowledge import FEATURES_OF, FIELDS, POSITIONS
+from include.accidents.data import dataset, split
+from include.accidents.features import clean, knowledge
+from include.accidents.features.definitions import Floats
+from include.accidents.features.knowledge import FEATURES_OF, POSITIONS, STATES
+from include.accidents.features.levels import FIELDS
+from include.accidents.models import candidates, catalogue, evaluate, judging, training
+from include.accidents.models.specification import Catalogue
 from tests.helpers import sample_scenes
 from tests.unit.test_catalogue import SHIPPED
 
@@ -39,7 +41,7 @@ def shipped() -> Catalogue:
 
 
 @cache
-def parts(people: int) -> tuple[clean.Dataset, clean.Dataset]:
+def parts(people: int) -> tuple[dataset.Dataset, dataset.Dataset]:
     """Accidents to learn from, and so many people of others."""
     data, _ = clean.clean(sample_scenes(2023, 2500))
     train, test = split.folds(data.y, data.accident, n_splits=3, seed=0)[0]
@@ -58,10 +60,10 @@ def answers(name: str, matrices: list[Floats], share: float | None) -> Floats:
     checked, (people, judged) = shipped(), FEWER.get(name, (PEOPLE, JUDGED))
     masked = {} if share is None else {"masked_share": share}
     spec = checked.model(name).model_copy(update={"max_rows": people, **masked})
-    params = {**search.candidates(spec, checked.defaults)[0], **SMALLER.get(name, {})}
+    params = {**candidates.candidates(spec, checked.defaults)[0], **SMALLER.get(name, {})}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        fitted = search.train(spec, checked.defaults, params, parts(judged)[0])
+        fitted = training.train(spec, checked.defaults, params, parts(judged)[0])
     severe = evaluate.probabilities(fitted, np.concatenate(matrices))[:, evaluate.SEVERE].sum(axis=1)
     ends = np.cumsum([len(matrix) for matrix in matrices])
     return np.array([part.mean() for part in np.split(severe, ends[:-1])], dtype=np.float32)
@@ -73,7 +75,7 @@ def misleading(name: str, share: float | None = None) -> dict[str, list[float]]:
     severe = np.isin(test.y, evaluate.SEVERE)
     left_out = [knowledge.without(test.x, {field}) for field in FIELDS]
     zeros = [with_zeros(test.x, field) for field in FIELDS]
-    states = [evaluate.at_state(test.x, state) for state in STATES]
+    states = [judging.at_state(test.x, state) for state in STATES]
     foretold = answers(name, [*left_out, *zeros, *(x for x, _ in states), test.x], share)
     missing, zero, of_states, complete = np.split(foretold, np.cumsum([len(FIELDS), len(FIELDS), len(STATES)]))
     missing, zero, complete = (each - severe.mean() for each in (missing, zero, complete))

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from include.accidents import catalogue, model_commands
+from include.accidents.cli import models as model_commands
+from include.accidents.models import catalogue
 
 TREE = {
     "pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier"}]],

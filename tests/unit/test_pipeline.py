@@ -11,11 +11,17 @@ from typing import IO, Any
 import numpy as np
 import pytest
 
-from include.accidents import clean, features, pipeline, raw, sample, tables
-from include.accidents.checks import CheckError
+from include.accidents.data import dataset, reader
+from include.accidents.data.checks import CheckError
+from include.accidents.data.scenes import Scenes
 from include.accidents.errors import InputError, StorageError
+from include.accidents.features import clean, dataset_files, definitions
+from include.accidents.pipeline import clean as clean_stage
+from include.accidents.pipeline import prepare, year_tables
 from include.accidents.settings import Thresholds
-from include.accidents.versions import PREPROCESSED, TRAIN, FolderStore
+from include.accidents.storage.buckets import PREPROCESSED, TRAIN
+from include.accidents.storage.folder import FolderStore
+from include.accidents.synthetic import sample
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +36,17 @@ def run(
 ) -> tuple[list[Any], Any, list[int]]:
     """Prepare and clean; also return the years whose files were read."""
     opened, prepared = [], []
-    for entry, read in pipeline.folder_entries(folder):
-        if entry["year"] in years:
+    for entry, read in prepare.folder_years(folder):
+        if entry.year in years:
 
-            def watched(year=entry["year"], read=read):
+            def watched(year=entry.year, read=read):
                 opened.append(year)
                 return read()
 
-            prepared.append(pipeline.prepare_year(store, {**entry, "loaded": loaded}, watched, force=force))
-    return prepared, pipeline.clean_data(store, prepared, force=force), opened
+            prepared.append(
+                prepare.prepare_year(store, entry.model_copy(update={"loaded": loaded}), watched, force=force)
+            )
+    return prepared, clean_stage.clean_data(store, prepared, force=force), opened
 
 
 def written(store: FolderStore) -> dict[str, bytes]:
@@ -60,37 +68,37 @@ def test_everything_for_people_is_written_and_agrees(store: FolderStore, years: 
     targets = {name: rows(store.read(TRAIN, f"{name}.csv")) for name in ("y_train_test", "y_global_test")}
     whole = rows(store.read(PREPROCESSED, "df_accident_clean.csv"))
     side_by_side = [
-        x | y for part in pipeline.PARTS for x, y in zip(parts[f"X_{part}"], targets[f"y_{part}"], strict=True)
+        x | y for part in clean_stage.PARTS for x, y in zip(parts[f"X_{part}"], targets[f"y_{part}"], strict=True)
     ]
     assert whole == side_by_side
-    assert list(whole[0]) == [*features.NAMES, "num_acc", "grav_class"]
+    assert list(whole[0]) == [*definitions.NAMES, "num_acc", "grav_class"]
     assert "num_acc" not in parts["X_train_test"][0]
     merged = rows(store.read(PREPROCESSED, "df_accidents.csv"))
     assert merged == [r for y in (2018, 2021, 2023) for r in rows(store.read(PREPROCESSED, f"df_accidents_{y}.csv"))]
-    assert len(merged) == sum(p["people"] for p in prepared) == made["rows"]["in"]
-    lost = sum(n for reasons in made["rows"]["dropped"].values() for n in reasons.values())
+    assert len(merged) == sum(p.people for p in prepared) == made.rows.read
+    lost = sum(n for reasons in made.rows.dropped.values() for n in reasons.values())
     assert lost > 0
-    assert made["rows"]["in"] == made["rows"]["train_test"] + made["rows"]["global_test"] + lost
+    assert made.rows.read == made.rows.train_test + made.rows.global_test + lost
     assert b"<h1>" in store.read(PREPROCESSED, "report_2023.html")
 
 
 def test_the_csv_holds_the_same_numbers_as_the_parquet(store: FolderStore, years: Path) -> None:
     _, made, _ = run(store, years, 2021)
-    data = tables.dataset_from_parquet(store.read_version(TRAIN, made["version"], "train_test.parquet"))
+    data = dataset_files.dataset_from_parquet(store.read_version(TRAIN, made.version, "train_test.parquet"))
     told = rows(store.read(TRAIN, "X_train_test.csv"))
-    x = np.array([[float(row[name] or "nan") for name in features.NAMES] for row in told], dtype=np.float32)
+    x = np.array([[float(row[name] or "nan") for name in definitions.NAMES] for row in told], dtype=np.float32)
     np.testing.assert_array_equal(x, data.x)
     assert data.x.flags.c_contiguous
 
 
 def test_a_year_in_pieces_has_the_same_features_as_in_one(years: Path) -> None:
-    ((_, read),) = [pair for pair in pipeline.folder_entries(years) if pair[0]["year"] == 2023]
-    scenes, _ = raw.read_year(read(), 2023)
-    mixed = raw.Scenes(scenes.accidents, scenes.vehicles, scenes.people.sample(frac=1, random_state=0))
+    ((_, read),) = [pair for pair in prepare.folder_years(years) if pair[0].year == 2023]
+    scenes, _ = reader.read_year(read(), 2023)
+    mixed = Scenes(scenes.accidents, scenes.vehicles, scenes.people.sample(frac=1, random_state=0))
     whole, _ = clean.clean(mixed)
     pieces = list(clean.clean_and_divide(mixed, accidents=100))
     assert len(pieces) == 7
-    for found, expected in zip(map(clean.join, zip(*pieces, strict=True)), clean.hold_out(whole), strict=True):
+    for found, expected in zip(map(dataset.join, zip(*pieces, strict=True)), clean.hold_out(whole), strict=True):
         a, b = (np.column_stack([d.accident, d.y, d.x]) for d in (found, expected))
         np.testing.assert_array_equal(a[np.lexsort(a.T)], b[np.lexsort(b.T)])
 
@@ -101,7 +109,7 @@ def test_adding_a_year_reads_that_year_alone(store: FolderStore, years: Path) ->
     both, grown, opened = run(store, years, 2021, 2023)
     assert opened == [2023]
     assert first[0] == both[0]
-    assert grown["version"] != made["version"]
+    assert grown.version != made.version
 
 
 def test_nothing_changed_nothing_is_written(store: FolderStore, years: Path) -> None:
@@ -115,19 +123,19 @@ def test_nothing_changed_nothing_is_written(store: FolderStore, years: Path) -> 
 
 def test_other_feature_code_gives_another_version(store, years, monkeypatch) -> None:
     _, made, _ = run(store, years, 2021)
-    monkeypatch.setattr(features, "version", lambda: "other code")
+    monkeypatch.setattr(prepare, "feature_version", lambda: "other code")
     _, changed, opened = run(store, years, 2021)
-    assert changed["version"] != made["version"]
+    assert changed.version != made.version
     assert opened == [2021]
-    assert store.manifest(TRAIN, made["version"])["features"] != "other code"
+    assert store.manifest(TRAIN, made.version)["features"] != "other code"
 
 
 def test_a_run_reads_the_version_that_it_was_told_whatever_came_after(store: FolderStore, years: Path) -> None:
     _, made, _ = run(store, years, 2021)
-    before = store.read_version(TRAIN, made["version"], "train_test.parquet")
+    before = store.read_version(TRAIN, made.version, "train_test.parquet")
     run(store, years, 2021, 2023)
-    assert store.read_version(TRAIN, made["version"], "train_test.parquet") == before
-    assert len(tables.dataset_from_parquet(before).y) == made["rows"]["train_test"]
+    assert store.read_version(TRAIN, made.version, "train_test.parquet") == before
+    assert len(dataset_files.dataset_from_parquet(before).y) == made.rows.train_test
 
 
 def test_an_older_run_once_more_shows_its_own_files_again(store: FolderStore, years: Path) -> None:
@@ -166,7 +174,7 @@ def test_the_log_ends_with_what_became_of_every_row(store: FolderStore, years: P
     assert any(line.startswith("usagers") for line in year.splitlines())
     assert caplog.records[-1].getMessage() == clean_
     told = {line.rsplit(maxsplit=1)[0].strip(): line.split()[-1] for line in clean_.splitlines()[2:]}
-    assert told["train_test"] == f"{made['rows']['train_test']:,}"
+    assert told["train_test"] == f"{made.rows.train_test:,}"
 
 
 def test_a_yearly_csv_that_was_overwritten_is_made_anew_for_all_years(store: FolderStore, years: Path) -> None:
@@ -175,15 +183,15 @@ def test_a_yearly_csv_that_was_overwritten_is_made_anew_for_all_years(store: Fol
     prepared, _, _ = run(store, years, 2021)
     store.write(PREPROCESSED, "df_accidents_2021.csv", b"edited by hand\n")
     store.write(PREPROCESSED, "versions/published/df_accidents.csv.json", b"{}")
-    pipeline.clean_data(store, prepared)
+    clean_stage.clean_data(store, prepared)
     assert store.read(PREPROCESSED, "df_accidents.csv") == expected
 
 
 def test_a_spoilt_file_of_a_version_is_not_believed(store: FolderStore, years: Path) -> None:
     prepared, _, _ = run(store, years, 2021)
-    store.write(PREPROCESSED, f"versions/{prepared[0]['version']}/people.parquet", b"spoilt")
+    store.write(PREPROCESSED, f"versions/{prepared[0].version}/people.parquet", b"spoilt")
     with pytest.raises(StorageError, match="SHA-256"):
-        pipeline.scenes_of(store, prepared[0]["version"])
+        year_tables.scenes_of(store, prepared[0].version)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +208,7 @@ def test_whatever_is_spoilt_is_made_anew_by_the_next_run(
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if half else path.read_bytes()[:-2] + b"??")
     run(store, years, 2021)
     assert {name: content for name, content in written(store).items() if name in expected} == expected
-    assert pipeline.scenes_of(store, prepared[0]["version"])
+    assert year_tables.scenes_of(store, prepared[0].version)
 
 
 def test_a_version_that_is_made_once_more_stays_whole_until_the_new_one_is(store: FolderStore, monkeypatch) -> None:
@@ -223,18 +231,18 @@ def test_a_version_that_is_made_once_more_stays_whole_until_the_new_one_is(store
 
 def test_a_refused_year_leaves_its_report_and_nothing_else(store: FolderStore, years: Path) -> None:
     limits = Thresholds(repaired_failure=0, repaired_warning=0)
-    ((entry, read),) = [pair for pair in pipeline.folder_entries(years) if pair[0]["year"] == 2023]
+    ((entry, read),) = [pair for pair in prepare.folder_years(years) if pair[0].year == 2023]
     with pytest.raises(CheckError):
-        pipeline.prepare_year(store, entry, read, limits)
+        prepare.prepare_year(store, entry, read, limits)
     left = [name for name in written(store) if not name.endswith(".json")]
     assert left == [f"{PREPROCESSED}/report_2023.html"]
-    assert store.manifest(PREPROCESSED, pipeline.year_version(entry)) is None
+    assert store.manifest(PREPROCESSED, prepare.year_version(entry)) is None
     assert b'class="failure"' in store.read(PREPROCESSED, "report_2023.html")
-    made = pipeline.prepare_year(store, entry, read, Thresholds())  # the remedy works
+    made = prepare.prepare_year(store, entry, read, Thresholds())  # the remedy works
     with pytest.raises(CheckError):  # and a year that is there already is judged again
-        pipeline.prepare_year(store, entry, read, limits)
+        prepare.prepare_year(store, entry, read, limits)
     assert b'class="failure"' in store.read(PREPROCESSED, "report_2023.html")
-    assert made["people"] > 0
+    assert made.people > 0
 
 
 def test_a_write_that_breaks_off_leaves_no_part_behind(store: FolderStore, years: Path, monkeypatch) -> None:
@@ -242,7 +250,7 @@ def test_a_write_that_breaks_off_leaves_no_part_behind(store: FolderStore, years
         file.write(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr(tables, "write_table", breaks)
+    monkeypatch.setattr(prepare.tables, "write_table", breaks)
     with pytest.raises(OSError, match="disk full"):
         run(store, years, 2021)
     assert [name for name in written(store) if "report_2021.html" not in name] == []
@@ -257,7 +265,7 @@ def test_too_few_accidents_write_no_splits(store: FolderStore, tmp_path: Path) -
 
 def test_the_manifest_accounts_for_every_row(store: FolderStore, years: Path) -> None:
     prepared, _, _ = run(store, years, 2023)
-    manifest = json.loads(store.read(PREPROCESSED, f"versions/{prepared[0]['version']}/manifest.json"))
+    manifest = json.loads(store.read(PREPROCESSED, f"versions/{prepared[0].version}/manifest.json"))
     for table, facts in manifest["report"]["tables"].items():
         assert facts["rows_in"] == facts["rows_out"] + sum(facts["dropped"].values()), table
     assert manifest["report"]["tables"]["lieux"]["dropped"]["further place of an accident"] > 0

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from include.accidents import places, raw, split
+from include.accidents.data import reader, split
 from include.accidents.errors import InputError
+from include.accidents.features import places
 from tests.helpers import REAL_2021, read_folder
 
 
@@ -51,7 +52,7 @@ def test_a_table_that_was_changed_is_refused(few: np.ndarray) -> None:
 @pytest.mark.real_data
 @pytest.mark.skipif(not REAL_2021.is_dir(), reason="the real files of 2021 are not beside the project")
 def test_the_shipped_table_is_made_of_the_files_of_2021() -> None:
-    accidents = raw.read_year(read_folder(REAL_2021)[2021], 2021)[0].accidents
+    accidents = reader.read_year(read_folder(REAL_2021)[2021], 2021)[0].accidents
     made = places.to_file(places.count(*(accidents[name].to_numpy() for name in ("num_acc", "lat", "long"))))
     assert made == places.TABLE.read_bytes()
     assert hashlib.sha256(made).hexdigest() == places.SHA256

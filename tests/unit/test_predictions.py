@@ -15,14 +15,19 @@ import pytest
 from sklearn import metrics
 from sklearn.tree import DecisionTreeClassifier
 
-from include import batch
-from include.accidents import clean, features, predictions, registry
-from include.accidents.evaluate import SEVERE
-from include.accidents.knowledge import LEVELS
-from include.accidents.registry import Lineage, LoadedModel
-from include.accidents.schema import CLASSES, Table
-from include.accidents.versions import FolderStore
-from include.storage import INCOMING, PREDICTIONS, Store
+from include.accidents.data.columns import CLASSES, Table
+from include.accidents.features import clean, matrix
+from include.accidents.features.levels import LEVELS
+from include.accidents.features.version import feature_version
+from include.accidents.models.evaluate import SEVERE
+from include.accidents.pipeline import predict
+from include.accidents.pipeline.contracts import PredictedBatch
+from include.accidents.registry import loading, predictions
+from include.accidents.registry.loading import LoadedModel
+from include.accidents.registry.names import BEST
+from include.accidents.registry.signing import Lineage
+from include.accidents.storage.buckets import INCOMING, PREDICTIONS
+from include.accidents.storage.folder import FolderStore
 from tests.helpers import rules, sample_files, sample_scenes, with_rules
 
 PNG = b"\x89PNG\r\n"
@@ -33,8 +38,8 @@ YEAR = 2023
 def model() -> LoadedModel:
     data, _ = clean.clean(sample_scenes(2022, 800))
     fitted = DecisionTreeClassifier(max_depth=5, min_samples_leaf=20, random_state=0).fit(data.x, data.y)
-    lineage = Lineage("Oak", "run", "data", features.version(), sample=True)
-    return LoadedModel(with_rules(fitted), registry.BEST, "7", lineage, {}, rules())
+    lineage = Lineage("Oak", "run", "data", feature_version(), sample=True)
+    return LoadedModel(with_rules(fitted), BEST, "7", lineage, {}, rules())
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class File:
 @cache
 def predicted() -> File:
     scenes = sample_scenes(YEAR)
-    made = predictions.predict(model(), features.build(scenes), scenes.people["accident"].to_numpy())
+    made = predictions.predict(model(), matrix.build(scenes), scenes.people["accident"].to_numpy())
     return File(made, scenes.people["grav"].to_numpy().copy())
 
 
@@ -102,7 +107,7 @@ def test_lines_of_some_people_are_those_of_all() -> None:
 
 def test_people_are_predicted_alike_in_blocks_and_whatever_numbers_accidents_have() -> None:
     scenes = sample_scenes(YEAR)
-    x, accident = features.build(scenes), scenes.people["accident"].to_numpy()
+    x, accident = matrix.build(scenes), scenes.people["accident"].to_numpy()
     renumbered = predictions.predict(model(), x, accident * 7 + 202300000001)
     assert predictions.lines(renumbered, ";") == predictions.lines(predicted().made, ";")
     twice = predictions.predict(model(), np.tile(x, (4, 1)), np.concatenate([accident + i * 1000 for i in range(4)]))
@@ -187,17 +192,6 @@ def test_the_picture_of_a_calibration_is_a_png() -> None:
 # --- a batch -----------------------------------------------------------------------------------------------
 
 
-class Buckets(FolderStore):
-    """A folder with what a `Store` has more."""
-
-    def read(self, bucket: str, key: str, limit: int | None = None) -> bytes:
-        return super().read(bucket, key)
-
-    def keys(self, bucket: str, prefix: str = "") -> dict[str, str]:
-        root = self.folder / bucket
-        return {str(path.relative_to(root)): "" for path in sorted(root.rglob("*")) if path.is_file()}
-
-
 def without_severity(content: bytes) -> bytes:
     rows = [line.split(";") for line in content.decode().splitlines()]
     at = [name.strip('"') for name in rows[0]].index("grav")
@@ -205,33 +199,33 @@ def without_severity(content: bytes) -> bytes:
 
 
 @pytest.fixture
-def buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Buckets:
-    """Buckets beside a registry in which one model is in production."""
-    monkeypatch.setattr(registry, "newest", lambda client, name: "7")
-    monkeypatch.setattr(registry, "load", lambda *_: model())
-    return Buckets(tmp_path)
+def buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
+    """FolderStore beside a registry in which one model is in production."""
+    monkeypatch.setattr(loading, "newest", lambda client, name: "7")
+    monkeypatch.setattr(loading, "load", lambda *_: model())
+    return FolderStore(tmp_path)
 
 
-def predict(buckets: Buckets, folder: str, *, severity: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+def predict_folder(buckets: FolderStore, folder: str, *, severity: bool) -> tuple[PredictedBatch, dict[str, Any]]:
     """Put the files of a year into a folder, and predict them; the result, and the note."""
     for table, (name, content) in sample_files(YEAR).items():
         kept = without_severity(content) if table is Table.USAGERS and not severity else content
         buckets.write(INCOMING, f"{folder}/{name}", kept)
-    (found,) = [each for each in batch.find_batches(cast(Store, buckets)) if each["folder"] == folder]
-    made = batch.predict_batch(cast(Store, buckets), cast(Any, None), b"key", found)
+    (found,) = [each for each in predict.find_batches(buckets) if each.folder == folder]
+    made = predict.predict_batch(buckets, cast(Any, None), b"key", found)
     return made, buckets.read_json(PREDICTIONS, f"{folder}/predictions_{YEAR}.json") or {}
 
 
-def rows_of(buckets: Buckets, folder: str) -> list[dict[str, str]]:
+def rows_of(buckets: FolderStore, folder: str) -> list[dict[str, str]]:
     content = buckets.read(PREDICTIONS, f"{folder}/predictions_{YEAR}.csv").decode()
     return list(csv.DictReader(content.splitlines(), delimiter=";"))
 
 
 @pytest.mark.parametrize("severity", [False, True])
-def test_a_batch_is_predicted_with_and_without_severities(buckets: Buckets, severity: bool) -> None:
-    made, note = predict(buckets, "lot", severity=severity)
+def test_a_batch_is_predicted_with_and_without_severities(buckets: FolderStore, severity: bool) -> None:
+    made, note = predict_folder(buckets, "lot", severity=severity)
     rows = rows_of(buckets, "lot")
-    assert made["people"] == note["people"] == len(rows) == len(predicted().grav)
+    assert made.people == note["people"] == len(rows) == len(predicted().grav)
     assert tuple(rows[0])[-len(predictions.COLUMNS) :] == predictions.COLUMNS
     assert [{name: row[name] for name in predictions.COLUMNS} for row in rows] == cells()
     scenes = sample_scenes(YEAR)
@@ -240,33 +234,33 @@ def test_a_batch_is_predicted_with_and_without_severities(buckets: Buckets, seve
     assert "grav" not in rows[0]
 
 
-def test_only_files_with_severities_are_scored_with_a_picture(buckets: Buckets) -> None:
-    _, without = predict(buckets, "new", severity=False)
-    _, with_severity = predict(buckets, "old", severity=True)
+def test_only_files_with_severities_are_scored_with_a_picture(buckets: FolderStore) -> None:
+    _, without = predict_folder(buckets, "new", severity=False)
+    _, with_severity = predict_folder(buckets, "old", severity=True)
     assert without["scores"] == {}
     assert with_severity["scores"] == json.loads(json.dumps(scored(predicted().grav)))
-    written = set(buckets.keys(PREDICTIONS))
+    written = set(buckets.objects(PREDICTIONS))
     assert f"old/calibration_{YEAR}.png" in written
     assert f"new/calibration_{YEAR}.png" not in written
     assert buckets.read(PREDICTIONS, f"old/calibration_{YEAR}.png").startswith(PNG)
 
 
 def test_the_log_says_how_many_are_alerts_and_how_well_it_fits(
-    buckets: Buckets, caplog: pytest.LogCaptureFixture
+    buckets: FolderStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
-        predict(buckets, "old", severity=True)
+        predict_folder(buckets, "old", severity=True)
     alerts = int(predicted().made.decided.alert.sum())
     assert f"{alerts} of 400 accidents are alerts" in caplog.text
     assert "Against the severities in the files" in caplog.text
     with caplog.at_level("INFO"):
-        predict(buckets, "new", severity=False)
+        predict_folder(buckets, "new", severity=False)
     assert "hold no severity: the predictions are not scored" in caplog.text
 
 
 def test_files_that_were_predicted_already_are_left_as_they_are(
-    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+    buckets: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, _ = predict(buckets, "lot", severity=True)
-    monkeypatch.setattr(registry, "load", lambda *_: pytest.fail("the model is loaded once more"))
-    assert predict(buckets, "lot", severity=True)[0] == made
+    made, _ = predict_folder(buckets, "lot", severity=True)
+    monkeypatch.setattr(loading, "load", lambda *_: pytest.fail("the model is loaded once more"))
+    assert predict_folder(buckets, "lot", severity=True)[0] == made

@@ -7,11 +7,11 @@ import io
 import numpy as np
 import pytest
 
-from include.accidents import prepare, raw
-from include.accidents.checks import Action, Level, level
+from include.accidents.data import cells, merge, reader
+from include.accidents.data.checks import Action, Level, level
+from include.accidents.data.columns import Table
+from include.accidents.data.files import recognise
 from include.accidents.errors import InputError
-from include.accidents.files import recognise
-from include.accidents.schema import Table
 from include.accidents.settings import Thresholds
 from tests.helpers import REAL_2021, REAL_FORMATS, read_folder, sample_files
 
@@ -31,8 +31,8 @@ def lines_of(content: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("year", VINTAGES)
 def test_any_vintage_gives_the_same_typed_columns(year: int) -> None:
-    scenes, report = raw.read_year(sample_files(year), year)
-    newest, _ = raw.read_year(sample_files(2024), 2024)
+    scenes, report = reader.read_year(sample_files(year), year)
+    newest, _ = reader.read_year(sample_files(2024), 2024)
     for name in ("accidents", "vehicles", "people"):
         found, expected = getattr(scenes, name), getattr(newest, name)
         assert dict(found.dtypes) == dict(expected.dtypes)
@@ -47,15 +47,15 @@ def test_any_vintage_gives_the_same_typed_columns(year: int) -> None:
 
 
 def test_lieux_of_several_rows_an_accident_do_not_multiply_people() -> None:
-    scenes, report = raw.read_year(sample_files(2023), 2023)
+    scenes, report = reader.read_year(sample_files(2023), 2023)
     assert report.rows_in[Table.LIEUX] > 400
     assert report.dropped(Table.LIEUX) == {"further place of an accident": report.rows_in[Table.LIEUX] - 400}
-    merged = io.StringIO(b"".join(prepare.merged_csv(scenes)).decode(), newline="")
+    merged = io.StringIO(b"".join(merge.merged_csv(scenes)).decode(), newline="")
     assert sum(1 for _ in csv.reader(merged, delimiter=";")) - 1 == report.rows_in[Table.USAGERS]
 
 
 def test_a_vehicle_belongs_to_the_accident_of_its_people() -> None:
-    scenes, _ = raw.read_year(sample_files(2018), 2018)
+    scenes, _ = reader.read_year(sample_files(2018), 2018)
     people = scenes.people[scenes.people["vehicle"] >= 0]
     own = scenes.vehicles.take(people["vehicle"].to_numpy())
     assert (own["accident"].to_numpy() == people["accident"].to_numpy()).all()
@@ -74,8 +74,8 @@ def test_a_vehicle_belongs_to_the_accident_of_its_people() -> None:
     ids=["byte-order mark", "gzip", "CRLF", "index column", "no-break space decoded wrongly"],
 )
 def test_a_harmless_quirk_changes_nothing(change) -> None:
-    expected, _ = raw.read_year(sample_files(2022), 2022)
-    found, _ = raw.read_year(changed(2022, Table.USAGERS, change), 2022)
+    expected, _ = reader.read_year(sample_files(2022), 2022)
+    found, _ = reader.read_year(changed(2022, Table.USAGERS, change), 2022)
     assert found.people.equals(expected.people)
 
 
@@ -88,7 +88,7 @@ def test_unknown_codes_become_missing_and_are_counted() -> None:
         cells[first.index("lum")] = b'"77"'
         return b"".join([lines[0], b";".join(cells) + b"\n", *lines[2:]])
 
-    scenes, report = raw.read_year(changed(2022, Table.CARACTERISTIQUES, spoil), 2022)
+    scenes, report = reader.read_year(changed(2022, Table.CARACTERISTIQUES, spoil), 2022)
     assert np.isnan(scenes.accidents["lum"][0])
     (found,) = (f for f in report.findings if f.column == "lum")
     assert (found.rule, found.rows, found.line, found.examples) == ("unknown code", 1, 2, {"77": 1})
@@ -111,7 +111,7 @@ def cell_changed(year: int, table: Table, row: int, name: str, change) -> dict[T
 
 def test_an_impossible_age_is_missing_and_counted() -> None:
     for born in (b'"1899"', b'"2024"'):  # 123 years old, and not yet born
-        scenes, report = raw.read_year(cell_changed(2022, Table.USAGERS, 1, "an_nais", lambda *_, b=born: b), 2022)
+        scenes, report = reader.read_year(cell_changed(2022, Table.USAGERS, 1, "an_nais", lambda *_, b=born: b), 2022)
         assert np.isnan(scenes.people["an_nais"][0])
         (found,) = (f for f in report.findings if f.rule.startswith("age"))
         assert (found.rows, found.action, list(found.examples)) == (1, Action.MISSING, [born.decode().strip('"')])
@@ -125,31 +125,31 @@ def without_severity(content: bytes) -> bytes:
 
 def test_files_of_new_accidents_need_no_severity() -> None:
     files = changed(2022, Table.USAGERS, without_severity)
-    scenes, _ = raw.read_year(files, 2022, need_severity=False)
-    known, _ = raw.read_year(sample_files(2022), 2022)
+    scenes, _ = reader.read_year(files, 2022, need_severity=False)
+    known, _ = reader.read_year(sample_files(2022), 2022)
     assert scenes.people["grav"].isna().all()
     assert scenes.people.drop(columns="grav").equals(known.people.drop(columns="grav"))
     assert dict(scenes.people.dtypes) == dict(known.people.dtypes)
     with pytest.raises(InputError, match="column 'grav' is missing"):
-        raw.read_year(files, 2022)
+        reader.read_year(files, 2022)
 
 
 def test_a_severity_that_is_not_needed_is_read_all_the_same() -> None:
-    scenes, _ = raw.read_year(sample_files(2022), 2022, need_severity=False)
-    known, _ = raw.read_year(sample_files(2022), 2022)
+    scenes, _ = reader.read_year(sample_files(2022), 2022, need_severity=False)
+    known, _ = reader.read_year(sample_files(2022), 2022)
     assert scenes.people.equals(known.people)
 
 
 def test_without_severity_another_column_is_needed_all_the_same() -> None:
     files = changed(2022, Table.USAGERS, lambda c: c.replace(b'"sexe"', b'"gender"', 1))
     with pytest.raises(InputError, match="column 'sexe' is missing"):
-        raw.read_year(files, 2022, need_severity=False)
+        reader.read_year(files, 2022, need_severity=False)
 
 
 @pytest.mark.parametrize(("gone", "left"), [("lat", "long"), ("long", "lat")])
 def test_one_coordinate_alone_is_no_position_and_is_counted(gone: str, left: str) -> None:
     files = cell_changed(2022, Table.CARACTERISTIQUES, 1, gone, lambda *_: b'""')
-    scenes, report = raw.read_year(files, 2022)
+    scenes, report = reader.read_year(files, 2022)
     assert scenes.accidents[["lat", "long"]].iloc[0].isna().all()
     assert scenes.accidents[["lat", "long"]].iloc[1:].notna().all(axis=None)
     (found,) = (f for f in report.findings if f.column in ("lat", "long"))
@@ -164,7 +164,7 @@ def test_both_coordinates_missing_are_no_finding() -> None:
     cells = lines_of(content)[1].rstrip().split(b";")
     both = b";".join([*cells[:at], b'""', *cells[at + 1 :]])
     files[Table.CARACTERISTIQUES] = (name, content.replace(b";".join(cells), both))
-    scenes, report = raw.read_year(files, 2022)
+    scenes, report = reader.read_year(files, 2022)
     assert scenes.accidents[["lat", "long"]].iloc[0].isna().all()
     assert not [f for f in report.findings if f.column in ("lat", "long")]
 
@@ -178,7 +178,7 @@ def test_to_2018_an_accident_that_nobody_located_is_not_on_the_meridian() -> Non
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(rows)
     files = {**sample_files(2013), Table.CARACTERISTIQUES: (name, text.getvalue().encode("latin-1"))}
-    scenes, report = raw.read_year(files, 2013)
+    scenes, report = reader.read_year(files, 2013)
     located = scenes.accidents[["lat", "long"]].notna()
     assert located["lat"].equals(located["long"])
     assert not located[:300].any(axis=None)
@@ -191,7 +191,7 @@ def test_to_2018_an_accident_that_nobody_located_is_not_on_the_meridian() -> Non
 
 def test_an_accident_on_the_meridian_stays_there() -> None:
     files = cell_changed(2022, Table.CARACTERISTIQUES, 1, "long", lambda *_: b'"0,0"')
-    scenes, report = raw.read_year(files, 2022)
+    scenes, report = reader.read_year(files, 2022)
     assert scenes.accidents["long"][0] == 0
     assert scenes.accidents["lat"].notna()[0]
     assert not [f for f in report.findings if f.column in ("lat", "long")]
@@ -201,7 +201,7 @@ def test_a_vehicle_of_another_accident_is_not_a_persons_own() -> None:
     def of_the_last(_: bytes, lines: list[bytes], at: int) -> bytes:
         return lines[-1].rstrip().split(b";")[at]
 
-    scenes, report = raw.read_year(cell_changed(2022, Table.USAGERS, 1, "id_vehicule", of_the_last), 2022)
+    scenes, report = reader.read_year(cell_changed(2022, Table.USAGERS, 1, "id_vehicule", of_the_last), 2022)
     assert scenes.people["vehicle"][0] == -1
     (found,) = (f for f in report.findings if f.column == "vehicle")
     assert (found.rows, found.rule) == (1, "person without a vehicle of the accident")
@@ -232,7 +232,7 @@ def test_a_vehicle_of_another_accident_is_not_a_persons_own() -> None:
 )
 def test_a_defect_is_named_with_its_file_and_a_remedy(table: Table, change, told: list[str]) -> None:
     with pytest.raises(InputError) as caught:
-        raw.read_year(changed(2022, table, change), 2022)
+        reader.read_year(changed(2022, table, change), 2022)
     for word in told:
         assert word in caught.value.cause
     assert caught.value.remedy
@@ -240,13 +240,13 @@ def test_a_defect_is_named_with_its_file_and_a_remedy(table: Table, change, told
 
 def test_a_file_of_another_year_is_refused() -> None:
     with pytest.raises(InputError, match="its name says 2021, but its accidents are of 2022"):
-        raw.read_year({**sample_files(2022)}, 2021)
+        reader.read_year({**sample_files(2022)}, 2021)
 
 
 @pytest.mark.real_data
 @pytest.mark.skipif(not REAL_2021.is_dir(), reason="the real files of 2021 are not beside the project")
 def test_the_real_files_of_2021_are_read_whole() -> None:
-    scenes, report = raw.read_year(read_folder(REAL_2021)[2021], 2021)
+    scenes, report = reader.read_year(read_folder(REAL_2021)[2021], 2021)
     assert (len(scenes.accidents), len(scenes.vehicles), len(scenes.people)) == (56518, 97315, 129153)
     assert scenes.people["grav"].value_counts().to_dict() == {1: 55108, 4: 51681, 3: 19085, 2: 3219}
     assert not any(report.dropped(table) for table in Table)
@@ -258,12 +258,14 @@ def test_real_files_of_older_years_are_read_without_a_repair() -> None:
     read = {}
     for path in sorted(REAL_FORMATS.glob("*.csv")):
         table, year = recognise(path.name)
-        read[path.name] = raw._read(table, path.name, path.read_bytes(), year)
-        assert read[path.name].findings == [] and raw._repair(read[path.name]) == []
+        read[path.name] = reader._read(table, path.name, path.read_bytes(), year)
+        assert read[path.name].findings == []
+        assert cells.repair(read[path.name]) == []
         assert read[path.name].rows == 399
-    (unlocated,) = raw._drop_half_positions(read["caracteristiques_2013.csv"])
+    (unlocated,) = cells.drop_half_positions(read["caracteristiques_2013.csv"])
     assert (unlocated.column, unlocated.rows, unlocated.action) == ("long", 154, Action.IGNORED)
     first = read["caracteristiques_2013.csv"].frame().iloc[0]
     assert (first["an"], first["hrmn"], first["dep"]) == (2013, 17 * 60 + 15, 59)
-    assert abs(first["lat"] - 50.51199) < 1e-5 and abs(first["long"] - 2.90046) < 1e-5
+    assert abs(first["lat"] - 50.51199) < 1e-5
+    assert abs(first["long"] - 2.90046) < 1e-5
     assert abs(read["lieux_2009.csv"].frame()["larrout"].iloc[0] - 5.2) < 1e-6

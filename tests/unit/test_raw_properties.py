@@ -18,10 +18,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from include.accidents import raw
-from include.accidents.checks import Action
+from include.accidents.data import reader
+from include.accidents.data.checks import Action
+from include.accidents.data.columns import OLD_EQUIPMENT, Column, Kind, Table, columns
+from include.accidents.data.departments import DEPARTMENTS
+from include.accidents.data.scenes import Scenes
 from include.accidents.errors import InputError
-from include.accidents.schema import DEPARTMENTS, OLD_EQUIPMENT, Column, Kind, Table, columns
 
 C, L, V, U = Table
 # `make fuzz` tries more, and others each time.
@@ -149,7 +151,7 @@ class Year:
             forms += ["0"]
         return forms
 
-    def expected(self) -> raw.Scenes:
+    def expected(self) -> Scenes:
         """The canonical frames."""
         numbers = sorted(row["num_acc"] for row in self.values[C])
         place = {row["num_acc"]: row for row in self.values[L]}
@@ -160,7 +162,7 @@ class Year:
             row | {"accident": numbers.index(row["num_acc"]), "vehicle": vehicle.get(row["id_vehicule"], -1)}
             for row in self.values[U]
         ]
-        return raw.Scenes(
+        return Scenes(
             self._frame(list(columns(C)) + [c for c in columns(L) if c.name != "num_acc"], accidents),
             self._frame(columns(V), linked, first="accident"),
             self._frame(columns(U), people, first="accident", last="vehicle"),
@@ -262,14 +264,14 @@ def spaced(cell: str, space: str) -> str:
     return f"{int(cell):,}".replace(",", space) if cell.strip().isdigit() else cell
 
 
-def read(year: Year, forms: dict[Table, Form]) -> tuple[raw.Scenes, Any, dict[Table, list[int]]]:
+def read(year: Year, forms: dict[Table, Form]) -> tuple[Scenes, Any, dict[Table, list[int]]]:
     written = {table: write(year, table, forms[table]) for table in Table}
     files = {table: (f"{table}-{year.year}.csv", content) for table, (content, _) in written.items()}
-    scenes, report = raw.read_year(files, year.year)
+    scenes, report = reader.read_year(files, year.year)
     return scenes, report, {table: lines for table, (_, lines) in written.items()}
 
 
-def assert_same(found: raw.Scenes, expected: raw.Scenes) -> None:
+def assert_same(found: Scenes, expected: Scenes) -> None:
     for name in ("accidents", "vehicles", "people"):
         pd.testing.assert_frame_equal(getattr(found, name), getattr(expected, name), check_exact=True)
 
@@ -429,7 +431,7 @@ def test_what_cannot_be_read_is_refused_with_file_line_and_remedy(year, table, s
     line = data.draw(st.integers(2, 1 + len(year.cells[table])))
     files[table], told = (name, (spoilt := spoil(year, table, content, line))[0]), spoilt[1]
     with pytest.raises(InputError) as caught:
-        raw.read_year(files, year.year)
+        reader.read_year(files, year.year)
     for words in (name, *told):
         assert words in caught.value.cause
     assert caught.value.remedy

@@ -14,8 +14,13 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking._tracking_service.client import TrackingServiceClient
 from typer.testing import CliRunner
 
-from include.accidents import catalogue, clean, features, model_commands, registry, search
+from include.accidents.cli import models as model_commands
 from include.accidents.errors import ModelError
+from include.accidents.features import clean
+from include.accidents.features.version import feature_version
+from include.accidents.models import catalogue, training
+from include.accidents.registry import loading, promotion, skops_files, tracking
+from include.accidents.registry.names import BEST, EXPERIMENT
 from tests.helpers import rules, sample_scenes, with_rules
 
 KEY = b"s" * 32
@@ -29,7 +34,7 @@ class Registry:
         shutil.copy(database, folder / "mlflow.db")
         self.uri = f"sqlite:///{folder}/mlflow.db"
         mlflow.set_tracking_uri(self.uri)
-        mlflow.create_experiment(registry.EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
+        mlflow.create_experiment(EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
         self.client = MlflowClient(self.uri)
 
     def log(
@@ -37,19 +42,19 @@ class Registry:
     ) -> ModelVersion:
         checked = catalogue.load(json.dumps({"models": {"Tree": TREE}}), "x")
         data, _ = clean.clean(sample_scenes(2023, 800))
-        fitted = search.train(checked.model("Tree"), checked.defaults, {}, data)
-        return registry.log_run(
+        fitted = training.train(checked.model("Tree"), checked.defaults, {}, data)
+        return tracking.log_run(
             self.client,
             with_rules(fitted) if decides else fitted,
             lineage_without_run={
-                "model": "Tree", "data_version": "d", "features": made_of or features.version(), "sample": sample
+                "model": "Tree", "data_version": "d", "features": made_of or feature_version(), "sample": sample
             },
             key=KEY,
             dag_run_id=f"run-{number}",
             params={},
             metrics={"selection_score": 0.5 + number / 100},
             tags={},
-            pictures={},
+            plots={},
             tables={"recall_by_group.json": {"rows": []}},
             results=[{"params": {"clf__max_depth": 3}, "mean_test_score": 0.5}, {"params": {}, "error": "no"}],
             example=data.x[:5],
@@ -57,13 +62,13 @@ class Registry:
         )  # fmt: skip
 
     def promote(self, number: int, **more: Any) -> None:
-        registry.promote(self.client, self.log(number, **more), KEY, "it is better")
+        promotion.promote(self.client, self.log(number, **more), KEY, "it is better")
 
     def production(self) -> str | None:
-        return registry.newest(self.client, registry.BEST)
+        return loading.newest(self.client, BEST)
 
-    def rollback(self) -> registry.RolledBack:
-        return registry.rollback(self.client, KEY, features.version(), reason="too mild")
+    def rollback(self) -> promotion.RolledBack:
+        return promotion.rollback(self.client, KEY, feature_version(), reason="too mild")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +90,7 @@ def test_a_rollback_returns_to_the_version_before_and_never_to_one_that_was_left
     done = store.rollback()
     assert (done.left, done.version, done.model) == ("2", "1", "Tree")
     assert store.production() == "1"
-    assert store.client.get_model_version(registry.BEST, "2").tags["rolled_back"] == "too mild"
+    assert store.client.get_model_version(BEST, "2").tags["rolled_back"] == "too mild"
     store.promote(3)
     assert store.production() == "3"
     assert store.rollback().version == "1"
@@ -100,7 +105,7 @@ def test_an_old_run_that_is_repeated_does_not_replace_a_newer_runs_model(store: 
     first, second = "2026-01-01T10:00:00+00:00", "2026-01-02T10:00:00+00:00"
     for number, loaded, served in ((1, first, "1"), (2, second, "2"), (1, first, "2"), (2, second, "4")):
         store.log(number, loaded=loaded)
-        assert registry.newest(store.client, "Tree") == served
+        assert loading.newest(store.client, "Tree") == served
 
 
 def test_without_a_version_before_nothing_changes(store: Registry) -> None:
@@ -133,30 +138,30 @@ def test_a_version_that_may_not_be_used_is_not_returned_to(store: Registry, harm
     store.promote(1, made_of="other" if harm == "features" else None, decides=harm != "rules")
     store.promote(2)
     if harm == "signature":
-        store.client.set_model_version_tag(registry.BEST, "1", "signature", "0" * 64)
+        store.client.set_model_version_tag(BEST, "1", "signature", "0" * 64)
     with pytest.raises(ModelError, match=told):
         store.rollback()
     assert store.production() == "2"
-    assert "rolled_back" not in store.client.get_model_version(registry.BEST, "2").tags
+    assert "rolled_back" not in store.client.get_model_version(BEST, "2").tags
 
 
 def test_a_model_comes_back_with_the_rules_that_it_was_registered_with(store: Registry) -> None:
     store.promote(1)
-    loaded = registry.load(store.client, registry.BEST, "1", KEY, features.version())
+    loaded = loading.load(store.client, BEST, "1", KEY, feature_version())
     assert loaded.decision == rules()
 
 
 def test_a_run_knows_the_run_before_it_and_keeps_its_search(store: Registry) -> None:
     store.promote(1)
     store.promote(2)
-    (first,), (second,) = (registry.runs_of(store.client, f"run-{n}") for n in (1, 2))
-    before = registry.run_before(store.client, second)
+    (first,), (second,) = (tracking.runs_of(store.client, f"run-{n}") for n in (1, 2))
+    before = tracking.run_before(store.client, second)
     assert before is not None
     assert before.info.run_id == first.info.run_id
-    assert registry.run_before(store.client, first) is None
-    kept = json.loads(registry.artifact(store.client, first.info.run_id, "cv_results.json") or b"")
+    assert tracking.run_before(store.client, first) is None
+    kept = json.loads(tracking.artifact(store.client, first.info.run_id, "cv_results.json") or b"")
     assert kept["columns"] == ["params", "mean_test_score", "error"]
-    assert registry.artifact(store.client, first.info.run_id, "nothing.json") is None
+    assert tracking.artifact(store.client, first.info.run_id, "nothing.json") is None
 
 
 def test_the_command_says_what_it_did_and_what_to_mend(store: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,18 +186,18 @@ def test_a_store_that_is_away_is_no_defect_of_the_model(store: Registry, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr("mlflow.artifacts.download_artifacts", away)
         with pytest.raises(OSError, match="connection refused"):
-            registry.load(store.client, registry.BEST, "1", KEY, features.version())
-    for path in Path(store.uri.removeprefix("sqlite:///")).parent.rglob(registry.MODEL_FILE):
+            loading.load(store.client, BEST, "1", KEY, feature_version())
+    for path in Path(store.uri.removeprefix("sqlite:///")).parent.rglob(skops_files.MODEL_FILE):
         path.unlink()
     with pytest.raises(ModelError, match=r"has no file model\.skops"):
-        registry.load(store.client, registry.BEST, "1", KEY, features.version())
+        loading.load(store.client, BEST, "1", KEY, feature_version())
 
 
 def test_every_registered_model_is_found_and_the_one_in_production_first(store: Registry) -> None:
     expected = [f"A{number:03}" for number in range(120)]
-    for name in [*expected, registry.BEST]:
+    for name in [*expected, BEST]:
         store.client.create_registered_model(name)
-    assert registry.names(store.client) == [registry.BEST, *expected]
+    assert loading.names(store.client) == [BEST, *expected]
 
 
 def test_two_models_that_make_the_experiment_at_the_same_moment_both_log_to_it(
@@ -208,7 +213,7 @@ def test_two_models_that_make_the_experiment_at_the_same_moment_both_log_to_it(
     monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)
     monkeypatch.setattr(TrackingServiceClient, "get_experiment_by_name", first_absent)
     store.promote(1)
-    assert [run.data.tags["model"] for run in registry.runs_of(store.client, "run-1")] == ["Tree"]
+    assert [run.data.tags["model"] for run in tracking.runs_of(store.client, "run-1")] == ["Tree"]
 
 
 def test_a_promotion_that_broke_off_is_never_rolled_back_to(store: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +232,7 @@ def test_a_promotion_that_broke_off_is_never_rolled_back_to(store: Registry, mon
 
 def test_a_try_after_the_promotion_knows_that_it_happened(store: Registry) -> None:
     store.promote(1)
-    (first,) = registry.runs_of(store.client, "run-1")
-    assert registry.reigns(store.client, first.info.run_id) == ("1", "it is better")
+    (first,) = tracking.runs_of(store.client, "run-1")
+    assert promotion.in_production(store.client, first.info.run_id) == ("1", "it is better")
     store.promote(2)
-    assert registry.reigns(store.client, first.info.run_id) is None
+    assert promotion.in_production(store.client, first.info.run_id) is None

@@ -6,18 +6,18 @@ import math
 import re
 from dataclasses import asdict
 
-from include.accidents import report
+from include.accidents.reporting import pages, texts
 from tests.helpers import rules
 
 
 def test_a_table_lines_up_and_says_what_is_not_known() -> None:
-    table = report.text_table(("model", "people", "score"), [("Oak", 1234, 0.5), ("Elm", None, math.nan)])
+    table = texts.text_table(("model", "people", "score"), [("Oak", 1234, 0.5), ("Elm", None, math.nan)])
     assert table.splitlines() == [
         "model  people   score",
         "Oak     1,234  0.5000",
         "Elm         –       –",
     ]
-    assert report.text_table(("a", "b"), []) == "a  b"
+    assert texts.text_table(("a", "b"), []) == "a  b"
 
 
 def test_a_models_metrics_are_a_row_each_with_a_column_a_way() -> None:
@@ -25,7 +25,7 @@ def test_a_models_metrics_are_a_row_each_with_a_column_a_way() -> None:
                "first_call_f1": 0.6, "record_f1": 0.72, "drivers_alone_f1": 0.5, "temporal_f1": 0.65,
                "temporal_first_call_f1": 0.55, "test_log_loss": 0.9, "dispatch_alert_recall": 0.8,
                "selection_score": 0.7}  # fmt: skip
-    heading, alert, f1, log_loss = report.metrics_table(metrics).splitlines()
+    heading, alert, f1, log_loss = texts.metrics_table(metrics).splitlines()
     assert re.split(r" {2,}", heading) == [
         *("metric", "cross-validated", "±", "global_test", "95 % from", "to"),
         *("first_call", "dispatch", "record", "vehicles alone", "later years"),
@@ -48,13 +48,13 @@ def test_a_models_metrics_are_a_row_each_with_a_column_a_way() -> None:
 
 
 def test_the_figures_of_a_level_are_a_row_and_a_level_that_was_not_judged_is_none() -> None:
-    rows = report.level_rows({"first_call_f1_weighted": 0.5, "first_call_alert_recall": 0.8, "record_auc_severe": 0.9})
+    rows = pages.level_rows({"first_call_f1_weighted": 0.5, "first_call_alert_recall": 0.8, "record_auc_severe": 0.9})
     assert [row["level"] for row in rows] == ["first_call"]
     assert (rows[0]["f1_weighted"], rows[0]["alert_recall"], rows[0]["auc_severe"]) == (0.5, 0.8, None)
 
 
 def test_the_card_of_a_model_tells_its_levels_its_thresholds_and_later_years() -> None:
-    card = report.model_card(
+    card = pages.model_card(
         model="Oak",
         version="3",
         reason="it is better",

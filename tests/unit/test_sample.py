@@ -11,11 +11,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score
 from threadpoolctl import threadpool_limits
 
+from include.accidents.data.columns import LETTER_CODES, Kind, Table, columns
+from include.accidents.data.files import MARKER, find, is_sample, recognise
 from include.accidents.errors import InputError
-from include.accidents.files import find, recognise
-from include.accidents.sample import MARKER, is_sample, write_sample
-from include.accidents.schema import LETTER_CODES, Kind, Table, columns
-from include.accidents.simulate import simulate, vehicle_classes
+from include.accidents.synthetic.drawing import vehicle_classes
+from include.accidents.synthetic.sample import write_sample
+from include.accidents.synthetic.simulate import simulate
 
 
 def read(folder: Path, table: Table, year: int) -> pd.DataFrame:
@@ -140,9 +141,11 @@ def test_todays_cells_have_the_publishers_quirks(modern: Path) -> None:
     assert people["id_usager"].str.fullmatch("\\d+(\u00a0\\d{3})+").all()
     assert people["num_veh"].str.fullmatch(r"[A-Z\[]01").all()
     assert {"A", "B"} & set(people["actp"])
-    assert " -1" in set(people["trajet"]) and "-1" not in set(people["trajet"])
+    assert " -1" in set(people["trajet"])
+    assert "-1" not in set(people["trajet"])
     assert "" in set(people["an_nais"])
-    assert "(1)" in set(road["pr"]) and "N/A" in set(road["v2"])
+    assert "(1)" in set(road["pr"])
+    assert "N/A" in set(road["v2"])
     assert {"#ERREUR", "#VALEURMULTI"} & set(road["nbv"])
     assert {"300", "500", "700", "800", "900"} & set(road["vma"])
     assert road["larrout"].str.contains(",").any()
@@ -162,13 +165,18 @@ def test_old_files_have_the_columns_and_cells_of_their_time(old: Path) -> None:
     vehicles = read(old, Table.VEHICULES, 2013)
     people = read(old, Table.USAGERS, 2013)
     assert list(place)[:5] == ["Num_Acc", "an", "mois", "jour", "hrmn"]
-    assert list(road)[-1] == "env1" and "vma" not in road
+    assert list(road)[-1] == "env1"
+    assert "vma" not in road
     assert list(vehicles) == ["Num_Acc", "senc", "catv", "occutc", "obs", "obsm", "choc", "manv", "num_veh"]
-    assert list(people)[6] == "secu" and "id_vehicule" not in people
+    assert list(people)[6] == "secu"
+    assert "id_vehicule" not in people
     assert set(place["an"]) == {"13"}
-    assert place["hrmn"].str.fullmatch(r"0|[1-9]\d{0,3}").all() and (place["hrmn"].str.len() < 3).any()
-    assert place["dep"].isin(["590", "201", "202", "971", "974"]).any() and place["dep"].str.len().eq(3).all()
-    assert place["lat"].str.fullmatch(r"-?\d{6,7}|").all() and "0000000" in set(place["lat"])
+    assert place["hrmn"].str.fullmatch(r"0|[1-9]\d{0,3}").all()
+    assert (place["hrmn"].str.len() < 3).any()
+    assert place["dep"].isin(["590", "201", "202", "971", "974"]).any()
+    assert place["dep"].str.len().eq(3).all()
+    assert place["lat"].str.fullmatch(r"-?\d{6,7}|").all()
+    assert "0000000" in set(place["lat"])
     assert vehicles["catv"].str.fullmatch(r"\d\d").all()
     assert set(vehicles["num_veh"]) >= {"A01", "B02"}
     assert people["secu"].str.fullmatch(r"[12349][123]|").all()
@@ -236,7 +244,8 @@ def test_of_people_who_fled_next_to_nothing_is_known_from_2021_on(modern: Path, 
     people = read(modern, Table.USAGERS, 2021)
     fled = people[people["sexe"] == " -1"]
     assert 0.01 < len(fled) / len(people) < 0.04
-    assert set(fled["an_nais"]) == {""} and set(fled["grav"]) == {"1", " -1"}
+    assert set(fled["an_nais"]) == {""}
+    assert set(fled["grav"]) == {"1", " -1"}
     assert " -1" not in set(people.loc[people["sexe"] != " -1", "grav"])
     assert "-1" not in set(read(old, Table.USAGERS, 2018)["sexe"])
 

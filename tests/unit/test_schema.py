@@ -6,25 +6,21 @@ import math
 
 import pytest
 
-from include.accidents import communes
-from include.accidents.schema import (
+from include.accidents.data import communes
+from include.accidents.data.columns import (
     CLASS_LABELS,
     CLASSES,
     COLUMNS,
-    DEPARTMENTS,
     LETTER_CODES,
     OLD_EQUIPMENT,
     RETIRED_COLUMNS,
-    TERRITORIES,
-    VEHICLE_CLASSES,
     Kind,
     Table,
-    VehicleClass,
     column,
     columns,
-    department_number,
-    in_france,
 )
+from include.accidents.data.departments import DEPARTMENTS, TERRITORIES, department_number, in_france
+from include.accidents.data.vehicles import VEHICLE_CLASSES, VehicleClass
 
 # Counted in the dictionary of 2005 to 2021, without the codes that mean "not given".
 CODES_OF_THE_DICTIONARY = {
@@ -88,7 +84,8 @@ def test_zero_is_an_answer_where_it_says_none(name: str) -> None:
 def test_every_column_and_code_has_a_french_and_an_english_label() -> None:
     for described in (*COLUMNS, *RETIRED_COLUMNS):
         for label in (described.label, *described.codes.values()):
-            assert label.fr.strip() and label.en.strip(), described.name
+            assert label.fr.strip(), described.name
+            assert label.en.strip(), described.name
 
 
 def test_labels_of_a_column_can_be_told_apart() -> None:
@@ -113,14 +110,17 @@ def test_a_column_is_found_by_table_and_name() -> None:
 @pytest.mark.parametrize("limit", [1, 2, 5, 6, 180, 300, 500, 700, 800, 900])
 def test_speed_limits_that_no_road_has_are_out_of_range(limit: int) -> None:
     vma = column(Table.LIEUX, "vma")
-    assert vma.low is not None and vma.high is not None
+    assert vma.low is not None
+    assert vma.high is not None
     assert not vma.low <= limit <= vma.high
 
 
 def test_every_number_has_a_range() -> None:
     for described in COLUMNS:
         if described.kind is Kind.NUMBER:
-            assert described.low is not None and described.high is not None and described.low < described.high
+            assert described.low is not None
+            assert described.high is not None
+            assert described.low < described.high
 
 
 def test_letters_of_a_pedestrians_action_have_codes_of_their_own() -> None:
@@ -174,7 +174,8 @@ def test_masses_are_known_but_for_unknown_vehicles_and_order_as_on_the_road() ->
     masses = {code: vehicle.mass for code, vehicle in VEHICLE_CLASSES.items()}
     assert {code for code, mass in masses.items() if mass is None} == {0, 99}
     ordered = [masses[code] or 0 for code in (1, 2, 33, 3, 7, 10, 13, 14, 15, 17, 40, 39)]
-    assert ordered == sorted(ordered) and len(set(ordered)) == len(ordered)
+    assert ordered == sorted(ordered)
+    assert len(set(ordered)) == len(ordered)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,8 @@ def test_all_101_departments_and_the_territories_are_named_once() -> None:
     numbers = {department_number(code) for code in DEPARTMENTS}
     assert len(DEPARTMENTS) == len(numbers) == 101 + 6
     assert None not in numbers
-    assert DEPARTMENTS["2A"] == "Corse-du-Sud" and DEPARTMENTS["974"] == "La Réunion"
+    assert DEPARTMENTS["2A"] == "Corse-du-Sud"
+    assert DEPARTMENTS["974"] == "La Réunion"
 
 
 def test_every_territory_has_a_box() -> None:

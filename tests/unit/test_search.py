@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from include.accidents import catalogue, child, clean, evaluate, features, registry, search
-from include.accidents.catalogue import Catalogue, ModelSpec
+from include.accidents.data import dataset
 from include.accidents.errors import ModelError
+from include.accidents.features import clean, definitions
+from include.accidents.models import candidates, catalogue, evaluate, isolate, search, training
+from include.accidents.models.specification import Catalogue, ModelSpec
+from include.accidents.registry import skops_files
 from tests.helpers import sample_scenes
 
 TREE: dict[str, Any] = {"pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier"}]]}
 
 
 @cache
-def data() -> clean.Dataset:
+def data() -> dataset.Dataset:
     return clean.clean(sample_scenes(2023, 1500))[0]
 
 
@@ -54,9 +57,9 @@ def test_a_random_search_draws_the_same_candidates_every_time() -> None:
         },
         search={"kind": "random", "candidates": 4},
     )
-    drawn = search.candidates(spec, made.defaults)
+    drawn = candidates.candidates(spec, made.defaults)
     assert len(drawn) == 4
-    assert drawn == search.candidates(spec, made.defaults)
+    assert drawn == candidates.candidates(spec, made.defaults)
     for each in drawn:
         assert type(each["clf__max_depth"]) is int
         assert 2 <= each["clf__max_depth"] <= 9
@@ -66,18 +69,18 @@ def test_a_random_search_draws_the_same_candidates_every_time() -> None:
 
 def test_a_budget_of_candidates_thins_a_grid() -> None:
     made, spec = checked(param_grid={"clf__max_depth": list(range(1, 10))}, search={"candidates": 3})
-    assert len(search.candidates(spec, made.defaults)) == 3
-    assert search.n_fits(spec, made.defaults) == {"search": 6, "training": 1, "evaluation": 5}
+    assert len(candidates.candidates(spec, made.defaults)) == 3
+    assert candidates.n_fits(spec, made.defaults) == {"search": 6, "training": 1, "evaluation": 5}
 
 
 def test_candidates_are_drawn_from_a_grid_that_no_memory_holds() -> None:
     values = list(range(2, 400))
     grid = {f"clf__{name}": values for name in ("max_depth", "min_samples_leaf", "min_samples_split", "max_leaf_nodes")}
     said, spec = checked(param_grid=grid, search={"candidates": 5})
-    drawn = search.candidates(spec, said.defaults)
+    drawn = candidates.candidates(spec, said.defaults)
     assert len(drawn) == 5
     assert all(set(each) == set(grid) for each in drawn)
-    assert drawn == search.candidates(spec, said.defaults)
+    assert drawn == candidates.candidates(spec, said.defaults)
 
 
 def test_halving_judges_the_best_third_on_three_times_the_people() -> None:
@@ -116,20 +119,20 @@ def test_a_search_out_of_time_takes_the_best_so_far_or_fails() -> None:
     best = found(pipeline=pipeline, param_grid={"clf__n_estimators": [1, 100_000]}, search={"minutes": 0.06})
     assert best.params == {"clf__n_estimators": 1}
     assert "1 of 2 candidates" in best.ended
-    with pytest.raises(child.OutOfTimeError, match="The search was killed"):
+    with pytest.raises(isolate.OutOfTimeError, match="The search was killed"):
         found(pipeline=pipeline, param_grid={"clf__n_estimators": [100_000, 1]}, search={"minutes": 0.03})
 
 
 def test_training_out_of_time_is_killed() -> None:
     slow = {"class": "sklearn.ensemble.ExtraTreesClassifier", "params": {"n_estimators": 100_000}}
     made, spec = checked(pipeline=[["clf", slow]], minutes=0.02)
-    with pytest.raises(child.OutOfTimeError, match="The training was killed"):
-        search.train_in_time(spec, made.defaults, {}, data(), lambda fitted: b"")
+    with pytest.raises(isolate.OutOfTimeError, match="The training was killed"):
+        training.train_in_time(spec, made.defaults, {}, data(), lambda fitted: b"")
 
 
 def test_training_is_repeatable() -> None:
     made, spec = checked(max_rows=900, masked_share=0.3)
-    a, b = (search.train(spec, made.defaults, {"clf__max_depth": 6}, data()) for _ in range(2))
+    a, b = (training.train(spec, made.defaults, {"clf__max_depth": 6}, data()) for _ in range(2))
     np.testing.assert_array_equal(a.predict_proba(data().x), b.predict_proba(data().x))
 
 
@@ -137,10 +140,10 @@ def test_class_weights_count_the_rare_more() -> None:
     _, balanced = checked(class_weight="balanced")
     _, given = checked(class_weight={"killed": 3})
     y = data().y
-    weights = search.class_weights(balanced, y)
+    weights = training.class_weights(balanced, y)
     assert weights.mean() == pytest.approx(1)
     assert [weights[y == k].sum() for k in range(4)] == pytest.approx([len(y) / 4] * 4)
-    weights = search.class_weights(given, y)
+    weights = training.class_weights(given, y)
     assert weights[y == 1][0] == pytest.approx(3 * weights[y == 0][0])
 
 
@@ -149,7 +152,7 @@ def test_a_model_learns_from_so_many_masked_copies_as_the_catalogue_says() -> No
     learned: list[int] = []
     for share in (None, 0, 0.5, 1.5):
         spec = checked(masked_share=share)[1]
-        learned.append(int(search.fit(spec, made.defaults, {}, data()).steps[-1][1].tree_.n_node_samples[0]))
+        learned.append(int(training.fit(spec, made.defaults, {}, data()).steps[-1][1].tree_.n_node_samples[0]))
     n = len(data().y)
     assert learned[1] == n
     assert [each / n - 1 for each in learned] == pytest.approx([made.defaults.masked_share, 0, 0.5, 1.5], rel=0.1)
@@ -168,11 +171,11 @@ def test_a_column_that_nobody_has_in_training_says_nothing_ever_after() -> None:
             ],
         ],
     )
-    at = features.NAMES.index("vma")
+    at = definitions.NAMES.index("vma")
     x = data().x.copy()
     x[:, at] = np.nan
-    fitted = search.fit(spec, made.defaults, {}, clean.Dataset(x, data().y, data().accident))
+    fitted = training.fit(spec, made.defaults, {}, dataset.Dataset(x, data().y, data().accident))
     np.testing.assert_array_equal(evaluate.probabilities(fitted, x), evaluate.probabilities(fitted, data().x))
     assert not np.array_equal(fitted.predict_proba(data().x), evaluate.probabilities(fitted, data().x))
-    again = registry.undump(registry.dump(fitted))
+    again = skops_files.loads(skops_files.dumps(fitted))
     np.testing.assert_array_equal(evaluate.probabilities(again, x), evaluate.probabilities(fitted, data().x))

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import skops.io
 
-from include import selection
-from include.accidents import features, registry
 from include.accidents.errors import ModelError
+from include.accidents.features.version import feature_version
+from include.accidents.pipeline import select
+from include.accidents.registry import promotion
+from include.accidents.registry.names import BEST
 from tests.unit.runs import DUMMY, KEY, TREE, Runs
 
 
@@ -22,17 +24,17 @@ def runs(tmp_path: Path) -> Runs:
 
 
 def test_the_first_is_promoted_then_only_who_is_better(runs: Runs) -> None:
-    assert runs.run({"Weak": DUMMY})["promoted"]
+    assert runs.run({"Weak": DUMMY}).promoted
     better = runs.run({"Weak": DUMMY, "Oak": TREE})
-    assert (better["promoted"], better["winner"], better["production_version"]) == (True, "Oak", "2")
+    assert (better.promoted, better.winner, better.production_version) == (True, "Oak", "2")
     again = runs.run({"Oak": TREE})
-    assert not again["promoted"]
-    assert "gain over Oak (BestModel 2) on global_test +0.0000" in again["reason"]
+    assert not again.promoted
+    assert "gain over Oak (BestModel 2) on global_test +0.0000" in again.reason
     assert runs.production == "2"
 
 
 def test_a_passing_error_promotes_nobody(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What says nothing of the reigning model itself fails the task, which is tried again."""
+    """What says nothing of the champion itself fails the task, which is tried again."""
     runs.run({"Oak": TREE})
     names, catalogue = runs.catalogue({"Weak": DUMMY})
     trained = runs.train("Weak", catalogue)
@@ -44,7 +46,7 @@ def test_a_passing_error_promotes_nobody(runs: Runs, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(skops.io, "loads", short_of_memory)
     with pytest.raises(MemoryError):
-        selection.select_best(
+        select.select_best(
             runs.store, runs.client, names, catalogue, runs.data, "run-2", {}, KEY, promote=True
         )  # fmt: skip
     assert runs.production == "1"
@@ -53,38 +55,38 @@ def test_a_passing_error_promotes_nobody(runs: Runs, monkeypatch: pytest.MonkeyP
 def test_only_a_run_of_the_whole_catalogue_replaces_a_model_that_cannot_be_compared(runs: Runs) -> None:
     models = {"Oak": TREE, "Weak": DUMMY}
     runs.run(models)
-    runs.client.set_model_version_tag(registry.BEST, "1", "signature", "0" * 64)
+    runs.client.set_model_version_tag(BEST, "1", "signature", "0" * 64)
     narrow = runs.run(models, wanted=["Weak"])
-    assert not narrow["promoted"]
-    assert "cannot be used" in narrow["reason"]
-    assert "Run the whole catalogue" in narrow["reason"]
+    assert not narrow.promoted
+    assert "cannot be used" in narrow.reason
+    assert "Run the whole catalogue" in narrow.reason
     assert runs.production == "1"
     whole = runs.run(models)
-    assert (whole["promoted"], whole["winner"]) == (True, "Oak")
+    assert (whole.promoted, whole.winner) == (True, "Oak")
 
 
 def test_a_run_that_leaves_the_newest_year_out_only_compares(runs: Runs) -> None:
     runs.run({"Weak": DUMMY})
     narrow = runs.run({"Oak": TREE}, newest_year=2023)
-    assert not narrow["promoted"]
-    assert "the run left out 2023" in narrow["reason"]
+    assert not narrow.promoted
+    assert "the run left out 2023" in narrow.reason
     assert runs.production == "1"
-    assert runs.run({"Oak": TREE}, newest_year=2022)["promoted"]
+    assert runs.run({"Oak": TREE}, newest_year=2022).promoted
 
 
 def test_a_rollback_is_not_undone_by_the_next_run(runs: Runs) -> None:
     runs.run({"Weak": DUMMY})
     runs.run({"Weak": DUMMY, "Oak": TREE})
-    registry.rollback(runs.client, KEY, features.version(), reason="people complain")
+    promotion.rollback(runs.client, KEY, feature_version(), reason="people complain")
     again = runs.run({"Weak": DUMMY, "Oak": TREE})
-    assert (again["promoted"], again["winner"]) == (False, "Weak")
-    assert "Oak ranks first, but was rolled back: people complain" in again["reason"]
+    assert (again.promoted, again.winner) == (False, "Weak")
+    assert "Oak ranks first, but was rolled back: people complain" in again.reason
     alone = runs.run({"Oak": TREE})
-    assert not alone["promoted"]
-    assert "out of production before" in alone["reason"]
+    assert not alone.promoted
+    assert "out of production before" in alone.reason
     assert runs.production == "1"
     other = {"pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 5}}]]}
-    assert runs.run({"Oak": other})["promoted"]
+    assert runs.run({"Oak": other}).promoted
 
 
 def temporal(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def temporal(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def test_the_winner_of_two_years_is_judged_on_the_later_one_by_the_earlier(tmp_path: Path) -> None:
     runs = Runs(tmp_path, years=(2022, 2023))
-    assert runs.run({"Weak": DUMMY, "Oak": TREE})["winner"] == "Oak"
+    assert runs.run({"Weak": DUMMY, "Oak": TREE}).winner == "Oak"
     logged = runs.logged()
     found = temporal(logged["Oak"].data.metrics)
     for state in ("", "first_call_", "dispatch_", "on_scene_", "drivers_alone_"):
@@ -102,10 +104,10 @@ def test_the_winner_of_two_years_is_judged_on_the_later_one_by_the_earlier(tmp_p
         )
     assert found["temporal_auc_severe"] > 0.7
     assert not temporal(logged["Weak"].data.metrics)
-    board = {row["model"]: row for row in json.loads(runs.artifact(logged["Oak"], selection.LEADERBOARD))}
+    board = {row["model"]: row for row in json.loads(runs.artifact(logged["Oak"], select.LEADERBOARD))}
     assert temporal(board["Oak"]) == pytest.approx(found)
     assert not temporal(board["Weak"])
-    for page in (selection.REPORT, selection.MODEL_CARD):
+    for page in (select.REPORT, select.MODEL_CARD):
         assert f"{found['temporal_first_call_auc_severe']:.4f}" in runs.artifact(logged["Oak"], page), page
 
 
@@ -124,8 +126,8 @@ def test_a_judgement_over_years_that_fails_ends_no_selection(
     def fails(*_: object, **__: object) -> dict[str, float]:
         raise ModelError("Too few accidents.", "train on more.")
 
-    monkeypatch.setattr(selection, "judged_over_years", fails)
-    assert runs.run({"Oak": TREE})["promoted"]
+    monkeypatch.setattr(select, "judged_over_years", fails)
+    assert runs.run({"Oak": TREE}).promoted
     assert "Oak is not judged over years: Too few accidents." in caplog.text
 
 
@@ -133,8 +135,8 @@ def test_the_note_is_never_longer_than_airflow_takes() -> None:
     """It tells the verdict and that more failed; a hundred characters are left for what the reload may add."""
     board = [{"model": f"Model{i:03}", "selection_score": 0.5} for i in range(200)]
     failed = {f"Failed{i:03}{'x' * 50}": "why " * 100 for i in range(20)}
-    note = selection._note(board, failed, {}, "reason " * 100)
+    note = select._note(board, failed, {}, "reason " * 100)
     assert len(note) <= 900
     assert "- … and 18 more" in note
     assert "**reason reason" in note
-    assert len(selection._note(board, {}, {}, "reason")) <= 900
+    assert len(select._note(board, {}, {}, "reason")) <= 900

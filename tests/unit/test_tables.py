@@ -10,7 +10,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.accidents import tables
+from include.accidents.data import csvtext
 
 CODES = st.one_of(st.none(), st.integers(0, 999))
 NUMBERS = st.one_of(
@@ -25,7 +25,7 @@ ROWS = st.lists(st.tuples(NUMBERS, CODES, CODES, TEXTS, CODES, NUMBERS), min_siz
 def test_lines_hold_the_frame_s_cells(said: list[tuple[float | None, float | None, str | None]]) -> None:
     frame = pd.DataFrame(said, columns=list("abcdef"))
     frame = frame.astype({name: "str" if name == "d" else np.float32 for name in frame})
-    content = b"".join((tables.header(frame), tables.text(tables.lines(frame)))).decode()
+    content = b"".join((csvtext.header(frame), csvtext.text(csvtext.lines(frame)))).decode()
     names, *rows = csv.reader(io.StringIO(content, newline=""), delimiter=";")
     assert names == list("abcdef")
     assert [row[3] for row in rows] == [text or "" for *_, text, _, _ in said]
@@ -37,4 +37,4 @@ def test_lines_hold_the_frame_s_cells(said: list[tuple[float | None, float | Non
 
 def test_whole_numbers_are_written_without_a_fraction() -> None:
     frame = pd.DataFrame({"code": [1, np.nan, 999], "mass": [1475, 44075, np.nan]}, dtype=np.float32)
-    assert bytes(tables.text(tables.lines(frame))) == b"1;1475\n;44075\n999;\n"
+    assert bytes(csvtext.text(csvtext.lines(frame))) == b"1;1475\n;44075\n999;\n"

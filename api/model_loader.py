@@ -1,0 +1,142 @@
+"""Model files are read in a process of their own.
+
+To read a file of some thousand arrays costs a tenth of a second or more of Python, during which every answer would
+wait for the interpreter's lock again and again. What the serving process gets is the finished model, which costs it a
+twentieth of that. A file that crashes its reader does not crash the service.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+from include.accidents.errors import ModelError
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+
+
+class ReaderDiedError(Exception):
+    """The process that reads models was killed; it may go well when it is asked again."""
+
+
+class Reader:
+    """Reads skops files whose signature was checked, one at a time."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection
+        self._one_at_a_time = threading.Lock()
+
+    def start(self) -> None:
+        """Start the process, unless it runs; it takes seconds to import what models are made of."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.stop()  # what is left of one that died while nobody asked it
+        self._pipe, theirs = Pipe()
+        command = [sys.executable, "-m", "api.model_loader", str(theirs.fileno())]
+        secrets = {"ACCIDENTS_API_KEY", "ACCIDENTS_SIGNING_KEY"}  # not needed there
+        env = {name: value for name, value in os.environ.items() if name not in secrets}
+        with theirs:
+            self._process = subprocess.Popen(command, cwd=ROOT, env=env, pass_fds=[theirs.fileno()])  # noqa: S603
+
+    def read(self, content: bytes) -> Any:
+        """Return the model of a file, which has predicted once.
+
+        Raises
+        ------
+        ModelError
+            When it holds types that are not on the list, cannot predict, or crashes its reader.
+        ReaderDiedError, MemoryError
+            When its reader was killed, or was short of memory: neither says anything of the file.
+        """
+        with self._one_at_a_time:
+            made, code = self._ask(content)
+            if made is None:
+                made, code = self._ask(content)  # once more: the first may have died of something else
+        if made is None and code == -signal.SIGKILL:
+            raise ReaderDiedError("the process that reads models was killed; see that the machine has memory left")
+        if made is None:
+            raise ModelError(
+                f"The process that reads models ended over this one, twice (exit code {code}).",
+                "train the model again.",
+            )
+        if isinstance(made, ModelError | MemoryError):
+            raise made
+        return made
+
+    def _ask(self, content: bytes) -> tuple[Any, int | None]:
+        """Return what the process answers, or None and its exit code when it ended instead."""
+        self.start()
+        try:
+            self._pipe.send_bytes(content)
+            return self._pipe.recv(), None  # a pickle, but of our own process, made of a file that was checked
+        except (EOFError, OSError):
+            return None, self.stop()
+
+    def stop(self) -> int | None:
+        """End the process, if it runs; return its exit code."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        self._pipe.close()  # it ends when nobody can ask it any more, so it does not outlive its parent either
+        try:
+            return process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+
+def predict_once(estimator: Any) -> None:
+    """Predict one row: a model that cannot is never served, and one that can is warm; ModelError when it cannot."""
+    import numpy as np
+
+    from include.accidents.features.definitions import NAMES
+    from include.accidents.models.evaluate import probabilities
+
+    if estimator.n_features_in_ != len(NAMES):
+        raise ModelError("The model expects other columns than today's.", "run the pipeline once more.")
+    try:
+        probabilities(estimator, np.zeros((1, len(NAMES)), dtype=np.float32))
+    except (ModelError, MemoryError):
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"The model cannot predict ({type(error).__name__}: {error}).",
+            "train it again with this installation's libraries.",
+        ) from error
+
+
+def _serve(pipe: Connection) -> None:
+    from include.accidents.models import training
+    from include.accidents.registry import skops_files
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends this process
+    training.limit_threads()
+    gc.freeze()  # what was imported, and a model while it is read, is not looked through for cycles
+    gc.set_threshold(200_000)
+    while True:
+        try:
+            content = pipe.recv_bytes()
+        except EOFError:
+            return
+        try:
+            made = skops_files.loads(content)
+            predict_once(made)
+        except (ModelError, MemoryError) as error:
+            made = error
+        except Exception as error:
+            made = ModelError(f"The file cannot be read ({type(error).__name__}: {error}).", "train the model again.")
+        pipe.send_bytes(pickle.dumps(made, 5))
+
+
+if __name__ == "__main__":
+    _serve(Connection(int(sys.argv[1])))

@@ -1,0 +1,299 @@
+"""Checks of the raw files with their report: schemas made from `schema.COLUMNS`, judged by pandera.
+
+`raw` asks which values and rows break a rule and repairs them; each repair is a finding. Thresholds then decide
+whether the year passes, passes with warnings, or is refused. pandera is imported where it is needed: it takes half
+a second, and the API reads `raw` too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from include.accidents.data.columns import COLUMNS, RETIRED_COLUMNS, Column, Kind, Table
+from include.accidents.errors import InputError
+
+if TYPE_CHECKING:
+    import pandera.pandas as pa
+
+    from include.accidents.settings import Thresholds
+
+Indices = npt.NDArray[np.int64]
+EXAMPLES = 5  # values that a finding shows
+
+
+class Action(StrEnum):
+    """What became of the cells or rows of a finding."""
+
+    MISSING = "set to missing"
+    DROPPED = "dropped"
+    REDUCED = "reduced to one"
+    KEPT = "kept"
+    IGNORED = "ignored"
+
+
+class Level(StrEnum):
+    """How a finding is judged."""
+
+    NOTE = "note"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+_ORDER = {Level.FAILURE: 0, Level.WARNING: 1, Level.NOTE: 2}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One rule that rows of a file break.
+
+    Attributes
+    ----------
+    column
+        The column, or the key by which rows are joined; empty for whole rows.
+    rule
+        What is wrong, in a few words.
+    rows
+        Number of rows concerned.
+    line
+        The first of them in the file (the header is line 1).
+    examples
+        The most frequent values with their counts.
+    """
+
+    table: Table
+    column: str
+    rule: str
+    rows: int
+    action: Action
+    line: int | None = None
+    examples: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Report:
+    """What was found in the four files of a year.
+
+    `rows_in` and `rows_out` count rows by table; every row between them is in a finding that says why.
+    """
+
+    year: int
+    files: dict[Table, str]
+    rows_in: dict[Table, int] = field(default_factory=dict)
+    rows_out: dict[Table, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    def dropped(self, table: Table) -> dict[str, int]:
+        """Return the rows of a table that are not in the result, by reason."""
+        gone = Counter[str]()
+        for finding in self.findings:
+            if finding.table == table and finding.action in (Action.DROPPED, Action.REDUCED):
+                gone[finding.rule] += finding.rows
+        return dict(gone)
+
+    def prove(self) -> None:
+        """See that no row disappeared uncounted; a RuntimeError is a fault of this program."""
+        for table in Table:
+            told = self.rows_out[table] + sum(self.dropped(table).values())
+            if self.rows_in[table] != told:
+                raise RuntimeError(f"{self.files[table]}: {self.rows_in[table]} rows in, but {told} accounted for.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "year": self.year,
+            "tables": {
+                str(table): {
+                    "file": self.files[table],
+                    "rows_in": self.rows_in[table],
+                    "rows_out": self.rows_out[table],
+                    "dropped": self.dropped(table),
+                }
+                for table in Table
+            },
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Report:
+        """Return what `as_dict` gave."""
+        tables = {Table(name): facts for name, facts in stored["tables"].items()}
+        return cls(
+            stored["year"],
+            {table: facts["file"] for table, facts in tables.items()},
+            {table: facts["rows_in"] for table, facts in tables.items()},
+            {table: facts["rows_out"] for table, facts in tables.items()},
+            [Finding(**{**f, "table": Table(f["table"]), "action": Action(f["action"])}) for f in stored["findings"]],
+        )
+
+
+class CheckError(InputError):
+    """The files of a year break a rule more often than the thresholds allow."""
+
+
+# --- rules
+
+
+def load() -> None:
+    """Import what checking and showing need, now: pandera brings its parts in at the first use."""
+    from rich import console, table  # noqa: F401
+
+    bad_values(Table.LIEUX, {"vma": np.array([50.0, 900.0])})
+
+
+@cache
+def value_schema(table: Table) -> pa.DataFrameSchema:
+    """Return the types, code sets and ranges of a table's columns, for distinct values as for whole columns."""
+    import pandera.pandas as pa
+
+    return pa.DataFrameSchema(
+        {c.name: pa.Column("float64", _value_rule(c), nullable=True, required=False) for c in _judged(table)},
+        name=str(table),
+    )
+
+
+def _judged(table: Table) -> Iterable[Column]:
+    return (c for c in (*COLUMNS, *RETIRED_COLUMNS) if c.table == table and c.kind in (Kind.CODE, Kind.NUMBER))
+
+
+def _value_rule(column: Column) -> pa.Check:
+    import pandera.pandas as pa
+
+    if column.kind is Kind.CODE:
+        return pa.Check.isin(list(map(float, column.codes)), error="unknown code")
+    low, high = column.low, column.high
+    return pa.Check.in_range(low, high, error=f"outside {low:g} to {high:g}")
+
+
+def bad_values(table: Table, distinct: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, tuple[str, Indices]]:
+    """Return for each column that breaks its rule: the rule, and the positions of such values in `distinct`."""
+    columns = {name: values for name, values in distinct.items() if len(values)}
+    # Columns have as many distinct values as they please: the shorter ones are filled up with missing.
+    frame = pd.DataFrame({name: pd.Series(values) for name, values in columns.items()})
+    found = {}
+    for (column, rule), at in _broken(value_schema(table), frame).items():
+        found[column] = (rule, at)
+    return found
+
+
+@dataclass(frozen=True)
+class RowRule:
+    """A rule over a column of keys: `holds` tells for each row whether it is kept."""
+
+    column: str
+    rule: str
+    holds: Callable[[pd.Series], pd.Series]
+
+
+def bad_rows(keys: pd.DataFrame, rules: Iterable[RowRule]) -> dict[str, Indices]:
+    """Return the positions of the rows that break each rule. A row counts for the first rule that it breaks."""
+    import pandera.pandas as pa
+
+    rules = list(rules)
+    checks = {
+        column: [pa.Check(r.holds, error=r.rule, ignore_na=False) for r in rules if r.column == column]
+        for column in dict.fromkeys(r.column for r in rules)
+    }
+    schema = pa.DataFrameSchema({c: pa.Column(None, made, nullable=True) for c, made in checks.items()})
+    broken = _broken(schema, keys)
+    seen = np.zeros(len(keys), dtype=np.bool_)
+    found = {}
+    for r in rules:
+        at = broken.get((r.column, r.rule), np.empty(0, dtype=np.int64))
+        at = at[~seen[at]]
+        seen[at] = True
+        if len(at):
+            found[r.rule] = at
+    return found
+
+
+def _broken(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> dict[tuple[str, str], Indices]:
+    """Validate lazily; return the failing positions by column and rule."""
+    from pandera.errors import SchemaErrors
+
+    try:
+        schema.validate(frame, lazy=True)
+    except SchemaErrors as errors:
+        cases = errors.failure_cases
+        if cases["index"].isna().any():  # a type or a column, not a value: no file can cause it
+            raise
+        return {
+            (str(column), str(rule)): np.sort(group["index"].to_numpy(dtype=np.int64))
+            for (column, rule), group in cases.groupby(["column", "check"], sort=False)
+        }
+    return {}
+
+
+def canonical_schema(table: Table) -> pa.DataFrameSchema:
+    """Return what `raw` promises of a canonical table: columns, types, codes and ranges, for tests and notebooks."""
+    import pandera.pandas as pa
+
+    return pa.DataFrameSchema(
+        {c.name: pa.Column("float32", _value_rule(c), nullable=True) for c in _judged(table) if c in COLUMNS}
+    )
+
+
+# --- judging
+
+
+def level(finding: Finding, report: Report, limits: Thresholds) -> Level:
+    """Judge a finding by the share of its table's rows."""
+    share = finding.rows / max(report.rows_in[finding.table], 1)
+    if finding.action is Action.MISSING:
+        warning, failure = limits.repaired_warning, limits.repaired_failure
+        if not _needed(finding):
+            failure = 1.0
+    elif finding.action is Action.DROPPED:
+        warning, failure = limits.dropped_warning, limits.dropped_failure
+    else:
+        return Level.NOTE
+    if share > failure:
+        return Level.FAILURE
+    return Level.WARNING if share > warning else Level.NOTE
+
+
+def _needed(finding: Finding) -> bool:
+    """Whether features are made from the column."""
+    described = [c for c in (*COLUMNS, *RETIRED_COLUMNS) if (c.table, c.name) == (finding.table, finding.column)]
+    return not described or described[0].required
+
+
+def enforce(report: Report, limits: Thresholds) -> None:
+    """Raise CheckError when a finding is a failure."""
+    failures = [f for f in report.findings if level(f, report, limits) is Level.FAILURE]
+    if not failures:
+        return
+    told = "; ".join(_told(f, report) for f in failures[:EXAMPLES])
+    setting = "REPAIRED" if failures[0].action is Action.MISSING else "DROPPED"
+    raise CheckError(
+        f"The files of {report.year} break {len(failures)} rule{'s'[: len(failures) > 1]} too often: {told}.",
+        "replace the file by the publisher's, or, if it is right, raise "
+        f"ACCIDENTS_CHECK_{setting}_FAILURE (a share of the rows).",
+    )
+
+
+def _told(finding: Finding, report: Report) -> str:
+    file, rows = report.files[finding.table], report.rows_in[finding.table]
+    line = f", line {finding.line}" if finding.line else ""
+    column = f", column {finding.column!r}" if finding.column else ""
+    values = f", {values_of(finding)}" if finding.examples else ""
+    return f"{file}{line}{column}: {finding.rule} in {finding.rows} of {rows} rows{values}"
+
+
+def values_of(finding: Finding) -> str:
+    """Return the values that a finding shows, each with how often it occurs."""
+    return ", ".join(f"{value!r} × {count}" for value, count in finding.examples.items())
+
+
+def by_level(report: Report, limits: Thresholds) -> list[tuple[Level, Finding]]:
+    """Return the findings with their levels, the gravest first."""
+    judged = [(level(f, report, limits), f) for f in report.findings]
+    return sorted(judged, key=lambda pair: (_ORDER[pair[0]], -pair[1].rows))

@@ -1,0 +1,155 @@
+"""Which file of which year a name stands for, the files of a folder by year, and how large one may be.
+
+The publisher's own names changed over the years and were misspelt twice (`carcteristiques-2021.csv`,
+`caract-2023.csv`); copies differ in capitals, accents, `_` for `-`, and compression.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import unicodedata
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from include.accidents.data.columns import Table
+from include.accidents.errors import InputError
+
+MAX_BYTES: Final = 256 << 20
+"""Of one file, decompressed. The largest that was ever published has some 30 MB."""
+
+FIRST_YEAR: Final = 2005
+"""The first year that the publisher gives in four files."""
+
+ACCEPTED_FORMS: Final = (
+    "caracteristiques-2021.csv (also carcteristiques-, caract-), lieux-2021.csv, vehicules-2021.csv, "
+    "usagers-2021.csv, with - or _, in any case, also with .gz after it"
+)
+"""The names that `recognise` takes, as a message says them."""
+
+_TABLES: Final[Mapping[str, Table]] = {
+    "caracteristiques": Table.CARACTERISTIQUES,
+    "carcteristiques": Table.CARACTERISTIQUES,
+    "caract": Table.CARACTERISTIQUES,
+    "lieux": Table.LIEUX,
+    "vehicules": Table.VEHICULES,
+    "usagers": Table.USAGERS,
+}
+_NAME: Final = re.compile(r"(?P<stem>[a-z]+)[-_ ](?P<year>2\d{3})\.csv(\.gz)?")
+_CSV: Final = re.compile(r".*\.csv(\.gz)?", re.DOTALL)
+
+# Published beside the four files of some years: registrations of vehicles, which nothing here can join to.
+_OTHER_RESOURCE: Final = re.compile(r"vehicules[-_ ]immatricules[-_ ]baac.*\.csv(\.gz)?")
+
+
+def recognise(name: str) -> tuple[Table, int] | None:
+    """Which table of which year a file's name (no folder) stands for; None for any other file."""
+    match = _NAME.fullmatch(_plain(name))
+    if match is None or match["stem"] not in _TABLES or int(match["year"]) < FIRST_YEAR:
+        return None
+    return _TABLES[match["stem"]], int(match["year"])
+
+
+def find(folder: Path) -> dict[int, dict[Table, Path]]:
+    """The four files of each year in a folder, years ascending; empty when the folder holds no CSV.
+
+    Hidden files, folders, files that are no CSV and the publisher's files of registrations are passed over.
+
+    Raises
+    ------
+    InputError
+        The folder is absent, a CSV bears an unknown name, a year has two files of a table, or lacks one.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder.", "create it and put the CSV files there.")
+    years: dict[int, dict[Table, Path]] = {}
+    for path in _csv_files(folder):
+        table, year = _recognised(path)
+        files = years.setdefault(year, {})
+        if table in files:
+            raise InputError(
+                f"{folder} holds two files of {table} for {year}: {files[table].name} and {path.name}.",
+                "remove one of them.",
+            )
+        check_size(str(path), path.stat().st_size)
+        files[table] = path
+    _check_complete(folder, years)
+    return dict(sorted(years.items()))
+
+
+def check_size(name: str, size: int, limit: int = MAX_BYTES) -> None:
+    """Raise InputError for a file that is larger than the limit, before it is read."""
+    if size > limit:
+        raise InputError(f"{name} holds more than {limit:,} bytes.", "replace it by the publisher's file of one year.")
+
+
+def decompress(name: str, content: bytes, limit: int = MAX_BYTES) -> bytes:
+    """Return the content of a gzip file (of any number of parts), or of a plain file as it is.
+
+    No more is ever decompressed than the limit: a small file may hold gigabytes of nothing.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, or holds more than the limit.
+    """
+    if content[:2] != b"\x1f\x8b":
+        check_size(name, len(content), limit)
+        return content
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            made = file.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{name} is a damaged gzip file ({error}).", "download or copy it again.") from error
+    check_size(name, len(made), limit)
+    return made
+
+
+def _plain(name: str) -> str:
+    """A name in lower case and without accents."""
+    decomposed = unicodedata.normalize("NFKD", name)
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter)).lower()
+
+
+def _csv_files(folder: Path) -> Iterable[Path]:
+    for path in sorted(folder.iterdir()):
+        plain = _plain(path.name)
+        if path.name.startswith(".") or not path.is_file() or not _CSV.fullmatch(plain):
+            continue
+        if not _OTHER_RESOURCE.fullmatch(plain):
+            yield path
+
+
+def _recognised(path: Path) -> tuple[Table, int]:
+    found = recognise(path.name)
+    if found is None:
+        raise InputError(
+            f"{path} has a name that says neither which table nor which year it is.",
+            f"rename it, or move it out of the folder. Accepted are {ACCEPTED_FORMS}.",
+        )
+    return found
+
+
+def _check_complete(folder: Path, years: Mapping[int, Mapping[Table, Path]]) -> None:
+    gaps = []
+    for year, files in sorted(years.items()):
+        absent = [table.value for table in Table if table not in files]
+        if absent:
+            gaps.append(f"{year} lacks {' and '.join(absent)}")
+    if gaps:
+        raise InputError(
+            f"A year needs all of its four files, and in {folder} {'; '.join(gaps)}.",
+            "add what is missing, or remove the other files of that year.",
+        )
+
+
+MARKER: Final = "SAMPLE"
+"""The file that tells a folder of generated accidents from one of real ones."""
+
+
+def is_sample(folder: Path) -> bool:
+    """Whether the CSV files of a folder are generated."""
+    return (folder / MARKER).is_file()

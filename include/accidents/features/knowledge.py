@@ -1,0 +1,207 @@
+"""What is known of an accident, and when: the features at each level of knowledge.
+
+The files are complete records; the people who ask have less. `at_level` and `without` return the features that a scene
+has without some fields: the same numbers that `matrix.from_columns` makes of such a scene. Training, evaluation and the
+API share them, and the table of `levels`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from include.accidents.features.definitions import (
+    ACCIDENT_CODES,
+    CLASS_GROUPS,
+    COUNTED_PEOPLE,
+    DRIVER,
+    DRIVER_CODES,
+    NAMES,
+    OTHER_CODES,
+    PEDESTRIAN,
+    PEDESTRIAN_MASS,
+    PERSON_CODES,
+    VEHICLE_CODES,
+    Floats,
+    equipment_used,
+)
+from include.accidents.features.levels import FIELDS, LEVELS, ROUGH_YEARS, Level
+
+Rows = npt.NDArray[np.bool_]
+
+# Fields that apply to some scenes only, or repeat another: that they are absent says nothing of the level.
+_SELDOM = frozenset({"com", "locp", "actp", "etatp", "secu2", "secu3", "vosp", "larrout", "obs", "obsm"})
+
+POSITIONS: Final[Mapping[str, int]] = {name: i for i, name in enumerate(NAMES)}
+"""The column of each feature."""
+_AT: Final = POSITIONS
+ROLES: Final = (
+    ("age", "driver_age", "other_driver_age"),
+    *((name, f"driver_{name}", f"other_driver_{name}") for name in DRIVER_CODES),
+    *((name, f"other_{name}") for name in OTHER_CODES if name != "catv"),
+)
+"""Features that say the same of the person, of their driver or vehicle, and of the other one."""
+_SLOTS: Final = ("secu1", "secu2", "secu3")
+_OF_AGE: Final = ("age", "driver_age", "other_driver_age")
+_OF_OTHERS_EQUIPMENT: Final = ("others_belt", "others_helmet", "others_no_equipment")
+# Of a person whose role nobody knows, nothing is known of their vehicle either.
+_OF_ROLE: Final = tuple(
+    name
+    for name in NAMES
+    if name in VEHICLE_CODES
+    or name.startswith(("other_", "driver_"))
+    or name in ("catu", "on_board", "own_mass", "mass_ratio", "impact_side", "exposed", "exposed_others")
+    or name in ("n_pedestrians", "lighter_people", "lightest_other", "in_other_vehicles")
+)
+
+
+def _features_of() -> dict[str, tuple[str, ...]]:
+    """Return, for each field, the features that are missing without it."""
+    found: dict[str, list[str]] = {field: [] for field in FIELDS}
+    for name in (*ACCIDENT_CODES, "dep", "nbv", "vma", "larrout", *VEHICLE_CODES, *PERSON_CODES):
+        found[name].append(name)
+    for name in OTHER_CODES:
+        found[name].append(f"other_{name}")
+    for name in DRIVER_CODES:
+        found[name] += [f"driver_{name}", f"other_driver_{name}"]
+    for name in ("lat", "long"):  # one coordinate alone is no position
+        found[name] += ["lat", "long", "accidents_near", "accidents_around"]
+    found["hrmn"].append("hour")
+    found["mois"] += ["month", "weekday", "holiday"]
+    found["jour"] += ["weekday", "holiday"]
+    found["an"] += ["weekday", "holiday", *_OF_AGE]
+    found["an_nais"] += _OF_AGE
+    found["place"].append("impact_side")
+    found["choc"].append("impact_side")
+    found["catv"] += [*(f"n_{group}" for group in CLASS_GROUPS), "other_mass", "mass_ratio"]
+    return {field: tuple(names) for field, names in found.items()}
+
+
+FEATURES_OF: Final[Mapping[str, tuple[str, ...]]] = _features_of()
+
+
+def nearest(given: Collection[str]) -> Level:
+    """Return the level whose fields are most like those that a scene gives; the lower one of two."""
+    known = frozenset(given) - _SELDOM
+    return min(LEVELS.values(), key=lambda level: len(known ^ _COUNTED[level.name]))
+
+
+_COUNTED: Final = {level.name: level.fields - _SELDOM for level in LEVELS.values()}
+
+
+def levels_of(x: Floats, accident: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
+    """Return the position in `LEVELS` of the level of each accident, by the features of its people.
+
+    Parameters
+    ----------
+    x
+        Shape (people, features).
+    accident
+        The position of each person's accident, 0 to `n` - 1.
+    """
+    fields = [field for field in FIELDS if field not in _SELDOM]
+    given = np.zeros((len(fields), n), dtype=np.bool_)
+    for i, field in enumerate(fields):
+        known = ~np.isnan(x[:, [_AT[name] for name in FEATURES_OF[field]]]).all(axis=1)
+        given[i, accident[known]] = True
+    wanted = np.array([[field in level.fields for field in fields] for level in LEVELS.values()])
+    return np.asarray((given[None, :, :] != wanted[:, :, None]).sum(axis=1).argmin(axis=0))
+
+
+# --- features without fields -------------------------------------------------------------------------------
+
+
+def at_level(x: Floats, level: Level) -> Floats:
+    """Return the features of the same people with what is known at a level, shape (people, features)."""
+    hidden = without(x, level.unknown)
+    if "an_nais" in level.rough:
+        make_ages_rough(hidden, np.ones(len(hidden), dtype=np.bool_))
+    return hidden
+
+
+def without(x: Floats, fields: Iterable[str]) -> Floats:
+    """Return the features of the same people when their scenes give some fields of nobody; `fields` of `FIELDS`."""
+    hidden = x.copy(order="K")
+    hide(hidden, {field: np.ones(len(x), dtype=np.bool_) for field in fields})
+    return hidden
+
+
+def drivers_alone(x: Floats) -> tuple[Floats, Rows]:
+    """Return the features of the drivers when nobody has said who else there is, and which rows these are.
+
+    So is a scene read that names the vehicles and leaves the people out.
+    """
+    drivers = x[:, _AT["catu"]] == DRIVER
+    alone = x[drivers]
+    for name in COUNTED_PEOPLE:
+        alone[:, _AT[name]] = np.nan
+    return alone, drivers
+
+
+def hide(x: Floats, gone: Mapping[str, Rows]) -> None:
+    """Make features missing, in place.
+
+    Parameters
+    ----------
+    gone
+        For each field, of which people it is gone; of an accident, it is gone of all people or of none.
+    """
+    nobody = np.zeros(len(x), dtype=np.bool_)
+    missing = {field: gone.get(field, nobody) for field in FIELDS}
+    # The seat tells the role where that is not given.
+    without_role = missing["catu"] & (missing["place"] | np.isnan(x[:, _AT["place"]]))
+    _hide_kinds(x, missing["catv"])
+    for field, names in FEATURES_OF.items():
+        rows = without_role if field == "catu" else missing[field]
+        for name in names if rows.any() else ():
+            x[rows, _AT[name]] = np.nan
+    _hide_equipment(x, missing)
+    for name in _OF_ROLE if without_role.any() else ():
+        x[without_role, _AT[name]] = np.nan
+    x[without_role & (x[:, _AT["n_people"]] == 1), _AT["exposed_others"]] = 0
+
+
+def _hide_kinds(x: Floats, rows: Rows) -> None:
+    """Hide what follows from the kinds of vehicles; that people on foot are light and exposed stays known."""
+    if not rows.any():
+        return
+    on_foot = x[rows, _AT["catu"]] == PEDESTRIAN
+    alone = x[rows, _AT["n_people"]] == 1
+    others_on_foot = x[rows, _AT["n_pedestrians"]] - on_foot
+    unknown = np.float32(np.nan)
+    known = {
+        "own_mass": np.where(on_foot, np.float32(PEDESTRIAN_MASS), unknown),
+        "exposed": np.where(on_foot, np.float32(1), unknown),
+        "exposed_others": np.where(others_on_foot > 0, others_on_foot, np.where(alone, np.float32(0), unknown)),
+        "lightest_other": np.where(others_on_foot > 0, np.float32(PEDESTRIAN_MASS), unknown),
+        "lighter_people": np.where(on_foot, np.float32(0), unknown),
+    }
+    for name, values in known.items():
+        x[rows, _AT[name]] = values
+
+
+def _hide_equipment(x: Floats, missing: Mapping[str, Rows]) -> None:
+    """Read again what the slots that are left say; without the first one nothing is known of the others' equipment."""
+    rows = np.logical_or.reduce([missing[slot] for slot in _SLOTS])
+    if not rows.any():
+        return
+    for name, values in equipment_used([x[rows, _AT[slot]] for slot in _SLOTS]).items():
+        x[rows, _AT[name]] = values
+    with_others = missing["secu1"] & (x[:, _AT["n_people"]] > 1)
+    for name in _OF_OTHERS_EQUIPMENT:
+        x[with_others, _AT[name]] = np.nan
+
+
+def make_ages_rough(x: Floats, rows: Rows) -> None:
+    """Let the middle of its decade stand for each age, in place."""
+    for name in _OF_AGE:
+        ages = x[rows, _AT[name]]
+        x[rows, _AT[name]] = np.floor(ages / ROUGH_YEARS) * ROUGH_YEARS + ROUGH_YEARS / 2
+
+
+DRIVERS_ALONE: Final = "drivers_alone"
+"""The state of a scene that names the vehicles and leaves the people out: one driver a vehicle is assumed."""
+STATES: Final = (*LEVELS, DRIVERS_ALONE)

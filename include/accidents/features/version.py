@@ -1,0 +1,72 @@
+"""The version of the features: what a fixed set of files gives.
+
+Whether data and models of another version of the code can be used is decided by behaviour, not by source text. The
+files of `probe.zip` are read, and turned into features, as any others are: generated accidents of every vintage, with
+its names, separators, codes and gaps. The names of the columns and the results make the version. A label or a comment
+changes nothing; another rule does, and so does a library that computes otherwise (a holiday of `holidays`, say).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from include.accidents.data import files, merge, reader, split
+from include.accidents.data.checks import Report
+from include.accidents.data.columns import Table
+from include.accidents.data.scenes import Scenes
+from include.accidents.features import clean
+from include.accidents.features.definitions import NAMES
+
+PROBE = Path(__file__).with_name("probe.zip")
+DECIMALS = 2  # of a feature: processors differ in the last digits of a logarithm
+
+
+@cache
+def feature_version() -> str:
+    """Return the version of the features: 12 hexadecimal digits, the same on every Python and platform.
+
+    The first call takes some tenths of a second.
+    """
+    digest = hashlib.sha256("\n".join(NAMES).encode())
+    for scenes, report in probe_scenes():
+        data, dropped = clean.clean(scenes)
+        for part in merge.merged_csv(scenes):
+            digest.update(part)
+        digest.update(repr((sorted(report.rows_out.items()), dropped)).encode())
+        for array in (_rounded(data.x), data.y, data.accident, split.is_held_out(data.accident)):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:12]
+
+
+def probe_scenes() -> Iterator[tuple[Scenes, Report]]:
+    """Yield the fixed accidents of each vintage with the report of their reading, oldest first."""
+    for year, contents in _probe():
+        yield reader.read_year(contents, year)
+
+
+def _probe() -> Iterator[tuple[int, dict[Table, tuple[str, bytes]]]]:
+    """Yield the year and the four files of each vintage, oldest first."""
+    years: dict[int, dict[Table, tuple[str, bytes]]] = {}
+    with zipfile.ZipFile(io.BytesIO(PROBE.read_bytes())) as archive:
+        for name in archive.namelist():
+            recognised = files.recognise(name)
+            if recognised is None:
+                raise RuntimeError(f"{PROBE}: {name} is not a BAAC file.")
+            table, year = recognised
+            years.setdefault(year, {})[table] = (name, archive.read(name))
+    yield from sorted(years.items())
+
+
+def _rounded(x: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+    """Return the features as whole numbers, the smallest one for a gap."""
+    scaled = np.round(x.astype(np.float64) * 10**DECIMALS)
+    return np.where(np.isnan(scaled), np.iinfo(np.int64).min, scaled).astype("<i8")

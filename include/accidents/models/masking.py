@@ -1,0 +1,90 @@
+"""Masked copies of the training accidents: scenes of which less is known, so that a model learns what a gap means.
+
+A model that only saw complete records takes a gap for a value: LightGBM reads it as 0 in a column that had none, and in
+the files a missing sex means a person who fled. Copies and not replacements: a row that is masked instead is lost to
+learning from complete scenes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from include.accidents.data.dataset import Dataset, join
+from include.accidents.features import knowledge
+from include.accidents.features.levels import FIELDS, LEVELS
+
+LEVEL_SHARES: Final = {"first_call": 0.45, "dispatch": 0.35, "on_scene": 0.05, "record": 0.15}
+"""Share of the copies that begin with what each level knows. Most begin with little: the originals are complete."""
+
+DROPPED: Final = {"an_nais": 0.25, "sexe": 0.2, "secu1": 0.2, "catv": 0.4}
+"""How often a field is dropped beside what the level hides, where a copy loses many. The others: `SELDOM`."""
+
+SELDOM: Final = 0.18
+
+BELOW_RECORD: Final = 0.5
+"""By what the rate of dropped fields is multiplied in copies below `record`: these lack most of them anyway."""
+
+WITHOUT_POSITION: Final = 0.5
+"""Share of the copies without coordinates, whatever else they lose: most callers give none."""
+
+DRIVERS_ALONE: Final = 0.08
+"""Share of the copies in which nobody has said who is there beside the drivers."""
+
+
+def with_masked_copies(data: Dataset, share: float, seed: int) -> Dataset:
+    """Add masked copies of a share of the accidents (1: of each one once).
+
+    Parameters
+    ----------
+    share
+        0 or more; 1.5 copies each accident once, and half of them a second time.
+    """
+    random = np.random.default_rng(seed)
+    copies = [data]
+    while share > 0:
+        copies.append(_masked(data, min(share, 1.0), random))
+        share -= 1
+    return join(copies)
+
+
+def _masked(data: Dataset, share: float, random: np.random.Generator) -> Dataset:
+    distinct, inverse = np.unique(data.accident, return_inverse=True)
+    copied = data.take((random.random(len(distinct)) < share)[inverse])
+    if len(copied.y) == 0:
+        return copied
+    distinct, inverse = np.unique(copied.accident, return_inverse=True)
+    level = random.choice(len(LEVELS), size=len(distinct), p=[LEVEL_SHARES[name] for name in LEVELS])
+    # Squared: most copies lose a few fields more, some lose many.
+    rate = 2 * random.random(len(distinct)) ** 2 * np.where(level == len(LEVELS) - 1, 1.0, BELOW_RECORD)
+    dropped = {field: random.random(len(distinct)) < rate * DROPPED.get(field, SELDOM) for field in FIELDS}
+    dropped["lat"] = dropped["long"] = random.random(len(distinct)) < WITHOUT_POSITION
+    gone = {}
+    for field in FIELDS:
+        unknown = np.array([field in each.unknown for each in LEVELS.values()])
+        gone[field] = (unknown[level] | dropped[field])[inverse]
+    x = copied.x.copy(order="F")
+    knowledge.hide(x, gone)
+    rough = np.array(["an_nais" in each.rough for each in LEVELS.values()])
+    knowledge.make_ages_rough(x, rough[level][inverse])
+    _lose_one_role(x, inverse, random)
+    return _lose_people(Dataset(x, copied.y, copied.accident), inverse, random)
+
+
+def _lose_one_role(x: npt.NDArray[np.float32], accident: npt.NDArray[np.intp], random: np.random.Generator) -> None:
+    """Let some copies know a field of the person, of their driver or of the other driver, and not of all of them."""
+    for roles in knowledge.ROLES:
+        lost = random.random((len(roles), int(accident.max()) + 1)) < 0.05
+        for name, of_role in zip(roles, lost, strict=True):
+            x[of_role[accident], knowledge.POSITIONS[name]] = np.nan
+
+
+def _lose_people(data: Dataset, accident: npt.NDArray[np.intp], random: np.random.Generator) -> Dataset:
+    """Keep only the drivers of some accidents, as of a scene that names the vehicles alone."""
+    chosen = (random.random(int(accident.max()) + 1) < DRIVERS_ALONE)[accident]
+    whole = data.take(~chosen)
+    part = data.take(chosen)
+    x, drivers = knowledge.drivers_alone(part.x)
+    return join([whole, Dataset(x, part.y[drivers], part.accident[drivers])])

@@ -1,0 +1,106 @@
+"""Fit a model: on its rows, with its class weights, beside masked copies."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Callable
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from include.accidents.data import split
+from include.accidents.data.columns import CLASSES
+from include.accidents.data.dataset import Dataset
+from include.accidents.models import evaluate, isolate
+from include.accidents.models.build import build_pipeline
+from include.accidents.models.masking import with_masked_copies
+from include.accidents.models.specification import Defaults, ModelSpec, Params
+
+log = logging.getLogger(__name__)
+
+# One thread a model: the models of a run train side by side, and the pool `models` has a slot a core.
+THREADS = 1
+
+
+def limit_threads() -> None:
+    """Let this process compute on `THREADS` cores, whatever libraries it has loaded or will load.
+
+    Two models that each take every core are many times slower than two that take one each.
+    """
+    from threadpoolctl import threadpool_limits
+
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = str(THREADS)
+    threadpool_limits(THREADS)
+
+
+def estimator(spec: ModelSpec, defaults: Defaults, params: Params | None = None) -> Any:
+    """Return the unfitted pipeline of a model, with the chosen parameters."""
+    return build_pipeline(spec, params, seed=defaults.seed, threads=THREADS)
+
+
+def fit(spec: ModelSpec, defaults: Defaults, params: Params | None, data: Dataset) -> Any:
+    """Fit the model on all rows of `data`, with the class weights that it asks for, and on masked copies.
+
+    The copies weigh 1 each: where less is known, weights for the rare classes would foretell far too many of them.
+    """
+    made = estimator(spec, defaults, params)
+    unseen = np.flatnonzero(np.isnan(data.x).all(axis=0))
+    share = defaults.masked_share if spec.masked_share is None else spec.masked_share
+    learned = with_masked_copies(data, share, defaults.seed)
+    x = evaluate.without_unseen(learned.x, unseen)
+    if spec.class_weight is None:
+        made.fit(x, learned.y)
+    else:
+        weights = np.ones(len(learned.y))
+        weights[: len(data.y)] = class_weights(spec, data.y)
+        made.fit(x, learned.y, **{f"{made.steps[-1][0]}__sample_weight": weights})
+    setattr(made, evaluate.UNSEEN, unseen.tolist())
+    return made
+
+
+def class_weights(spec: ModelSpec, y: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the weight of each person, by class and with mean 1."""
+    said = spec.class_weight
+    if isinstance(said, dict):
+        by_class = np.array([said.get(name, 1.0) for name in CLASSES])
+    else:
+        rarity = len(y) / np.maximum(np.bincount(y, minlength=len(CLASSES)), 1)
+        by_class = rarity ** (1.0 if said == "balanced" else said or 0.0)
+    weights = by_class[y].astype(np.float64)
+    return np.asarray(weights / weights.mean())
+
+
+def train(spec: ModelSpec, defaults: Defaults, params: Params | None, data: Dataset) -> Any:
+    """Fit the model on train_test (at most `max_rows` people, whole accidents), here in this process."""
+    rows = split.sample_accidents(np.arange(len(data.y)), data.accident, data.y, spec.max_rows, defaults.seed)
+    return fit(spec, defaults, params, data.take(rows))
+
+
+def train_in_time(
+    spec: ModelSpec, defaults: Defaults, params: Params | None, data: Dataset, dump: Callable[[Any], bytes]
+) -> bytes:
+    """Train in a child process within the model's `minutes`; return the fitted model as `dump` writes it."""
+    minutes = spec.minutes or defaults.minutes
+    made: bytes = isolate.run(_train, spec, defaults, params, data, dump, minutes=minutes, what="The training")
+    return made
+
+
+def _train(
+    spec: ModelSpec,
+    defaults: Defaults,
+    params: Params | None,
+    data: Dataset,
+    dump: Callable[[Any], bytes],
+    on_progress: isolate.OnProgress,
+) -> bytes:
+    limit_threads()
+    return dump(train(spec, defaults, params, data))
+
+
+def write_pickle(fitted: Any, target: IO[bytes]) -> None:
+    """Write the `.pkl` for people; no service ever reads it."""
+    pickle.dump(fitted, target)

@@ -1,0 +1,66 @@
+"""The version of the method: what training and judging a small model on a fixed set of files gives.
+
+It decides, with the data, the specification and the libraries, whether a search, a training or an evaluation is made
+anew. Like the version of the features it is decided by behaviour: comments and names change nothing; other masks,
+folds, weights, metrics or rules of the decision do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache, partial
+from typing import Any, Final
+
+import numpy as np
+
+from include.accidents.data import dataset
+from include.accidents.features import clean
+from include.accidents.features.knowledge import STATES
+from include.accidents.features.levels import LEVELS
+from include.accidents.features.version import probe_scenes
+from include.accidents.models import decision, judging, training
+from include.accidents.models.specification import DEFAULT_RECALL, Defaults, ModelSpec
+
+DECIMALS: Final = 4
+DECIMALS_OF_DECISIONS: Final = 2
+"""Processors differ in the last digits; a regression that is fitted step by step, in more of them."""
+_SPEC: Final = {
+    "pipeline": [
+        ["clf", {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 6, "min_samples_leaf": 20}}]
+    ],
+    "class_weight": 0.2,
+}
+
+
+@cache
+def method_version() -> str:
+    """Return the version of the method: 12 hexadecimal digits, the same on every Python and platform.
+
+    The first call takes about two seconds.
+    """
+    data = dataset.join([clean.clean(scenes)[0] for scenes, _ in probe_scenes()])
+    spec, defaults = ModelSpec.model_validate(_SPEC), Defaults(evaluation_folds=3)
+    found = judging.cross_validate(
+        partial(training.fit, spec, defaults, {}), data, n_splits=3, seed=defaults.seed, max_rows=None
+    )
+    rules = decision.learn(found.judged, dict.fromkeys(LEVELS, DEFAULT_RECALL), {})
+    digest = hashlib.sha256(json.dumps(_rounded(found.metrics), sort_keys=True).encode())
+    for state in STATES:
+        judged = found.judged[state]
+        for array in (np.round(judged.proba * 10**DECIMALS), judged.y, judged.accident, judged.people):
+            digest.update(array.astype("<i8").tobytes())
+        digest.update(json.dumps(_decided(rules, judged, state)).encode())
+    return digest.hexdigest()[:12]
+
+
+def _rounded(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, DECIMALS) + 0.0 for name, value in metrics.items()}
+
+
+def _decided(rules: decision.Decision, judged: judging.Judgements, state: str) -> list[Any]:
+    """Return the mean probabilities that an accident has somebody severe, and somebody killed."""
+    at = np.full(len(judged.people), STATES.index(state))
+    decided = decision.decide(rules, at, judged.proba, judged.accident)
+    means = (decided.p_any_severe.mean(), decided.p_any_killed.mean())
+    return [round(float(mean), DECIMALS_OF_DECISIONS) for mean in means]

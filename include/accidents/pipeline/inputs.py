@@ -1,0 +1,121 @@
+"""What the stages of a model share: the catalogue of a run and the data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from include.accidents.data import dataset
+from include.accidents.errors import CatalogueError, InputError, StorageError
+from include.accidents.features import dataset_files
+from include.accidents.models import candidates, catalogue, specification
+from include.accidents.models.specification import Catalogue, Defaults, ModelSpec
+from include.accidents.pipeline.contracts import CleanData, Json
+from include.accidents.reporting import texts
+from include.accidents.storage.buckets import MODELS, TRAIN
+from include.accidents.storage.versions import Store
+
+log = logging.getLogger(__name__)
+
+
+def load_catalogue(
+    store: Store, address: str, wanted: Sequence[str] | None, *, folds: int | None, max_rows: int | None
+) -> tuple[list[str], str]:
+    """Read and check the catalogue; return the models to run and the version under which it was kept.
+
+    Parameters
+    ----------
+    address
+        A path, or `s3://bucket/key`: a running deployment takes a new model without a new image.
+    folds, max_rows
+        Replace what the catalogue says; a model's own, lower cap of rows stays.
+    """
+    from include.accidents.models.version import method_version
+
+    text = _text_at(store, address)
+    checked = catalogue.load(text, address)
+    if folds or max_rows:
+        text = json.dumps(_limited(json.loads(text), folds, max_rows), indent=1)
+    names = list(dict.fromkeys(wanted or checked.models))
+    for name in names:
+        checked.model(name)
+    # Computed once a run, and kept: it takes a second or two, and every task of a model needs it.
+    method = method_version()
+    version = f"catalogue-{_digest(text, method)}"
+    if store.intact(MODELS, version) is None:
+        store.write_version(MODELS, version, {"models.json": text.encode()}, {"source": address, "method": method})
+    used = catalogue.load(text, address)
+    rows = [(name, *_planned(used.model(name), used.defaults)) for name in names]
+    heading = ("model", "search", "candidates", "fits", "people at most", "minutes at most")
+    log.info("%d models of %s:\n%s", len(names), address, texts.text_table(heading, rows))
+    return names, version
+
+
+def _planned(spec: ModelSpec, defaults: Defaults) -> tuple[Any, ...]:
+    tried, fits = len(candidates.candidates(spec, defaults)), sum(candidates.n_fits(spec, defaults).values())
+    minutes = spec.minutes or defaults.minutes
+    return spec.search.kind if tried > 1 else "none", tried, fits, spec.max_rows or "all", f"{minutes:g}"
+
+
+def _limited(said: Json, folds: int | None, max_rows: int | None) -> Json:
+    defaults = {"search_folds": folds, "evaluation_folds": folds} if folds else {}
+    models = said["models"]
+    if max_rows:
+        models = {k: {**m, "max_rows": min(m.get("max_rows") or max_rows, max_rows)} for k, m in models.items()}
+    return {**said, "defaults": {**said.get("defaults", {}), **defaults}, "models": models}
+
+
+def _text_at(store: Store, address: str) -> str:
+    try:
+        if address.startswith("s3://"):
+            bucket, _, key = address.removeprefix("s3://").partition("/")
+            content = store.read(bucket, key, catalogue.MAX_BYTES)
+        else:
+            with Path(address).open("rb") as file:
+                content = file.read(catalogue.MAX_BYTES + 1)
+        return catalogue.decode(content, address)
+    except (OSError, StorageError, InputError) as error:
+        cause = str(error) if isinstance(error, OSError) else error.cause
+        raise CatalogueError(
+            f"The catalogue {address} cannot be read ({cause}).",
+            "let ACCIDENTS_MODELS_FILE name a catalogue of models: a path or s3://bucket/key.",
+        ) from error
+
+
+def made_with(params: Json, manifest: Json | None) -> Json | None:
+    """Return the manifest of what was made with these very parameters: a longer search may have found others."""
+    return manifest if manifest and manifest.get("params") == params else None
+
+
+def load_split(store: Store, data: CleanData, part: str) -> dataset.Dataset:
+    """Return a split of the clean data: `train_test` or `global_test`."""
+    return dataset_files.dataset_from_parquet(store.read_version(TRAIN, data.version, f"{part}.parquet"))
+
+
+def kept_catalogue(store: Store, version: str, *models: str) -> Catalogue:
+    """Return the catalogue as a run keeps it; only these models are built once more to check them."""
+    return catalogue.load(store.read_version(MODELS, version, "models.json").decode(), version, built=models)
+
+
+def kept_method(store: Store, version: str) -> str:
+    """Return the version of the method that a run keeps with its catalogue."""
+    return str((store.manifest(MODELS, version) or {}).get("method", ""))
+
+
+def model_digest(spec: ModelSpec, checked: Catalogue, data: CleanData, method: str) -> str:
+    """Return what stands for all that decides how a model is made: 12 hex digits."""
+    from importlib.metadata import version
+
+    xgboost = "xgboost" if sys.platform == "darwin" else "xgboost-cpu"  # as pyproject.toml has it
+    libraries = [version(package) for package in ("scikit-learn", "lightgbm", xgboost, "skops")]
+    said = specification.fingerprint(spec, checked.defaults)
+    return _digest(data.version, said, method, libraries)
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,106 @@
+"""Judge a model by cross-validation and over years, in a child process; what was judged before is used again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from include.accidents.data import dataset
+from include.accidents.models import decision, isolate, judging, temporal, training
+from include.accidents.models.specification import Catalogue, Defaults, ModelSpec
+from include.accidents.pipeline.contracts import Json, ModelRun
+from include.accidents.pipeline.inputs import load_split, made_with
+from include.accidents.storage.buckets import MODELS
+from include.accidents.storage.versions import Store
+
+log = logging.getLogger(__name__)
+
+
+def cross_validated(store: Store, checked: Catalogue, run: ModelRun, *, force: bool) -> judging.CrossValidated:
+    """Return the cross-validation, from an earlier run of the same model on the same data if there is one."""
+    version, spec = f"{run.version}/evaluation", checked.model(run.model)
+    if force or made_with(run.params, store.intact(MODELS, version)) is None:
+        made = isolate.run(
+            _cross_validate,
+            spec,
+            checked.defaults,
+            run.params,
+            load_split(store, run.data, "train_test"),
+            minutes=spec.minutes or checked.defaults.minutes,
+            what="The cross-validation",
+            on_progress=log.info,
+        )
+        store.write_version(MODELS, version, judging.dumps(made), {"params": run.params})
+    return judging.loads(*(store.read_version(MODELS, version, name) for name in ("cv.json", "judged.npz")))
+
+
+def _cross_validate(
+    spec: ModelSpec, defaults: Defaults, params: Json, train_test: dataset.Dataset, on_progress: isolate.OnProgress
+) -> judging.CrossValidated:
+    training.limit_threads()
+    return judging.cross_validate(
+        _reporting_fit(spec, defaults, params, on_progress, "Fold {}"),
+        train_test,
+        n_splits=defaults.evaluation_folds,
+        # Other folds than the search's, which chose the parameters.
+        seed=defaults.seed + 1,
+        max_rows=spec.max_rows,
+    )
+
+
+def _reporting_fit(
+    spec: ModelSpec, defaults: Defaults, params: Json, on_progress: isolate.OnProgress, what: str
+) -> judging.Fit:
+    """Return what fits the model and says so; `what` names the fit by its number."""
+    done = 0
+
+    def fit(data: dataset.Dataset) -> Any:
+        nonlocal done
+        started = time.monotonic()
+        fitted = training.fit(spec, defaults, params, data)
+        done += 1
+        on_progress(f"{what.format(done)}: fitted on {len(data.y):,} people in {time.monotonic() - started:.1f} s.")
+        return fitted
+
+    return fit
+
+
+def judged_over_years(store: Store, checked: Catalogue, run: ModelRun, *, force: bool = False) -> dict[str, float]:
+    """Return what a model is worth when it learns from earlier years and is judged on later ones, as `temporal_*`.
+
+    Nothing when the data hold one year alone.
+    """
+    kept, recall = f"{run.version}/temporal", decision.recall_by_level(checked.decision)
+    manifest = made_with(run.params, store.intact(MODELS, kept))
+    if force or manifest is None or manifest["recall"] != recall:
+        spec = checked.model(run.model)
+        made = isolate.run(
+            _over_years,
+            spec,
+            checked.defaults,
+            run.params,
+            load_split(store, run.data, "train_test"),
+            recall,
+            minutes=spec.minutes or checked.defaults.minutes,
+            what="The judgement over years",
+            on_progress=log.info,
+        )
+        facts = {"params": run.params, "recall": recall}
+        store.write_version(MODELS, kept, {"temporal.json": json.dumps(made).encode()}, facts)
+    return dict(json.loads(store.read_version(MODELS, kept, "temporal.json")))
+
+
+def _over_years(
+    spec: ModelSpec,
+    defaults: Defaults,
+    params: Json,
+    train_test: dataset.Dataset,
+    recall: Mapping[str, float],
+    on_progress: isolate.OnProgress,
+) -> dict[str, float]:
+    training.limit_threads()
+    fit = _reporting_fit(spec, defaults, params, on_progress, "Earlier years, {}")
+    return temporal.over_years(fit, train_test, recall, seed=defaults.seed, max_rows=spec.max_rows)

@@ -1,0 +1,214 @@
+"""Evaluate a model at every level of knowledge, log it to MLflow, and register it, signed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from include.accidents.data import dataset
+from include.accidents.errors import ModelError
+from include.accidents.features import knowledge
+from include.accidents.features.levels import RECORD
+from include.accidents.models import bootstrap, decision, evaluate, judging, search, specification, training
+from include.accidents.models.specification import Catalogue, ModelSpec
+from include.accidents.pipeline.contracts import Json, LoggedModel, ModelRun
+from include.accidents.pipeline.inputs import kept_catalogue, load_split
+from include.accidents.pipeline.judge import cross_validated, judged_over_years
+from include.accidents.registry import loading, skops_files, tracking
+from include.accidents.registry.names import DECISION, GROUPS
+from include.accidents.reporting import plots, texts
+from include.accidents.storage.buckets import MODELS, TRAIN
+from include.accidents.storage.versions import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+CALIBRATED = 0.03  # mean distance of probabilities from what happened, up to which they are called calibrated
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation leaves for MLflow: metrics, plots and tables by file name, candidates of the search."""
+
+    metrics: dict[str, float]
+    plots: dict[str, Any]
+    tables: dict[str, Any]
+    results: list[Json]
+
+
+def log_model(
+    store: Store,
+    client: MlflowClient,
+    run: ModelRun,
+    dag_run_id: str,
+    key: bytes,
+    *,
+    force: bool,
+    evaluation: str = "basic",
+) -> LoggedModel:
+    """Cross-validate and test the model at every level of knowledge; log it as an MLflow run and register it, signed.
+
+    The rules of the decision (thresholds) are learned from the cross-validation, and kept in the model.
+    `evaluation` is `basic` (the metrics and the confusion matrix) or `full` (also the check over years and every
+    plot).
+    """
+    checked = kept_catalogue(store, run.catalogue, run.model)
+    spec = checked.model(run.model)
+    fitted = skops_files.loads(store.read_version(MODELS, run.version, f"{run.model}_model.skops"))
+    held_out = load_split(store, run.data, "global_test")
+    found = _evaluate(store, checked, run, fitted, held_out, evaluation, force=force)
+    registered = tracking.log_run(
+        client,
+        fitted,
+        lineage_without_run=_lineage(store, run),
+        loaded=run.data.loaded,
+        key=key,
+        dag_run_id=dag_run_id,
+        params=_params(run, spec),
+        metrics=found.metrics,
+        tags=spec.tags
+        | {"code_version": run.method, "model_version": run.version}
+        | {"catalogue_version": run.catalogue, "evaluation": evaluation},
+        plots=found.plots,
+        tables=found.tables,
+        results=found.results,
+        example=held_out.x[:5],
+    )
+    log.info(
+        "%s is version %s in MLflow, selection_score %.4f:\n%s",
+        run.model,
+        registered.version,
+        found.metrics["selection_score"],
+        texts.metrics_table(found.metrics),
+    )
+    return LoggedModel(
+        model=run.model,
+        registered_version=str(registered.version),
+        run_id=str(registered.run_id),
+        served_version=loading.newest(client, run.model) or "",
+    )
+
+
+def _lineage(store: Store, run: ModelRun) -> Json:
+    features = (store.manifest(TRAIN, run.data.version) or {})["features"]
+    return {
+        "model": run.model,
+        "data_version": run.data.version,
+        "features": features,
+        "sample": run.data.sample,
+    }
+
+
+def _params(run: ModelRun, spec: ModelSpec) -> Json:
+    chosen = {name: json.dumps(value) for name, value in run.params.items()}
+    return chosen | {"max_rows": spec.max_rows, "train_rows": run.data.rows.train_test, "years": run.data.years}
+
+
+def _evaluate(
+    store: Store,
+    checked: Catalogue,
+    run: ModelRun,
+    fitted: Any,
+    held_out: dataset.Dataset,
+    evaluation: str,
+    *,
+    force: bool,
+) -> Evaluated:
+    """Evaluate a model; the rules of the decision are attached to it."""
+    spec = checked.model(run.model)
+    judged = cross_validated(store, checked, run, force=force)
+    rules = decision.learn(judged.judged, decision.recall_by_level(checked.decision), judged.sharpen)
+    decision.attach(fitted, rules)
+    training.limit_threads()
+    proba, metrics = _test(fitted, rules, held_out, checked.defaults.seed)
+    metrics |= judged.metrics
+    if evaluation == "full":
+        metrics |= judged_over_years(store, checked, run, force=force)
+    metrics["selection_score"] = evaluate.selection_score(metrics, checked.selection.weights)
+    _check_numbers(metrics)
+    _say_calibration(metrics)
+    best = json.loads(store.read_version(MODELS, f"{run.version}/search", "search.json"))
+    drawn, importances = _plots(run.model, fitted, held_out, proba, best["results"], spec, checked, evaluation)
+    tables = {
+        "search.json": {key: value for key, value in best.items() if key != "results"},
+        "specification.json": specification.as_json(spec),
+        GROUPS: {"rows": evaluate.recall_by_group(held_out, proba.argmax(axis=1))},
+        DECISION: {state: asdict(rule) for state, rule in rules.items()},
+        **({"importance.json": importances} if importances else {}),
+    }
+    return Evaluated(metrics, drawn, tables, best["results"])
+
+
+def _test(
+    fitted: Any, rules: decision.Decision, held_out: dataset.Dataset, seed: int
+) -> tuple[evaluate.Probabilities, dict[str, float]]:
+    """Return the probabilities on global_test, and the metrics there: `test_*` with intervals, and of every state."""
+    metrics: dict[str, float] = {}
+    everybody = np.arange(len(held_out.y))
+    for state in knowledge.STATES:
+        whole = state == RECORD.name
+        rows = everybody if whole else judging.judged_rows(held_out, everybody, state, 1, seed)
+        judged = judging.judge(fitted, held_out.take(rows), state)
+        metrics |= {f"{state}_{name}": value for name, value in decision.metrics(judged, rules, state).items()}
+        if whole:
+            proba = judged.proba
+    tested = evaluate.scores(held_out.y, proba)
+    return proba, metrics | {f"test_{name}": value for name, value in tested.items()} | _bounds(held_out, proba)
+
+
+def _bounds(held_out: dataset.Dataset, proba: evaluate.Probabilities) -> dict[str, float]:
+    return {
+        f"test_{name}_{end}": value
+        for name, both in bootstrap.intervals(held_out.y, proba, held_out.accident).items()
+        for end, value in zip(("low", "high"), both, strict=True)
+    }
+
+
+def _check_numbers(metrics: Mapping[str, float]) -> None:
+    broken = sorted(name for name, value in metrics.items() if not math.isfinite(value))
+    if broken:
+        raise ModelError(
+            f"The model's metrics are not numbers: {', '.join(broken)}.", "change its parameters in the catalogue."
+        )
+
+
+def _say_calibration(metrics: Mapping[str, float]) -> None:
+    error = metrics["test_calibration_error"]
+    if error > CALIBRATED:
+        log.warning(
+            "Its probabilities lie %.3f from what happened, on average (up to %.2f is called calibrated): wrap its "
+            "classifier in sklearn.calibration.CalibratedClassifierCV.",
+            error,
+            CALIBRATED,
+        )
+
+
+def _plots(
+    model: str,
+    fitted: Any,
+    held_out: dataset.Dataset,
+    proba: evaluate.Probabilities,
+    results: Sequence[Json],
+    spec: ModelSpec,
+    checked: Catalogue,
+    evaluation: str,
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Return the plots of an evaluation by file name, and how important each feature is (full evaluation)."""
+    title = f"{model} on global_test"
+    drawn = {"confusion_matrix.png": plots.confusion(held_out.y, proba.argmax(axis=1), title)}
+    if results:
+        drawn["cv_results.png"] = search.picture(results, spec.search.scoring or checked.defaults.scoring)
+    if evaluation != "full":
+        return drawn, {}
+    importances = evaluate.importance(fitted, held_out, seed=checked.defaults.seed)
+    drawn["precision_recall.png"] = plots.precision_recall(held_out.y, proba, title)
+    drawn["reliability.png"] = plots.reliability(held_out.y, proba, title)
+    drawn["importance.png"] = plots.importance(importances, title)
+    return drawn, importances

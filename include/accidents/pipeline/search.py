@@ -1,0 +1,64 @@
+"""Search a model's hyper-parameters."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from include.accidents.models import candidates, search
+from include.accidents.pipeline.contracts import CleanData, Json, ModelRun
+from include.accidents.pipeline.inputs import kept_catalogue, kept_method, load_split, model_digest
+from include.accidents.reporting import texts
+from include.accidents.storage.buckets import MODELS
+from include.accidents.storage.versions import Store
+
+log = logging.getLogger(__name__)
+SHOWN = 10  # candidates in the log
+
+
+def search_params(store: Store, model: str, data: CleanData, catalogue_version: str, *, force: bool) -> ModelRun:
+    """Search the model's hyper-parameters on train_test."""
+    checked = kept_catalogue(store, catalogue_version, model)
+    spec = checked.model(model)
+    method = kept_method(store, catalogue_version)
+    version = f"{model}-{model_digest(spec, checked, data, method)}"
+    minutes = candidates.minutes(spec, checked.defaults)
+    kept = store.intact(MODELS, f"{version}/search")
+    # One that its time cut short is taken up again when it gets more time.
+    if force or kept is None or (kept["ended"] and kept["minutes"] < minutes):
+        found = search.search(spec, checked.defaults, load_split(store, data, "train_test"))
+        content = json.dumps(asdict(found), indent=1).encode()
+        facts = {
+            "data_version": data.version,
+            "params": found.params,
+            "score": found.score,
+            "ended": found.ended,
+            "minutes": minutes,
+        }
+        store.write_version(MODELS, f"{version}/search", {"search.json": content}, facts)
+    else:
+        log.info("Already searched with this data and specification: %s is used again.", version)
+    best = json.loads(store.read_version(MODELS, f"{version}/search", "search.json"))
+    log.info("Best parameters of %s: %s\n%s", model, json.dumps(best["params"]), _candidates(best["results"]))
+    return ModelRun(
+        model=model,
+        version=version,
+        catalogue=catalogue_version,
+        method=method,
+        data=data,
+        params=best["params"],
+    )
+
+
+def _candidates(results: Sequence[Json]) -> str:
+    """Return the best candidates as a table; nothing where there was only one."""
+    rows = [
+        (r["rank_test_score"], r["mean_test_score"], r["std_test_score"], f"{r['mean_fit_time']:.1f}", r["rows"],
+         r["error"] or json.dumps(r["params"]))
+        for r in results[:SHOWN]
+    ]  # fmt: skip
+    more = [f"… and {len(results) - SHOWN} more, in MLflow's cv_results.json."] if len(results) > SHOWN else []
+    heading = ("rank", "score", "std", "s a fit", "people", "parameters")
+    return "\n".join([texts.text_table(heading, rows), *more]) if rows else ""

@@ -1,0 +1,113 @@
+"""Registered models: which version is served, and the only way a model is loaded.
+
+A model is loaded with *our* list of types, never with the one it brings along, and only when its file bears the
+signature that was made when it was registered: a list of types alone does not stop a hostile tree.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from include.accidents.errors import ModelError
+from include.accidents.features.definitions import NAMES
+from include.accidents.models import decision
+from include.accidents.models.decision import Decision
+from include.accidents.registry.names import ALIAS, BEST, LOADED
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+from include.accidents.registry.signing import Lineage, check_signature, fetch, read_lineage
+from include.accidents.registry.skops_files import loads
+from include.accidents.registry.tracking import quoted
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that may be used."""
+
+    estimator: Any
+    name: str
+    version: str
+    lineage: Lineage
+    metrics: Mapping[str, float]
+    decision: Decision
+
+
+def load(
+    client: MlflowClient,
+    name: str,
+    version: str,
+    key: bytes,
+    features: str,
+    read: Callable[[bytes], Any] = loads,
+) -> LoadedModel:
+    """Fetch, verify and load one version; `read` makes the model of the file whose signature was checked.
+
+    Raises
+    ------
+    ModelError
+        When the signature is absent or wrong, the features are not today's, a type is not on the list, or the model has
+        no thresholds for the levels of knowledge.
+    """
+    found = client.get_model_version(name, version)
+    lineage = read_lineage(found)
+    content = fetch(found)
+    check_signature(found, lineage, content, key)
+    if lineage.features != features:
+        raise ModelError(
+            f"{name} version {version} was trained on features {lineage.features}; today's are {features}.",
+            "run the pipeline once more with today's code.",
+        )
+    estimator = read(content)
+    if estimator.n_features_in_ != len(NAMES):
+        raise ModelError(f"{name} version {version} expects other columns.", "run the pipeline once more.")
+    try:
+        rules = decision.of(estimator)
+    except ModelError as error:
+        error.cause = f"{name} version {version}: {error.cause}"
+        raise
+    metrics = client.get_run(lineage.run_id).data.metrics
+    return LoadedModel(estimator, name, str(found.version), lineage, metrics, rules)
+
+
+def names(client: MlflowClient) -> list[str]:
+    """Return the names of all registered models, the one in production first."""
+    found: list[str] = []
+    token: str | None = None
+    while True:
+        page = client.search_registered_models(max_results=1000, page_token=token)
+        found += [model.name for model in page]
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda name: (name != BEST, name))
+
+
+def newest(client: MlflowClient, name: str) -> str | None:
+    """Return the version to serve under a name: `production` of BestModel, the newest of any other.
+
+    The newest is the last one of the run that looked at the raw files last: to repeat an old run does not undo a new
+    one.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if name == BEST:
+        try:
+            return str(client.get_model_version_by_alias(BEST, ALIAS).version)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+    versions = client.search_model_versions(f"name = '{quoted(name)}'")
+    last = max(versions, key=lambda v: (v.tags.get(LOADED, ""), int(v.version)), default=None)
+    return None if last is None else str(last.version)
+
+
+def signature(client: MlflowClient, name: str, version: str) -> str | None:
+    """Return what a version bears as its signature, unchecked; None while it has none."""
+    tags: dict[str, str] = client.get_model_version(name, version).tags
+    return tags.get("signature")

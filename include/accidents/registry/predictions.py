@@ -1,0 +1,175 @@
+"""Predictions of whole files: the columns that every CSV of predictions has, and what they are worth.
+
+Where the severities are in the file (`grav`), the predictions are scored against them at once.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from include.accidents.data.columns import CLASSES
+from include.accidents.features import knowledge
+from include.accidents.features.definitions import Floats
+from include.accidents.features.levels import LEVELS
+from include.accidents.models import decision, evaluate
+from include.accidents.models.decision import Decided
+from include.accidents.models.evaluate import SEVERE, Probabilities, probabilities
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+
+    from include.accidents.registry.loading import LoadedModel
+
+COLUMNS: Final = (
+    *(f"p_{name}" for name in CLASSES),
+    "p_severe",
+    "predicted_class",
+    "severe",
+    "p_any_severe",
+    "p_any_killed",
+    "alert",
+    "level",
+)
+"""What is said of each person, and (from `p_any_severe` on) of the person's accident."""
+
+BLOCK: Final = 2_000  # people predicted at a time: what a tree reads then stays in the processor's cache
+BINS: Final = 10
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a model says of the people of some accidents.
+
+    Attributes
+    ----------
+    proba
+        Shape (people, 4).
+    accident
+        Position of each person's accident, shape (people,).
+    level
+        Position in `LEVELS` of each accident, shape (accidents,).
+    """
+
+    proba: Probabilities
+    accident: npt.NDArray[np.int64]
+    level: npt.NDArray[np.int64]
+    decided: Decided
+
+
+def blocks(model: LoadedModel, x: Floats) -> Iterator[Probabilities]:
+    """Predict people some thousand at a time, so that others get their turn in between."""
+    for start in range(0, len(x), BLOCK):
+        yield probabilities(model.estimator, x[start : start + BLOCK])
+
+
+def decided(model: LoadedModel, x: Floats, proba: Probabilities, accident: npt.NDArray[np.int64]) -> Predicted:
+    """Decide on the accidents of people who were predicted, each by the level of what is known of it."""
+    number, position = np.unique(accident, return_inverse=True)
+    level = knowledge.levels_of(x, position, len(number))
+    return Predicted(proba, position, level, decision.decide(model.decision, level, proba, position))
+
+
+def predict(model: LoadedModel, x: Floats, accident: npt.NDArray[np.int64]) -> Predicted:
+    """Predict the people of some accidents and decide on these."""
+    return decided(model, x, np.concatenate(list(blocks(model, x))), accident)
+
+
+def header(delimiter: bytes) -> bytes:
+    """Return the names of the columns, to be appended to a file's header."""
+    return delimiter + delimiter.join(name.encode() for name in COLUMNS)
+
+
+def lines(predicted: Predicted, delimiter: str, rows: slice = slice(None)) -> list[bytes]:
+    """Return the cells of some people, a line each, to be appended to their lines in a file."""
+    import pyarrow as pa
+    import pyarrow.csv
+
+    proba, accident, made = predicted.proba[rows], predicted.accident[rows], predicted.decided
+    values = [
+        *(np.round(p, 6) for p in proba.T),
+        np.round(proba[:, SEVERE].sum(axis=1), 6),
+        _named(proba.argmax(axis=1), CLASSES),
+        made.severe[rows],
+        np.round(made.p_any_severe[accident], 6),
+        np.round(made.p_any_killed[accident], 6),
+        made.alert[accident],
+        _named(predicted.level[accident], tuple(LEVELS)),
+    ]
+    sink = io.BytesIO()
+    options = pa.csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none")
+    pa.csv.write_csv(pa.table(values, names=list(COLUMNS)), sink, options)
+    return sink.getvalue().splitlines()
+
+
+def _named(codes: npt.NDArray[np.int64], names: tuple[str, ...]) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int8()), list(names)).dictionary_decode()
+
+
+def score(predicted: Predicted, grav: Floats) -> dict[str, Any]:
+    """Return how well the predictions fit what happened; empty where nobody's severity is known.
+
+    Parameters
+    ----------
+    grav
+        Severity of each person, 1 to 4, NaN where it is not known; an accident counts when all of its people are known.
+    """
+    known = ~np.isnan(grav)
+    if not known.any():
+        return {}
+    y, proba = (grav[known] - 1).astype(np.int64), predicted.proba[known]
+    n = len(predicted.level)
+    severe = np.isin(y, SEVERE)
+    complete = np.bincount(predicted.accident, ~known, minlength=n) == 0
+    any_severe = np.bincount(predicted.accident[known], severe, minlength=n)[complete] > 0
+    p_any, alert = predicted.decided.p_any_severe[complete], predicted.decided.alert[complete]
+    p_severe = proba[:, SEVERE].sum(axis=1)
+    found: dict[str, Any] = {"people": len(y), "accidents": int(complete.sum()), **evaluate.scores(y, proba)}
+    found |= {"severe_foretold": float(p_severe.mean()), "severe_true": float(severe.mean())}
+    if complete.any():
+        found |= {"accident_severe_foretold": float(p_any.mean()), "accident_severe_true": float(any_severe.mean())}
+    if any_severe.any() and not any_severe.all():
+        found["accident_auc_severe"] = evaluate.roc_auc(any_severe, p_any)
+        found["alert_recall"] = float(alert[any_severe].mean())
+    if alert.any():
+        found["alert_precision"] = float(any_severe[alert].mean())
+    found["calibration"] = [
+        [float(p_severe[rows].mean()), float(severe[rows].mean()), len(rows)]
+        for rows in np.array_split(np.argsort(p_severe, kind="stable"), BINS)
+        if len(rows)
+    ]
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in found.items()}
+
+
+def calibration_png(scores: dict[str, Any]) -> bytes:
+    """Return the picture of a calibration as a PNG file: how often people were severe, by what was foretold."""
+    sink = io.BytesIO()
+    _calibration(scores).savefig(sink, format="png", dpi=90)
+    return sink.getvalue()
+
+
+def _calibration(scores: dict[str, Any]) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="perfect")
+    foretold, happened, _ = zip(*scores["calibration"], strict=True)
+    axes.plot(foretold, happened, "o-", label=f"{scores['people']:,} people in {len(foretold)} bins")
+    axes.set(
+        xlabel="mean predicted probability of killed or hospitalised",
+        ylabel="share of people who were",
+        xlim=(0, 1),
+        ylim=(0, 1),
+        title="Calibration",
+    )
+    axes.legend()
+    return figure

@@ -1,0 +1,129 @@
+"""What is in production: promotion and rollback."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from include.accidents.errors import ModelError
+from include.accidents.registry.names import ROLLED_BACK
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+from include.accidents.registry.loading import load, newest
+from include.accidents.registry.names import ALIAS, BEST
+from include.accidents.registry.signing import check_signature, fetch, read_lineage, sign_tags
+from include.accidents.registry.skops_files import loads
+from include.accidents.registry.tracking import quiet
+
+log = logging.getLogger(__name__)
+BROKE_OFF = "its promotion broke off"
+
+
+def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str) -> ModelVersion:
+    """Copy a version to BestModel, sign it under its new name, and only then let `production` point to it."""
+    lineage = read_lineage(source)
+    content = fetch(source)
+    check_signature(source, lineage, content, key)
+    present = int(newest(client, BEST) or 0)
+    for left in client.search_model_versions(f"name = '{BEST}'"):
+        if int(left.version) > present and ROLLED_BACK not in left.tags:  # a rollback shall not lead to it
+            client.set_model_version_tag(BEST, left.version, ROLLED_BACK, BROKE_OFF)
+    with quiet():
+        copied = client.copy_model_version(f"models:/{source.name}/{source.version}", BEST)
+    sign_tags(client, copied, lineage, content, key)
+    client.set_model_version_tag(BEST, copied.version, "promotion_reason", reason)
+    client.set_registered_model_alias(BEST, ALIAS, copied.version)
+    return copied
+
+
+def in_production(client: MlflowClient, run_id: str) -> tuple[str, str] | None:
+    """Return the version of BestModel and the reason of its promotion, if the model of a run is in production."""
+    present = newest(client, BEST)
+    if present is None:
+        return None
+    found = client.get_model_version(BEST, present)
+    return (present, found.tags.get("promotion_reason", "")) if found.tags.get("run_id") == run_id else None
+
+
+def rolled_back(client: MlflowClient) -> dict[str, str]:
+    """Return why people took a model out of production, by what it was made of (tag `model_version` of its run)."""
+    from mlflow.exceptions import MlflowException
+
+    found = {}
+    for version in client.search_model_versions(f"name = '{BEST}'"):
+        reason = version.tags.get(ROLLED_BACK, BROKE_OFF)
+        if reason != BROKE_OFF:
+            try:
+                tags = client.get_run(version.tags.get("run_id", "")).data.tags
+            except MlflowException as error:  # removed for good
+                log.warning("What %s version %s was made of is gone (%s).", BEST, version.version, error.error_code)
+                continue
+            found[tags.get("model_version", "")] = reason
+    return found
+
+
+def predecessors(client: MlflowClient, present: str) -> list[ModelVersion]:
+    """Return the versions of BestModel that rollbacks from `present` would lead to, the next one first.
+
+    Never to one that was left by a rollback, and not from real data to the generated sample.
+    """
+    real = client.get_model_version(BEST, present).tags.get("sample") == "false"
+    found = [
+        version
+        for version in client.search_model_versions(f"name = '{BEST}'")
+        if int(version.version) < int(present)
+        and ROLLED_BACK not in version.tags
+        and not (real and version.tags.get("sample") == "true")
+    ]
+    return sorted(found, key=lambda version: -int(version.version))
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """What a rollback changed: `production` left version `left` of BestModel for version `version`."""
+
+    left: str
+    version: str
+    model: str
+
+
+def rollback(
+    client: MlflowClient,
+    key: bytes,
+    features: str,
+    *,
+    reason: str = "by hand",
+    read: Callable[[bytes], Any] = loads,
+) -> RolledBack:
+    """Let `production` point to the version of BestModel before the present one.
+
+    A version that was left by a rollback is marked, and no later rollback returns to it; nor does one return from real
+    data to the generated sample. The version that
+    `production` will point to is loaded first, so that it is seen to bear the signature and to fit today's features;
+    its signature, made when it was promoted, stays.
+
+    Raises
+    ------
+    ModelError
+        When nothing is in production, there is no earlier version, or it may not be used; nothing is changed then.
+    """
+    present = newest(client, BEST)
+    if present is None:
+        raise ModelError("No model is in production.", "run the pipeline; its best model is promoted.")
+    earlier = predecessors(client, present)
+    if not earlier:
+        raise ModelError(
+            f"There is no version of {BEST} before version {present} to return to (none that was rolled back before, "
+            "and after real data none of generated ones).",
+            "run the pipeline with another catalogue or other data to promote another model.",
+        )
+    target = str(earlier[0].version)
+    loaded = load(client, BEST, target, key, features, read)
+    client.set_registered_model_alias(BEST, ALIAS, target)
+    client.set_model_version_tag(BEST, present, ROLLED_BACK, reason)
+    log.info("%s: production went back from version %s to version %s (%s).", BEST, present, target, reason)
+    return RolledBack(present, target, loaded.lineage.model)

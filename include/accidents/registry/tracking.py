@@ -1,0 +1,155 @@
+"""Runs of MLflow's experiment: a run a model."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from include.accidents.features.definitions import Floats
+from include.accidents.features.matrix import frame
+from include.accidents.registry.names import EXPERIMENT, SUPERSEDED
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+from include.accidents.registry import skops_files
+from include.accidents.registry.names import LOADED
+from include.accidents.registry.signing import Lineage, as_text, sign
+
+log = logging.getLogger(__name__)
+
+
+def log_run(
+    client: MlflowClient,
+    fitted: Any,
+    *,
+    lineage_without_run: Mapping[str, Any],
+    key: bytes,
+    dag_run_id: str,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+    plots: Mapping[str, Any],
+    tables: Mapping[str, Any],
+    example: Floats,
+    results: Sequence[Mapping[str, Any]] = (),
+    loaded: str = "",
+) -> ModelVersion:
+    """Log one model as a run of the experiment and register it, signed, under its name.
+
+    `plots`, `tables` and `results` (the candidates of the search, a row each) become artifacts. `loaded` is when
+    the DAG's run looked at the raw files.
+
+    A run that an earlier try of the same task left half done is deleted; a complete one, from which a model may be in
+    production, is marked as superseded and stays.
+    """
+    import mlflow
+    from mlflow.models import infer_signature
+
+    with quiet():
+        experiment = mlflow.set_experiment(EXPERIMENT)
+    name, named = str(lineage_without_run["model"]), frame(example)
+    for earlier in runs_of(client, dag_run_id, name):
+        if "registered_version" in earlier.data.tags:
+            client.set_tag(earlier.info.run_id, SUPERSEDED, "true")
+        else:
+            client.delete_run(earlier.info.run_id)
+    # Said once more: where two tasks make the experiment at the same moment, MLflow leaves one of them in another.
+    with quiet(), mlflow.start_run(run_name=name, experiment_id=experiment.experiment_id) as run:
+        lineage = Lineage(run_id=run.info.run_id, **lineage_without_run)
+        mlflow.set_tags({**tags, "model": name, "airflow.dag_run_id": dag_run_id, **as_text(asdict(lineage))})
+        mlflow.log_params(dict(params))
+        for file, figure in plots.items():
+            mlflow.log_figure(figure, file)
+        for file, table in tables.items():
+            mlflow.log_dict(table, file)
+        if results:
+            mlflow.log_table(_columns(results), "cv_results.json")
+        info = mlflow.sklearn.log_model(
+            fitted,
+            name="model",
+            serialization_format="skops",
+            skops_trusted_types=list(skops_files.TRUSTED_TYPES),
+            signature=infer_signature(named, fitted.predict_proba(example)),
+            input_example=named,
+            pyfunc_predict_fn="predict_proba",
+            pip_requirements=_requirements(),
+        )
+        # After the model: else MLflow asks for the history of each metric, to copy it to the model.
+        mlflow.log_metrics(dict(metrics), model_id=info.model_id)
+        version = mlflow.register_model(info.model_uri, name)
+        sign(client, version, lineage, key, expected=fitted, example=example)
+        client.set_model_version_tag(name, version.version, LOADED, loaded)
+        mlflow.set_tag("registered_version", version.version)
+    return client.get_model_version(name, version.version)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hush MLflow, which tells of success on the stream of errors, and tries models on frames; what fails it raises."""
+    with redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="X has feature names, but")
+        yield
+
+
+def runs_of(client: MlflowClient, dag_run_id: str, model: str | None = None) -> list[Any]:
+    """Return the runs that a DAG run left in MLflow, newest first, of one model or of all; one a model."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        return []
+    wanted = f"tags.`airflow.dag_run_id` = '{quoted(dag_run_id)}'"
+    if model is not None:
+        wanted += f" and tags.model = '{quoted(model)}'"
+    found = client.search_runs([experiment.experiment_id], wanted, max_results=1000)
+    return [run for run in found if SUPERSEDED not in run.data.tags]
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [json.dumps(v) if isinstance(v := row.get(name), dict) else v for row in rows] for name in names}
+
+
+def run_before(client: MlflowClient, run: Any) -> Any | None:
+    """Return the newest registered run of the same model by an earlier run of the DAG; None when there is none."""
+    earlier = client.search_runs(
+        [run.info.experiment_id],
+        f"tags.model = '{quoted(run.data.tags['model'])}' and attributes.start_time < {run.info.start_time}",
+        order_by=["attributes.start_time DESC"],
+        max_results=50,
+    )
+    ours = run.data.tags["airflow.dag_run_id"]
+    return next(
+        (r for r in earlier if "registered_version" in r.data.tags and r.data.tags["airflow.dag_run_id"] != ours), None
+    )
+
+
+def artifact(client: MlflowClient, run_id: str, path: str) -> bytes | None:
+    """Return an artifact of a run; None when it has none of that name."""
+    from mlflow.artifacts import download_artifacts
+
+    if path not in {found.path for found in client.list_artifacts(run_id)}:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        content = download_artifacts(
+            run_id=run_id, artifact_path=path, dst_path=folder, tracking_uri=client.tracking_uri
+        )
+        return Path(content).read_bytes()
+
+
+def quoted(text: str) -> str:
+    """Return a text that may stand between quotes in a filter of MLflow."""
+    return text.replace("'", "")
+
+
+def _requirements() -> list[str]:
+    from importlib.metadata import version
+
+    return [f"{package}=={version(package)}" for package in ("scikit-learn", "skops", "pandas", "numpy")]

@@ -1,0 +1,180 @@
+"""What a run found, as pages: the report and the card of the promoted model."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from matplotlib.figure import Figure
+from include.accidents.features.levels import LEVELS
+from include.accidents.reporting.texts import COLUMNS, Row
+
+PAGE_COLUMNS = (*COLUMNS, "test_auc_severe", "test_log_loss", "test_calibration_error", "test_three_class_f1_macro")
+LEVEL_COLUMNS = (
+    "f1_weighted",
+    "auc_severe",
+    "calibration_error",
+    "severe_foretold",
+    "severe_true",
+    "accident_auc_severe",
+    "alert_recall",
+    "alert_precision",
+)
+"""What is shown of each model at each level of knowledge."""
+
+
+def level_rows(metrics: Row, prefix: str = "") -> list[dict[str, Any]]:
+    """Return the figures of `LEVEL_COLUMNS` at each level that was judged, a row a level."""
+    rows = [
+        {"level": level.name, "label": level.label.en}
+        | {column: metrics.get(f"{prefix}{level.name}_{column}") for column in LEVEL_COLUMNS}
+        for level in LEVELS.values()
+    ]
+    return [row for row in rows if row["f1_weighted"] is not None]
+
+
+def page(
+    *,
+    dag_run_id: str,
+    reason: str,
+    rows: Sequence[Row],
+    before: Mapping[str, Row],
+    failed: Mapping[str, str],
+    data: Mapping[str, Any],
+    winner: str,
+    groups: Sequence[Row],
+    plots: Mapping[str, bytes],
+) -> str:
+    """Return the page of a run as HTML, plots included.
+
+    Parameters
+    ----------
+    rows
+        Models with their metrics, best first; the baseline among them.
+    before
+        The metrics of the same models in their run before, by name.
+    failed
+        Reasons by model.
+    winner
+        The model that was compared with the champion; not the first one where that was rolled back before.
+    groups
+        The winner's recall by sex and age group.
+    plots
+        PNG files by title.
+    """
+    changes = [
+        {
+            "model": row["model"],
+            "new": row["model"] not in before,
+            "by": {
+                c: row[c] - before[row["model"]][c] for c in COLUMNS if c in before.get(row["model"], {}) and c in row
+            },
+        }
+        for row in rows
+        if row.get("trained", True)
+    ]
+    return render(
+        "report.html.jinja",
+        dag_run_id=dag_run_id,
+        reason=reason,
+        rows=rows,
+        columns=PAGE_COLUMNS,
+        level_columns=LEVEL_COLUMNS,
+        levels={row["model"]: level_rows(row) for row in rows},
+        over_years={row["model"]: later for row in rows if (later := _later_years(row))},
+        changes=changes,
+        change_columns=COLUMNS,
+        gone=sorted(before.keys() - {row["model"] for row in rows}),
+        failed=failed,
+        data=data,
+        winner=winner,
+        groups=groups,
+        plots={title: base64.b64encode(content).decode() for title, content in plots.items()},
+        written=_now(),
+    )
+
+
+def _later_years(metrics: Row) -> list[dict[str, Any]]:
+    """Return the figures on later years at each level; at `record` they bear no level's name."""
+    named = {f"temporal_record_{c}": metrics[f"temporal_{c}"] for c in LEVEL_COLUMNS if f"temporal_{c}" in metrics}
+    return level_rows({**metrics, **named}, "temporal_")
+
+
+def model_card(
+    *,
+    model: str,
+    version: str,
+    reason: str,
+    specification: str,
+    params: Mapping[str, str],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+    data: Mapping[str, Any],
+    groups: Sequence[Row],
+    rules: Mapping[str, Row],
+) -> str:
+    """Return the card of a promoted model as HTML: data, method, limits, figures; `rules` are those of `decision`."""
+    figures = {
+        name: (value, metrics.get(f"{name}_low"), metrics.get(f"{name}_high"))
+        for name, value in sorted(metrics.items())
+        if not name.endswith(("_low", "_high", "_std"))
+    }
+    return render(
+        "model_card.html.jinja",
+        model=model,
+        version=version,
+        reason=reason,
+        specification=specification,
+        params=params,
+        figures=figures,
+        tags=tags,
+        data=data,
+        groups=groups,
+        level_columns=LEVEL_COLUMNS,
+        levels=level_rows(metrics),
+        over_years=_later_years(metrics),
+        rules=rules,
+        written=_now(),
+    )
+
+
+def png(figure: Figure) -> bytes:
+    """Return a picture as a PNG file."""
+    sink = io.BytesIO()
+    figure.savefig(sink, format="png", dpi=90)
+    return sink.getvalue()
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else "–"
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a template of `templates/` as HTML; a value that it names and that is absent is an error."""
+    return str(_templates().get_template(template).render(values))
+
+
+@cache
+def _templates() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = _figure
+    return environment

@@ -1,0 +1,95 @@
+"""Pictures of how a model judges, for MLflow and for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from include.accidents.data.columns import CLASSES
+from include.accidents.models.evaluate import N_CLASSES, Labels, Probabilities
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def confusion(y_true: Labels, y_pred: Labels, title: str) -> Figure:
+    """Draw the confusion matrix: counts, coloured by share of the true class."""
+    from matplotlib.figure import Figure
+
+    cells = np.bincount(y_true * N_CLASSES + y_pred, minlength=N_CLASSES**2).reshape(N_CLASSES, N_CLASSES)
+    share = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.set(
+        xticks=range(N_CLASSES), yticks=range(N_CLASSES), xticklabels=CLASSES, yticklabels=CLASSES,
+        xlabel="predicted", ylabel="true", title=title,
+    )  # fmt: skip
+    for i in range(N_CLASSES):
+        for j in range(N_CLASSES):
+            colour = "white" if share[i, j] > 0.5 else "black"
+            axes.text(j, i, f"{cells[i, j]:,}\n{share[i, j]:.0%}", ha="center", va="center", color=colour)
+    figure.colorbar(image, label="share of the true class")
+    return figure
+
+
+def precision_recall(y_true: Labels, proba: Probabilities, title: str) -> Figure:
+    """Draw precision over recall of each class against the rest, with the average precision."""
+    from matplotlib.figure import Figure
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.subplots()
+    for k, name in enumerate(CLASSES):
+        if (y_true == k).any():
+            precision, recall, _ = precision_recall_curve(y_true == k, proba[:, k])
+            area = average_precision_score(y_true == k, proba[:, k])
+            axes.plot(recall, precision, label=f"{name} ({area:.2f})")
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title=title)
+    axes.legend(title="class (average precision)")
+    return figure
+
+
+def reliability(y_true: Labels, proba: Probabilities, title: str, n_bins: int = 10) -> Figure:
+    """Draw what happened over what was predicted, of each class, in bins of equal size."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+    for k, name in enumerate(CLASSES):
+        bins = [b for b in np.array_split(np.argsort(proba[:, k], kind="stable"), n_bins) if len(b)]
+        axes.plot([proba[b, k].mean() for b in bins], [(y_true[b] == k).mean() for b in bins], "o-", label=name)
+    axes.set(xlabel="mean predicted probability", ylabel="share of the class", xlim=(0, 1), ylim=(0, 1), title=title)
+    axes.legend(title="class")
+    return figure
+
+
+def importance(found: Mapping[str, float], title: str, top: int = 20) -> Figure:
+    """Draw the most important features."""
+    from matplotlib.figure import Figure
+
+    shown = dict(sorted(found.items(), key=lambda item: -item[1])[:top])
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(list(shown), list(shown.values()))
+    axes.set(xlabel="growth of the log loss when the feature is shuffled", title=title)
+    axes.invert_yaxis()
+    return figure
+
+
+def leaderboard(rows: Sequence[Mapping[str, Any]], metric: str = "test_f1_weighted") -> Figure:
+    """Draw a metric of each model with its 95 % interval."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 1 + 0.35 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for i, row in enumerate(rows):
+        low, high = row.get(f"{metric}_low", row[metric]), row.get(f"{metric}_high", row[metric])
+        axes.plot([low, high], [i, i], color="grey")
+        axes.plot(row[metric], i, "o")
+    axes.set(yticks=range(len(rows)), yticklabels=[row["model"] for row in rows], xlabel=f"{metric}, 95 % interval")
+    axes.invert_yaxis()
+    return figure

@@ -1,0 +1,306 @@
+"""Immutable versions with manifests, and objects for people: over S3 in the pipeline, over a folder without it.
+
+A version's files are written first and its manifest last, and a reader trusts only what a manifest names, by SHA-256:
+what was half written does not exist for anybody. A file that a manifest names is never written over: a version that is
+made once more with other content gets other files, and its new manifest names them. A manifest is signed: who may write
+to the store, but does not hold the key, cannot put another model or other data in the place of ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, cast
+
+from include.accidents.errors import StorageError
+
+MANIFEST = "manifest.json"
+SIGNATURE = "signature"  # of a manifest, over all else in it and where it lies
+WRITERS = 2  # objects written at a time: Arrow formats them without Python's lock
+
+log = logging.getLogger(__name__)
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """An object as a listing shows it.
+
+    Attributes
+    ----------
+    size
+        In bytes.
+    etag
+        Another one for other content.
+    written
+        When it was last written (ISO 8601).
+    """
+
+    size: int
+    etag: str
+    written: str
+
+
+Content = bytes | IO[bytes]
+"""What an object holds: its bytes, or a file of `temporary` that they were written to."""
+
+
+class Store(ABC):
+    """Versions and objects for people, over whatever keeps objects by bucket and key.
+
+    The pipeline takes any `Store`: `S3Store` in the DAG, `FolderStore` without Airflow. A new one has the abstract
+    methods.
+
+    Parameters
+    ----------
+    key
+        What manifests are signed with; one that bears another signature does not exist.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    @abstractmethod
+    def create_buckets(self) -> None:
+        """Create the buckets that are absent; done once, before the tasks that need them."""
+
+    @abstractmethod
+    def read(self, bucket: str, key: str, limit: int | None = None) -> bytes:
+        """Return an object's content; StorageError when it is absent, InputError when it is larger than the limit."""
+
+    @abstractmethod
+    def write(self, bucket: str, key: str, content: bytes) -> None:
+        """Write an object at once, replacing what is there."""
+
+    @abstractmethod
+    def write_file(self, bucket: str, key: str, file: IO[bytes]) -> None:
+        """Write an object from an open file, read from its beginning."""
+
+    @abstractmethod
+    def temporary(self) -> AbstractContextManager[IO[bytes]]:
+        """Return an empty file, gone afterwards, in which a large object is made before it is written."""
+
+    @abstractmethod
+    def etag(self, bucket: str, key: str) -> str | None:
+        """Return the object's ETag: another one for other content; None when it is absent."""
+
+    @abstractmethod
+    def objects(self, bucket: str, prefix: str = "") -> dict[str, Facts]:
+        """Return the objects under a prefix, by key."""
+
+    @abstractmethod
+    def delete(self, bucket: str, keys: Sequence[str]) -> None:
+        """Delete objects; one that is absent is passed over."""
+
+    def _put(self, bucket: str, prefix: str, name: str, content: Content, named: Mapping[str, Any]) -> dict[str, Any]:
+        """Write an object beside what a manifest names so far; return its path, SHA-256, size and ETag."""
+        if isinstance(content, bytes):
+            facts = {"path": name, "sha256": sha256(content), "size": len(content)}
+            return self._settle(bucket, prefix, facts, named, lambda key: self.write(bucket, key, content))
+        content.flush()
+        content.seek(0)
+        digest = hashlib.file_digest(cast(Any, content), "sha256").hexdigest()
+        facts = {"path": name, "sha256": digest, "size": content.tell()}
+        content.seek(0)
+        return self._settle(bucket, prefix, facts, named, lambda key: self.write_file(bucket, key, content))
+
+    def _settle(
+        self,
+        bucket: str,
+        prefix: str,
+        facts: dict[str, Any],
+        named: Mapping[str, Any],
+        write: Callable[[str], None],
+    ) -> dict[str, Any]:
+        if named.get("sha256") == facts["sha256"] and self._is(bucket, prefix + named["path"], named["etag"]):
+            return dict(named)
+        if named.get("path") == facts["path"]:
+            facts["path"] = f"{facts['sha256'][:12]}/{facts['path']}"
+        key = prefix + facts["path"]
+        write(key)
+        log.info("Written: %s/%s (%s).", bucket, key, megabytes(facts["size"]))
+        return {**facts, "etag": self.etag(bucket, key)}
+
+    @contextmanager
+    def drafts(self, *names: str) -> Iterator[dict[str, IO[bytes]]]:
+        """Open a temporary file for each name."""
+        with ExitStack() as stack:
+            yield {name: stack.enter_context(self.temporary()) for name in names}
+
+    def _put_all(
+        self, bucket: str, prefix: str, contents: Mapping[str, Content], named: Mapping[str, Any]
+    ) -> dict[str, dict[str, Any]]:
+        with ThreadPoolExecutor(WRITERS) as pool:
+            waiting = {
+                name: pool.submit(self._put, bucket, prefix, name, content, named.get(name, {}))
+                for name, content in contents.items()
+            }
+        return {name: made.result() for name, made in waiting.items()}
+
+    def read_json(self, bucket: str, key: str) -> dict[str, Any] | None:
+        """Return a JSON object; None when it is absent or damaged, so that it is made anew."""
+        try:
+            found = json.loads(self.read(bucket, key))
+        except StorageError:
+            return None
+        except ValueError:
+            log.warning("%s/%s is not JSON: it counts as absent.", bucket, key)
+            return None
+        return found if isinstance(found, dict) else None
+
+    # --- versions
+
+    def manifest(self, bucket: str, version: str) -> Manifest | None:
+        """Return the manifest of a version, or None when the version was never completed."""
+        found = self.read_json(bucket, f"versions/{version}/{MANIFEST}")
+        if not found or not isinstance(found.get("files"), dict):
+            return None
+        signature = found.pop(SIGNATURE, "")
+        if not hmac.compare_digest(str(signature).encode(), self._signature(bucket, version, found).encode()):
+            log.warning("%s/versions/%s: its manifest was not signed here; it counts as absent.", bucket, version)
+            return None
+        return found
+
+    def _signature(self, bucket: str, version: str, manifest: Manifest) -> str:
+        said = json.dumps([bucket, version, manifest], sort_keys=True)
+        return hmac.new(self._key, said.encode(), "sha256").hexdigest()
+
+    def intact(self, bucket: str, version: str) -> Manifest | None:
+        """Return the manifest of a version whose files are all as they were written, else None: make it anew."""
+        manifest = self.manifest(bucket, version)
+        for name, facts in (manifest or {"files": {}})["files"].items():
+            if not self._is(bucket, _key(version, name, facts), facts.get("etag")):
+                log.warning("%s/%s is gone or altered: the version is made anew.", bucket, _key(version, name, facts))
+                return None
+        return manifest
+
+    def read_version(self, bucket: str, version: str, name: str) -> bytes:
+        """Return a file of a version, once its SHA-256 was seen to be the manifest's."""
+        manifest = self.manifest(bucket, version)
+        if manifest is None or name not in manifest["files"]:
+            raise StorageError(
+                f"{bucket}/versions/{version}/{name} was never completed.",
+                "clear the task that writes it, or trigger the DAG again.",
+            )
+        facts = manifest["files"][name]
+        key = _key(version, name, facts)
+        content = self.read(bucket, key)
+        if sha256(content) != facts["sha256"]:
+            raise StorageError(
+                f"{bucket}/{key} is not what its manifest says (SHA-256 differs).",
+                "clear the task that writes it, or trigger the DAG again: it is then made anew.",
+            )
+        return content
+
+    def write_version(
+        self, bucket: str, version: str, contents: Mapping[str, Content], facts: Mapping[str, Any]
+    ) -> Manifest:
+        """Write the files of a version, then its manifest: facts, and name, SHA-256 and size of each file."""
+        named = (self.manifest(bucket, version) or {"files": {}})["files"]
+        files = self._put_all(bucket, f"versions/{version}/", contents, named)
+        manifest: Manifest = {
+            "version": version,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            **facts,
+            "files": files,
+        }
+        manifest = json.loads(json.dumps(manifest))  # as it will be read: JSON knows no tuples, and only texts as keys
+        signed = {**manifest, SIGNATURE: self._signature(bucket, version, manifest)}
+        self.write(bucket, f"versions/{version}/{MANIFEST}", json.dumps(signed, indent=1).encode())
+        return manifest
+
+    def versions(self, bucket: str) -> dict[str, str]:
+        """Return when each version was last written to, completed or not, by name (ISO 8601)."""
+        found: dict[str, str] = {}
+        for key, facts in self.objects(bucket, "versions/").items():
+            name = key.split("/")[1]
+            if name != "published":
+                found[name] = max(facts.written, found.get(name, ""))
+        return found
+
+    def remove_version(self, bucket: str, version: str) -> None:
+        """Remove a version: its manifests first, so that no reader sees a part of it."""
+        found = list(self.objects(bucket, f"versions/{version}/"))
+        manifests = [key for key in found if key.endswith(f"/{MANIFEST}")]
+        for keys in (manifests, [key for key in found if key not in manifests]):
+            self.delete(bucket, keys)
+
+    # --- objects for people
+
+    def behind(self, bucket: str, version: str, names: Iterable[str], loaded: str = "") -> list[str]:
+        """Return which objects for people are to be written, so that all show this version.
+
+        None where a later run has written; those that show this version already are noted as this run's.
+
+        Parameters
+        ----------
+        loaded
+            When the run looked at the raw files (ISO 8601, UTC): the later run is the one that looked later.
+        """
+        marks = {name: self.read_json(bucket, _mark(name)) or {} for name in names}
+        if any(mark.get("loaded", "") > loaded for mark in marks.values()):
+            log.info("%s in %s: left as it is, a later run wrote it.", ", ".join(marks), bucket)
+            return []
+        shown = [n for n, m in marks.items() if m.get("version") == version and self._is(bucket, n, m.get("etag"))]
+        for name in shown:
+            if marks[name].get("loaded", "") != loaded:
+                self._note(bucket, name, {**marks[name], "loaded": loaded})
+        return [name for name in marks if name not in shown]
+
+    def publish(self, bucket: str, version: str, contents: Mapping[str, Content], loaded: str = "") -> None:
+        """Write the objects for people that are `behind`.
+
+        The mark of what an object shows is written after it, with its SHA-256 and ETag.
+        """
+        wanted = self.behind(bucket, version, contents, loaded)
+        for name, facts in self._put_all(bucket, "", {name: contents[name] for name in wanted}, {}).items():
+            mark = {"version": version, "sha256": facts["sha256"], "etag": facts["etag"], "loaded": loaded}
+            self._note(bucket, name, mark)
+
+    def _note(self, bucket: str, name: str, mark: Mapping[str, Any]) -> None:
+        self.write(bucket, _mark(name), json.dumps(mark).encode())
+
+    def _is(self, bucket: str, key: str, etag: str | None) -> bool:
+        return etag is not None and self.etag(bucket, key) == etag
+
+    def published(self, bucket: str, version: str, name: str) -> bytes | None:
+        """Return an object for people if it is what was published of this version, else None."""
+        mark = self.read_json(bucket, _mark(name)) or {}
+        if mark.get("version") != version or self.etag(bucket, name) is None:
+            return None
+        content = self.read(bucket, name)
+        return content if sha256(content) == mark.get("sha256") else None
+
+
+def _key(version: str, name: str, facts: Mapping[str, Any]) -> str:
+    return f"versions/{version}/{facts.get('path', name)}"
+
+
+def megabytes(size: int) -> str:
+    """Return a number of bytes as people read it."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} KB"
+
+
+def _mark(name: str) -> str:
+    return f"versions/published/{name}.json"
+
+
+def sha256(content: bytes) -> str:
+    """Return the SHA-256 in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,99 @@
+"""The buckets of the stack: made at the start, written to and read from one tar stream. Runs in a container.
+
+`python -m ops.compose.buckets create | save >FILE | restore <FILE`; address and keys come from the usual `AWS_…`
+variables.
+"""
+
+from __future__ import annotations
+
+import sys
+import tarfile
+from types import SimpleNamespace
+from typing import Any, BinaryIO, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from include.accidents.storage.buckets import BUCKETS
+
+#: MLflow's artifacts, and the logs of Airflow's tasks.
+OTHERS: Final = ("mlflow", "airflow-logs")
+
+
+def create(s3: Any) -> None:
+    """Make the buckets that are absent."""
+    for bucket in (*BUCKETS, *OTHERS):
+        _create(s3, bucket)
+
+
+def save(s3: Any, stream: BinaryIO) -> int:
+    """Write every object of every bucket as a file `bucket/key`. Returns how many."""
+    count = 0
+    with tarfile.open(fileobj=stream, mode="w|") as archive:
+        for bucket in _buckets(s3):
+            folder = tarfile.TarInfo(bucket)
+            folder.type = tarfile.DIRTYPE
+            archive.addfile(folder)
+            for key in _keys(s3, bucket):
+                found = s3.get_object(Bucket=bucket, Key=key)
+                entry = tarfile.TarInfo(f"{bucket}/{key}")
+                entry.size, entry.mtime = found["ContentLength"], int(found["LastModified"].timestamp())
+                archive.addfile(entry, found["Body"])
+                count += 1
+    return count
+
+
+def restore(s3: Any, stream: BinaryIO) -> int:
+    """Make the buckets hold what `save` wrote: write all of it, then delete what is not in it. Returns how many."""
+    kept: dict[str, set[str]] = {bucket: set() for bucket in _buckets(s3)}
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
+        for entry in archive:
+            bucket, _, key = entry.name.partition("/")
+            file = archive.extractfile(entry)
+            if file is None:  # a folder
+                _create(s3, bucket)
+                kept.setdefault(bucket, set())
+            else:
+                # With nothing but `read`: the file of a tar stream promises to seek, and fails when it is asked to.
+                s3.upload_fileobj(SimpleNamespace(read=file.read), bucket, key)
+                kept[bucket].add(key)
+    for bucket, keys in kept.items():
+        for key in set(_keys(s3, bucket)) - keys:
+            s3.delete_object(Bucket=bucket, Key=key)
+    return sum(map(len, kept.values()))
+
+
+def _buckets(s3: Any) -> list[str]:
+    return sorted(each["Name"] for each in s3.list_buckets()["Buckets"])
+
+
+def _keys(s3: Any, bucket: str) -> list[str]:
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    return [each["Key"] for page in pages for each in page.get("Contents", [])]
+
+
+def _create(s3: Any, bucket: str) -> None:
+    try:
+        s3.create_bucket(Bucket=bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+            raise
+
+
+def main() -> None:
+    """Do what the command line says."""
+    s3 = boto3.client("s3", config=Config(s3={"addressing_style": "path"}))
+    match sys.argv[1:]:
+        case ["create"]:
+            create(s3)
+        case ["save"]:
+            sys.stderr.write(f"{save(s3, sys.stdout.buffer)} objects saved.\n")
+        case ["restore"]:
+            sys.stderr.write(f"{restore(s3, sys.stdin.buffer)} objects restored.\n")
+        case _:
+            raise SystemExit("usage: python -m ops.compose.buckets create|save|restore")
+
+
+if __name__ == "__main__":
+    main()

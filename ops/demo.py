@@ -1,0 +1,296 @@
+"""The parts of `make demo` beside the stack: its input, and what it shows at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from rich.bar import Bar
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from include.accidents.data import download, files
+from include.accidents.errors import SettingsError
+from include.accidents.synthetic import sample
+from ops.local.settings import ROOT, Settings
+
+EXPERIMENT: Final = "Gravite_Accidents"
+BEST: Final = "BestModel"
+BASELINE: Final = "Dummy"
+
+_LEFT: Final[Mapping[str, Any]] = {"title_justify": "left", "caption_justify": "left"}
+
+#: Stands in a folder while files are fetched into it: what lies there may not be all yet.
+UNFINISHED: Final = ".unfinished"
+METRICS: Final = ("cv_f1_weighted", "cv_accuracy", "test_f1_weighted", "test_f1_macro", "selection_score")
+
+SCENE: Final[Mapping[str, Any]] = {
+    "accident": {
+        "com": "59350",
+        "an": 2024,
+        "mois": 10,
+        "hrmn": "18:45",
+        "agg": 1,
+        "lum": 2,
+        "catr": 3,
+        "vma": 80,
+        "col": 3,
+    },
+    "vehicles": [
+        {"id": "A", "catv": 7, "choc": 1, "manv": 15},
+        {"id": "B", "catv": 33, "choc": 1, "manv": 1},
+    ],
+    "people": [
+        {"vehicle": "A", "catu": 1, "sexe": 2, "an_nais": 1980, "secu1": 1},
+        {"vehicle": "B", "catu": 1, "sexe": 1, "an_nais": 1996, "secu1": 2},
+    ],
+}
+SCENE_IN_WORDS: Final = (
+    "The scene: Lille, October, 18:45, dusk, a main road (80 km/h); "
+    "a car (A) turns left into the side of a large motorcycle (B)."
+)
+
+
+def find_input(given: Path | None, settings: Settings, console: Console) -> Path:
+    """Choose the folder of raw files: the given one, `data/raw`, the official files, or a generated sample.
+
+    Raises
+    ------
+    SettingsError
+        If the given folder holds no CSV file.
+    InputError
+        If the official files can be reached but not fetched.
+    """
+    folder = (given or ROOT / settings.raw_dir).absolute()
+    unfinished = folder / UNFINISHED
+    if has_csv(folder) and not unfinished.exists():
+        return folder
+    if given:
+        raise SettingsError(
+            f"{given} holds no CSV file (plain or .gz).", "name the folder that holds them: RAW=folder."
+        )
+    url = os.environ.get("ACCIDENTS_CATALOGUE_URL") or download.CATALOGUE_URL
+    if download.reachable(url):
+        console.print(f"Fetching the official files of the two latest years from {url} into {folder}.", highlight=False)
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished.touch()
+        fetch(folder, url, console)
+        unfinished.unlink()
+        return folder
+    generated = settings.folder / "sample"
+    console.print(
+        f"[yellow]{url} cannot be reached: unless real files are in the raw bucket already, this demo runs on a "
+        f"GENERATED sample, not on real accidents ({generated}).[/]",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if not has_csv(generated):
+        sample.write_sample(generated)
+    return generated
+
+
+def has_csv(folder: Path) -> bool:
+    """Whether a folder holds a CSV file, plain or compressed."""
+    return folder.is_dir() and any(each.name.lower().endswith((".csv", ".csv.gz")) for each in folder.iterdir())
+
+
+def fetch(folder: Path, url: str, console: Console) -> None:
+    """Download the official files, with a bar for each."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        bars: dict[str, Any] = {}
+
+        def advance(name: str, done: int, total: int | None) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(name)
+            progress.update(bars[name], completed=done, total=total)
+
+        download.download(folder, years=2, base_url=url, progress=advance)
+
+
+def show_results(env: Mapping[str, str], run_id: str, folder: Path, console: Console) -> None:
+    """Show the models of a run and what they were trained on, and what the API says of an accident."""
+    found = results(env, run_id)
+    console.print(leaderboard(found))
+    console.print(origin(found, folder), highlight=False, soft_wrap=True)
+    console.print(prediction(env["ACCIDENTS_API_URL"]))
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """A model as a run of the DAG left it in MLflow."""
+
+    run_id: str
+    model: str
+    metrics: Mapping[str, float]
+    years: str = ""
+    sample: bool = False
+
+
+@dataclass(frozen=True)
+class Results:
+    """What MLflow holds of a run of the DAG: its models, the baseline's row, and the version in production."""
+
+    run_id: str
+    runs: Sequence[LoggedModel]
+    baseline: Sequence[LoggedModel]
+    production: Mapping[str, str] | None
+
+
+def results(env: Mapping[str, str], run_id: str) -> Results:
+    """Read the results of a run of the DAG from MLflow."""
+    url, login = env["MLFLOW_TRACKING_URI"], (env["MLFLOW_TRACKING_USERNAME"], env["MLFLOW_TRACKING_PASSWORD"])
+    with httpx.Client(base_url=url, auth=login, timeout=30, trust_env=False) as client:
+        runs = sorted(_runs(client, run_id), key=_rank)
+        return Results(run_id, runs, _baseline(client, runs), _production(client))
+
+
+def origin(found: Results, folder: Path) -> str:
+    """Say from which accidents the models learned, and when those of the folder were left out."""
+    if not found.runs:
+        return ""
+    years = found.runs[0].years.strip("[]")
+    if found.runs[0].sample:
+        return f"[yellow]Learned from GENERATED accidents ({years}), not from real ones.[/]"
+    unused = ""
+    if files.is_sample(folder):
+        unused = f" [yellow]Real files were in the raw bucket: the generated ones of {folder} were left out.[/]"
+    return f"Learned from real accidents: {years}.{unused}"
+
+
+def leaderboard(found: Results) -> Table:
+    """Compare the models of a run; `►` marks the one in production."""
+    rows, production = sorted([*found.runs, *found.baseline], key=_rank), found.production
+    look: dict[str, Any] = {"box": SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True, **_LEFT}
+    table = Table(title=f"Models of {found.run_id}", caption=_caption(found.runs, production), **look)
+    for name in ("", "model"):
+        table.add_column(name, no_wrap=True)
+    for name in METRICS:
+        table.add_column("_\n".join(name.rsplit("_", 1)), justify="right")
+    for run in rows:
+        mark = "[green]►[/]" if production and run.run_id == production["run_id"] else ""
+        table.add_row(mark, run.model, *(_number(run.metrics.get(each)) for each in METRICS))
+    return table
+
+
+def prediction(url: str) -> Group:
+    """Ask the API how badly each person of the example is hurt, and whether the accident deserves an alert."""
+    response = httpx.post(f"{url}/api/v1/predict", json=SCENE, timeout=30, trust_env=False)
+    response.raise_for_status()
+    (scene,) = response.json()["scenes"]
+    return Group(prediction_table(scene["people"]), decision(scene))
+
+
+def decision(scene: Mapping[str, Any]) -> str:
+    """Say what the API decides on an accident, and what that promises."""
+    return (
+        f"Somebody killed or hospitalised: {_share(scene['p_any_severe'])}. "
+        f"{'Alert' if scene['alert'] else 'No alert'}: with what is known ({scene['level']}) an alert begins at "
+        f"{_share(scene['alert_threshold'])}; it finds {_share(scene['alert_recall'])} of such accidents, and "
+        f"{_share(scene['alert_precision'])} of the alerts are right."
+    )
+
+
+def prediction_table(people: Sequence[Mapping[str, Any]]) -> Table:
+    """Draw a bar for each class of each person.
+
+    Parameters
+    ----------
+    people
+        The API's answer: each with `vehicle` and `probabilities`, a share by class name.
+    """
+    table = Table(title="A prediction of the API", caption=SCENE_IN_WORDS, **_LEFT)
+    for name in ("person", "outcome", "share", ""):
+        table.add_column(name, justify="right" if name == "share" else "left")
+    for person in people:
+        shares = sorted(person["probabilities"].items(), key=lambda each: -each[1])
+        for position, (name, share) in enumerate(shares):
+            who = f"in vehicle {person['vehicle']}" if position == 0 else ""
+            table.add_row(who, name, _share(share), Bar(size=1, begin=0, end=share, width=30))
+        table.add_section()
+    return table
+
+
+def _share(probability: float) -> str:
+    """Write a probability for people: a small one is not none."""
+    if 0 < probability < 0.01:
+        return "< 1%"
+    return "> 99%" if 0.99 < probability < 1 else f"{probability:.0%}"
+
+
+def addresses(env: Mapping[str, str], env_file: Path) -> str:
+    """List where to look, and with which login."""
+    airflow = f"user {env['AIRFLOW_USER']}, password {env['AIRFLOW_PASSWORD']}"
+    mlflow = f"user {env['MLFLOW_TRACKING_USERNAME']}, password {env['MLFLOW_TRACKING_PASSWORD']}"
+    return f"""
+Airflow  {env["AIRFLOW_URL"]}  {airflow}
+MLflow   {env["MLFLOW_TRACKING_URI"]}  {mlflow}
+API      {env["ACCIDENTS_API_URL"]}  (a page for people; /docs for programs)
+S3       {env["AWS_ENDPOINT_URL"]}  (keys, and all of this for programs: {env_file})"""
+
+
+def _runs(client: httpx.Client, dag_run_id: str) -> list[LoggedModel]:
+    """Read the models that a run of the DAG has registered; of several tries the newest."""
+    experiment = client.get("/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": EXPERIMENT})
+    experiment.raise_for_status()
+    body = {
+        "experiment_ids": [experiment.json()["experiment"]["experiment_id"]],
+        "filter": f"tags.`airflow.dag_run_id` = '{dag_run_id}'",
+        "order_by": ["attributes.start_time ASC"],
+        "max_results": 1000,
+    }
+    found = client.post("/api/2.0/mlflow/runs/search", json=body)
+    found.raise_for_status()
+    models = {}
+    for run in found.json().get("runs", []):
+        tags, metrics = _pairs(run["data"].get("tags", [])), _pairs(run["data"].get("metrics", []))
+        if "registered_version" in tags:
+            years = str(_pairs(run["data"].get("params", [])).get("years", ""))
+            models[tags["model"]] = LoggedModel(
+                run["info"]["run_id"], tags["model"], metrics, years, tags.get("sample") == "true"
+            )
+    return list(models.values())
+
+
+def _baseline(client: httpx.Client, runs: Sequence[LoggedModel]) -> list[LoggedModel]:
+    """Read the leaderboard's row of the baseline, which is no run of its own, from the run that was selected."""
+    for run in runs:
+        found = client.get("/get-artifact", params={"run_uuid": run.run_id, "path": "leaderboard.json"})
+        if found.is_success:
+            return [LoggedModel("", row["model"], row) for row in found.json() if row["model"] == BASELINE]
+    return []
+
+
+def _production(client: httpx.Client) -> dict[str, str] | None:
+    """Read the tags of the version in production, and its `version`; None when there is none."""
+    response = client.get("/api/2.0/mlflow/registered-models/alias", params={"name": BEST, "alias": "production"})
+    if response.status_code in {httpx.codes.NOT_FOUND, httpx.codes.BAD_REQUEST}:
+        return None
+    response.raise_for_status()
+    found = response.json()["model_version"]
+    return {**_pairs(found.get("tags", [])), "version": str(found["version"])}
+
+
+def _caption(runs: Sequence[LoggedModel], production: Mapping[str, str] | None) -> str:
+    if production is None:
+        return "no model is in production"
+    earlier = "" if any(run.run_id == production["run_id"] for run in runs) else ", of an earlier run"
+    return f"► in production: {production['model']}{earlier} ({BEST} version {production['version']})"
+
+
+def _rank(model: LoggedModel) -> float:
+    return -model.metrics.get("selection_score", 0)
+
+
+def _pairs(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {each["key"]: each["value"] for each in entries}
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

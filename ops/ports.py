@@ -1,0 +1,45 @@
+"""Whether the ports that the stack wants are free."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+from include.accidents.errors import SettingsError
+from ops.local.settings import HOST, PORTS, Settings, variable
+
+
+def check_free(settings: Settings) -> None:
+    """Make sure that nobody listens on the stack's ports.
+
+    Raises
+    ------
+    SettingsError
+        If somebody does; names the port, the service and the setting to change.
+    """
+    for service in PORTS:
+        port = settings.ports[service]
+        if not is_free(port):
+            owner = " (on macOS often by the AirPlay Receiver)" if (sys.platform, port) == ("darwin", 5000) else ""
+            raise SettingsError(
+                f"Port {port}, which {service} needs, is used by another program{owner}.",
+                f"stop that program, or choose another port: `{variable(service)}={port + 10} make up`.",
+            )
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a port of this machine.
+
+    Binding alone does not tell: on macOS a listener on all addresses does not forbid one on a single address.
+    """
+    with socket.socket() as asking:
+        asking.settimeout(1)
+        if asking.connect_ex((HOST, port)) == 0:
+            return False
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((HOST, port))
+        except OSError:
+            return False
+    return True
