@@ -1,6 +1,6 @@
-"""Checks of the raw files with their report: schemas made from `schema.COLUMNS`, judged by pandera.
+"""Checks of the raw files with their report: schemas made from `columns.COLUMNS`, judged by pandera.
 
-`raw` asks which values and rows break a rule and repairs them; each repair is a finding. Thresholds then decide
+`cells` asks which values and rows break a rule and repairs them; each repair is a finding. Thresholds then decide
 whether the year passes, passes with warnings, or is refused. pandera is imported where it is needed: it takes half
 a second, and the API reads `raw` too.
 """

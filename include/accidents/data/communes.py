@@ -249,7 +249,7 @@ def make(
     Parameters
     ----------
     accidents
-        `num_acc`, `com`, `lat` and `long` as `raw.read_year` gives them; those of global_test are left out.
+        `num_acc`, `com`, `lat` and `long` as `reader.read_year` gives them; those of global_test are left out.
     official
         Rows of `read_official`.
     geonames

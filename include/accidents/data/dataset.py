@@ -1,4 +1,4 @@
-"""TODO."""
+"""People with their features, their class and their accident: what models learn from and are judged on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Dataset:
     Attributes
     ----------
     x
-        Shape (people, features), float32, columns in the order of `features.NAMES`.
+        Shape (people, features), float32, columns in the order of `definitions.NAMES`.
     y
         Class 0 to 3: `grav` - 1 (int64).
     accident

@@ -44,6 +44,9 @@ _CSV: Final = re.compile(r".*\.csv(\.gz)?", re.DOTALL)
 # Published beside the four files of some years: registrations of vehicles, which nothing here can join to.
 _OTHER_RESOURCE: Final = re.compile(r"vehicules[-_ ]immatricules[-_ ]baac.*\.csv(\.gz)?")
 
+MARKER: Final = "SAMPLE"
+"""The file that tells a folder of generated accidents from one of real ones."""
+
 
 def recognise(name: str) -> tuple[Table, int] | None:
     """Which table of which year a file's name (no folder) stands for; None for any other file."""
@@ -144,10 +147,6 @@ def _check_complete(folder: Path, years: Mapping[int, Mapping[Table, Path]]) -> 
             f"A year needs all of its four files, and in {folder} {'; '.join(gaps)}.",
             "add what is missing, or remove the other files of that year.",
         )
-
-
-MARKER: Final = "SAMPLE"
-"""The file that tells a folder of generated accidents from one of real ones."""
 
 
 def is_sample(folder: Path) -> bool:

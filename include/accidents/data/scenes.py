@@ -13,7 +13,7 @@ import pandas as pd
 class Scenes:
     """Accidents with their vehicles and people, linked by position.
 
-    Every vintage gives the same columns with the same types, in the order of `schema.COLUMNS`; what it cannot know is
+    Every vintage gives the same columns with the same types, in the order of `columns.COLUMNS`; what it cannot know is
     missing.
 
     Attributes

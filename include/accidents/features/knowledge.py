@@ -57,6 +57,10 @@ _OF_ROLE: Final = tuple(
     or name in ("n_pedestrians", "lighter_people", "lightest_other", "in_other_vehicles")
 )
 
+DRIVERS_ALONE: Final = "drivers_alone"
+"""The state of a scene that names the vehicles and leaves the people out: one driver a vehicle is assumed."""
+STATES: Final = (*LEVELS, DRIVERS_ALONE)
+
 
 def _features_of() -> dict[str, tuple[str, ...]]:
     """Return, for each field, the features that are missing without it."""
@@ -200,8 +204,3 @@ def make_ages_rough(x: Floats, rows: Rows) -> None:
     for name in _OF_AGE:
         ages = x[rows, _AT[name]]
         x[rows, _AT[name]] = np.floor(ages / ROUGH_YEARS) * ROUGH_YEARS + ROUGH_YEARS / 2
-
-
-DRIVERS_ALONE: Final = "drivers_alone"
-"""The state of a scene that names the vehicles and leaves the people out: one driver a vehicle is assumed."""
-STATES: Final = (*LEVELS, DRIVERS_ALONE)

@@ -1,9 +1,9 @@
 """The version of the features: what a fixed set of files gives.
 
 Whether data and models of another version of the code can be used is decided by behaviour, not by source text. The
-files of `probe.zip` are read, and turned into features, as any others are: generated accidents of each vintage, with
-its names, separators, codes and gaps. The names of the columns and the results make the version. A label or a comment
-changes nothing; another rule does, and so does a library that computes otherwise (a holiday of `holidays`, say).
+files of `probe.zip` are read, and turned into features, as any others are: generated accidents of 2005, 2016, 2019
+and 2024, each in the layout of its time. The names of the columns and the results make the version. A label or a
+comment changes nothing; another rule does, and so does a library that computes otherwise (`holidays`, say).
 """
 
 from __future__ import annotations

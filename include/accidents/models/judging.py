@@ -39,6 +39,13 @@ JUDGED_PEOPLE: Final = 25_000
 # of 0.011.
 JUDGED_PEOPLE_OF_A_STATE: Final = 8_000
 
+QUESTIONS: Final[tuple[tuple[str, ...], ...]] = (
+    ("lat", "long"),
+    ("secu1", "secu2", "secu3"),
+    *((field,) for field in FIELDS if field not in ("lat", "long", "secu1", "secu2", "secu3")),
+)
+"""Fields that are asked for together, under the name of the first one."""
+
 
 @dataclass(frozen=True)
 class Judgements:
@@ -242,14 +249,6 @@ def sharpening(estimator: Any, data: Dataset) -> dict[str, list[str]]:
         gains = left_out | added
         found[level.name] = sorted(gains, key=lambda name: -gains[name])
     return found
-
-
-QUESTIONS: Final[tuple[tuple[str, ...], ...]] = (
-    ("lat", "long"),
-    ("secu1", "secu2", "secu3"),
-    *((field,) for field in FIELDS if field not in ("lat", "long", "secu1", "secu2", "secu3")),
-)
-"""Fields that are asked for together, under the name of the first one."""
 
 
 def baseline(train_test: Dataset, global_test: Dataset, *, n_splits: int, seed: int) -> dict[str, float]:

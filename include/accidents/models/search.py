@@ -16,12 +16,11 @@ from include.accidents.errors import ModelError
 from include.accidents.features.levels import RECORD
 from include.accidents.models import isolate, judging
 from include.accidents.models.candidates import HALVING_FACTOR, HALVING_MIN_ROWS, candidates, minutes
-from include.accidents.models.specification import Defaults, ModelSpec
+from include.accidents.models.specification import Defaults, ModelSpec, Params
+from include.accidents.models.training import fit, limit_threads
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from include.accidents.models.specification import Params
-from include.accidents.models.training import fit, limit_threads
 
 log = logging.getLogger(__name__)
 

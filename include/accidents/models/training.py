@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 from collections.abc import Callable
@@ -18,8 +17,6 @@ from include.accidents.models import evaluate, isolate
 from include.accidents.models.build import build_pipeline
 from include.accidents.models.masking import with_masked_copies
 from include.accidents.models.specification import Defaults, ModelSpec, Params
-
-log = logging.getLogger(__name__)
 
 # One thread a model: the models of a run train side by side, and the pool `models` has a slot a core.
 THREADS = 1

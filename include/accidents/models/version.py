@@ -2,7 +2,8 @@
 
 It decides, with the data, the specification and the libraries, whether a search, a training or an evaluation is made
 anew. Like the version of the features it is decided by behaviour: comments and names change nothing; other masks,
-folds, weights, metrics or rules of the decision do.
+folds, weights, metrics or rules of the decision do. How a search picks and how a model is judged over years is not
+covered: after such a change, trigger with `force`.
 """
 
 from __future__ import annotations

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 Files = Mapping[Table, tuple[str, reader.Content]]
 
+UPLOAD = "by `make demo RAW=folder`, or straight into the bucket"
+
 
 def folder_years(folder: Path) -> list[tuple[RawYear, Callable[[], Files]]]:
     """Return, for each year in a folder of CSVs, what `prepare_year` takes; InputError as `files.find`."""
@@ -139,9 +141,6 @@ def _rows_of_files(report: Report) -> str:
     counts = [(report.files[name], report.rows_in[name], report.rows_out[name]) for name in Table]
     heading = ("file", "rows read", "rows kept", "left out")
     return text_table(heading, [(file, read, kept, read - kept) for file, read, kept in counts])
-
-
-UPLOAD = "by `make demo RAW=folder`, or straight into the bucket"
 
 
 def prepare_loaded_year(store: Store, entry: RawYear, *, force: bool) -> PreparedYear:

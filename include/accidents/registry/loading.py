@@ -6,7 +6,6 @@ signature that was made when it was registered: a list of types alone does not s
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,14 +15,12 @@ from include.accidents.features.definitions import NAMES
 from include.accidents.models import decision
 from include.accidents.models.decision import Decision
 from include.accidents.registry.names import ALIAS, BEST, LOADED
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 from include.accidents.registry.signing import Lineage, check_signature, fetch, read_lineage
 from include.accidents.registry.skops_files import loads
 from include.accidents.registry.tracking import quoted
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 @dataclass(frozen=True)

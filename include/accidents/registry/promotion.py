@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from include.accidents.errors import ModelError
-from include.accidents.registry.names import ROLLED_BACK
+from include.accidents.registry.loading import load, newest
+from include.accidents.registry.names import ALIAS, BEST, ROLLED_BACK
+from include.accidents.registry.signing import check_signature, fetch, read_lineage, sign_tags
+from include.accidents.registry.skops_files import loads
+from include.accidents.registry.tracking import quiet
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-from include.accidents.registry.loading import load, newest
-from include.accidents.registry.names import ALIAS, BEST
-from include.accidents.registry.signing import check_signature, fetch, read_lineage, sign_tags
-from include.accidents.registry.skops_files import loads
-from include.accidents.registry.tracking import quiet
 
 log = logging.getLogger(__name__)
 BROKE_OFF = "its promotion broke off"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,13 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from include.accidents.errors import ModelError
 from include.accidents.features.definitions import Floats
+from include.accidents.registry.skops_files import MAX_MODEL_BYTES, MODEL_FILE, loads
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-from include.accidents.registry.skops_files import MAX_MODEL_BYTES, MODEL_FILE, loads
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

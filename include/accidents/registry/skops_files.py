@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-import logging
 import warnings
 from typing import Any
 
 from include.accidents.errors import ModelError
 from include.accidents.registry import arrays
 
-log = logging.getLogger(__name__)
 MODEL_FILE = "model.skops"
 MAX_MODEL_BYTES = 2 << 30
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,16 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from include.accidents.features.definitions import Floats
 from include.accidents.features.matrix import frame
-from include.accidents.registry.names import EXPERIMENT, SUPERSEDED
+from include.accidents.registry import skops_files
+from include.accidents.registry.names import EXPERIMENT, LOADED, SUPERSEDED
+from include.accidents.registry.signing import Lineage, as_text, sign
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-from include.accidents.registry import skops_files
-from include.accidents.registry.names import LOADED
-from include.accidents.registry.signing import Lineage, as_text, sign
-
-log = logging.getLogger(__name__)
 
 
 def log_run(

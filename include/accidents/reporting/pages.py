@@ -10,11 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from include.accidents.features.levels import LEVELS
+from include.accidents.reporting.texts import COLUMNS, Row
+
 if TYPE_CHECKING:
     from jinja2 import Environment
     from matplotlib.figure import Figure
-from include.accidents.features.levels import LEVELS
-from include.accidents.reporting.texts import COLUMNS, Row
 
 PAGE_COLUMNS = (*COLUMNS, "test_auc_severe", "test_log_loss", "test_calibration_error", "test_three_class_f1_macro")
 LEVEL_COLUMNS = (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 RAW = "accidents-raw-csv"
 PREPROCESSED = "accidents-preprocessed-csv"
 TRAIN = "accidents-train-csv"
@@ -11,5 +9,3 @@ MODELS = "accidents-models"
 INCOMING = "accidents-incoming"
 PREDICTIONS = "accidents-predictions"
 BUCKETS = (RAW, PREPROCESSED, TRAIN, MODELS, INCOMING, PREDICTIONS)
-
-log = logging.getLogger(__name__)

@@ -23,6 +23,19 @@ Formatted = dict[str, Text]
 
 # --- cells
 
+STREETS: Final = (
+    "Rue des Érables",
+    "Avenue de la République",
+    "Route départementale",
+    "Boulevard Pasteur",
+    "Place du Marché",
+    "Chemin du Moulin",
+    "Allée des Tilleuls",
+    "N/A",
+    " Rond-point de l'Europe",
+    "RN 20",
+)
+
 
 def digits(values: Values, width: int = 0) -> Text:
     """Whole numbers, padded with zeros to a width."""
@@ -61,17 +74,3 @@ def vehicle_marks(accidents: Values, ranks: Values, number: Callable[[Values], V
     return pc.binary_join_element_wise(
         pa.array(letters[np.minimum(past_z, 26)], pa.string()), digits(number(ranks), 2), ""
     )
-
-
-STREETS: Final = (
-    "Rue des Érables",
-    "Avenue de la République",
-    "Route départementale",
-    "Boulevard Pasteur",
-    "Place du Marché",
-    "Chemin du Moulin",
-    "Allée des Tilleuls",
-    "N/A",
-    " Rond-point de l'Europe",
-    "RN 20",
-)

@@ -30,6 +30,8 @@ from include.accidents.synthetic.shares import Columns, Tables, Values
 _OLD_CATV: Final = {80: 1, 50: 99, 60: 99, 41: 30, 42: 32, 43: 34}
 _GPS: Final[Mapping[str, str]] = {"971": "A", "972": "A", "973": "G", "974": "R", "976": "Y"}
 
+CATV_OF_2005: Final = {34: 4, 33: 5, 38: 18, 40: 19}
+
 
 def old_tables(rng: np.random.Generator, year: int, tables: Tables) -> dict[Table, Formatted]:
     """Return the four tables as the files to 2018 have them."""
@@ -174,6 +176,3 @@ def _old_equipment(values: Columns) -> Text:
 def _old_marks(values: Columns) -> Text:
     """The digits count the vehicles: A01, B02."""
     return vehicle_marks(values["num_acc"], values["num_veh"], lambda ranks: ranks + 1)
-
-
-CATV_OF_2005: Final = {34: 4, 33: 5, 38: 18, 40: 19}
