@@ -80,8 +80,8 @@ _ANSWERED_BY: dict[str, Any] = {
     "run_id": "18ca4bd2dd904cea91705c67e499d9ac",
     "sample": False,
 }
-_DRIVER = {"unharmed": 0.835948, "killed": 0.00397, "hospitalised": 0.015352, "light": 0.144731}
-_RIDER = {"unharmed": 0.001967, "killed": 0.378315, "hospitalised": 0.468297, "light": 0.151421}
+_DRIVER = {"unharmed": 0.793949, "killed": 0.007821, "hospitalised": 0.013302, "light": 0.184929}
+_RIDER = {"unharmed": 0.002164, "killed": 0.374454, "hospitalised": 0.489991, "light": 0.133391}
 _PREDICTED: Any = {
     "model": _ANSWERED_BY,
     "scenes": [
@@ -89,18 +89,18 @@ _PREDICTED: Any = {
             "people": [
                 {
                     "person": 0, "vehicle": "A", "class": "unharmed", "probabilities": _DRIVER,
-                    "severe": False, "severe_probability": 0.019322,
+                    "severe": False, "severe_probability": 0.021122,
                 },
                 {
                     "person": 1, "vehicle": "B", "class": "hospitalised", "probabilities": _RIDER,
-                    "severe": True, "severe_probability": 0.846612,
+                    "severe": True, "severe_probability": 0.864445,
                 },
             ],
-            "worst": {"person": 1, "class": "hospitalised", "severe_probability": 0.846612},
-            "expected": {"unharmed": 0.821473, "killed": 0.423546, "hospitalised": 0.460133, "light": 0.294848},
-            "p_any_severe": 0.874804, "p_any_killed": 0.399299, "alert": True, "alert_threshold": 0.354358,
-            "alert_recall": 0.8003, "alert_precision": 0.668, "severe_threshold": 0.230343, "level": "on_scene",
-            "sharpen": ["accident.com", "vehicles.obs", "accident.infra"], "assumed": {},
+            "worst": {"person": 1, "class": "hospitalised", "severe_probability": 0.864445},
+            "expected": {"unharmed": 0.797158, "killed": 0.424003, "hospitalised": 0.463739, "light": 0.315099},
+            "p_any_severe": 0.897217, "p_any_killed": 0.390347, "alert": True, "alert_threshold": 0.347545,
+            "alert_recall": 0.8005, "alert_precision": 0.6762, "severe_threshold": 0.243022, "level": "on_scene",
+            "sharpen": ["accident.com", "accident.plan", "accident.situ"], "assumed": {},
         }
     ],
 }  # fmt: skip
@@ -110,7 +110,7 @@ _EXPLAINED: Any = {
     "method": "occlusion",
     "person": 1,
     "probabilities": _RIDER,
-    "severe_probability": 0.846612,
+    "severe_probability": 0.864445,
     "fields": [
         {
             "field": "vehicles[1].catv", "name": "catv", "value": 33, "severe_change": 0.189,
