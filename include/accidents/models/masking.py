@@ -16,10 +16,10 @@ from include.accidents.data.dataset import Dataset, join
 from include.accidents.features import knowledge
 from include.accidents.features.levels import FIELDS, LEVELS
 
-LEVEL_SHARES: Final = {"first_call": 0.45, "dispatch": 0.35, "on_scene": 0.05, "record": 0.15}
+LEVEL_SHARES: Final = {"first_call": 0.42, "dispatch": 0.33, "on_scene": 0.05, "record": 0.20}
 """Share of the copies that begin with what each level knows. Most begin with little: the originals are complete."""
 
-DROPPED: Final = {"an_nais": 0.25, "sexe": 0.2, "secu1": 0.2, "catv": 0.4}
+DROPPED: Final = {"an_nais": 0.25, "sexe": 0.2, "secu1": 0.2, "catv": 1.0}
 """How often a field is dropped beside what the level hides, where a copy loses many. The others: `SELDOM`."""
 
 SELDOM: Final = 0.18

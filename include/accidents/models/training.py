@@ -48,13 +48,15 @@ def fit(spec: ModelSpec, defaults: Defaults, params: Params | None, data: Datase
     unseen = np.flatnonzero(np.isnan(data.x).all(axis=0))
     share = defaults.masked_share if spec.masked_share is None else spec.masked_share
     learned = with_masked_copies(data, share, defaults.seed)
-    x = evaluate.without_unseen(learned.x, unseen)
+    # Copies beside their originals: unshuffled folds, as those of CalibratedClassifierCV, then keep them together.
+    order = np.argsort(learned.accident, kind="stable")
+    x, y = evaluate.without_unseen(learned.x[order], unseen), learned.y[order]
     if spec.class_weight is None:
-        made.fit(x, learned.y)
+        made.fit(x, y)
     else:
-        weights = np.ones(len(learned.y))
+        weights = np.ones(len(y))
         weights[: len(data.y)] = class_weights(spec, data.y)
-        made.fit(x, learned.y, **{f"{made.steps[-1][0]}__sample_weight": weights})
+        made.fit(x, y, **{f"{made.steps[-1][0]}__sample_weight": weights[order]})
     setattr(made, evaluate.UNSEEN, unseen.tolist())
     return made
 
