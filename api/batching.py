@@ -19,7 +19,7 @@ from api import scene_tables
 from api.metrics import BATCH_PEOPLE, BATCH_REQUESTS
 from api.schemas import errors
 from include.accidents.features import knowledge, matrix
-from include.accidents.features.definitions import Floats
+from include.accidents.features.declaration import Floats
 from include.accidents.features.knowledge import STATES
 from include.accidents.features.levels import Level
 from include.accidents.models import decision

@@ -9,7 +9,7 @@ from api.scene_tables import given_fields
 from api.schemas.errors import Said
 from api.schemas.fields import ACCIDENT, PERSON, VEHICLE
 from include.accidents.data import communes
-from include.accidents.features.definitions import PEDESTRIAN
+from include.accidents.features.arrays import PEDESTRIAN
 
 MOST: Final = 3
 _PART: Final = {

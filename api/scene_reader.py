@@ -22,7 +22,7 @@ from include.accidents.data import communes
 from include.accidents.data.columns import NOT_GIVEN
 from include.accidents.data.communes import Commune
 from include.accidents.data.departments import DEPARTMENTS, department_number, in_france
-from include.accidents.features.definitions import DRIVER
+from include.accidents.features.arrays import DRIVER
 
 
 def read(body: bytes) -> list[Said]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from api.schemas.errors import Said
 from api.schemas.fields import ACCIDENT, PERSON, VEHICLE
-from include.accidents.features.definitions import PEDESTRIAN
+from include.accidents.features.arrays import PEDESTRIAN
 
 Columns = dict[str, npt.NDArray[Any]]
 """The columns of one table by name: float32 with NaN for what is missing, links as positions (int64)."""

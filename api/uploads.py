@@ -26,7 +26,7 @@ from include.accidents.data.departments import DEPARTMENTS, department_number
 from include.accidents.data.scenes import Scenes
 from include.accidents.errors import InputError
 from include.accidents.features import matrix
-from include.accidents.features.definitions import Floats
+from include.accidents.features.declaration import Floats
 from include.accidents.registry import predictions
 from include.accidents.registry.loading import LoadedModel
 

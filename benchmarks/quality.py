@@ -33,7 +33,7 @@ from joblib import Parallel, delayed
 from include.accidents.data import communes, dataset, files, reader, split
 from include.accidents.data.scenes import Scenes
 from include.accidents.features import clean
-from include.accidents.features.definitions import DRIVER
+from include.accidents.features.arrays import DRIVER
 from include.accidents.features.knowledge import DRIVERS_ALONE, STATES
 from include.accidents.features.levels import FIELDS, LEVELS, ROUGH_YEARS, Level
 from include.accidents.models import candidates, catalogue, decision, evaluate, judging, search, training

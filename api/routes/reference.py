@@ -43,7 +43,13 @@ def list_features() -> answers.Features:
     ]
     described.append(_COMMUNE)
     made: Any = [
-        {"name": f.name, "label": {"fr": f.label.fr, "en": f.label.en}, "source": f.source, "unit": f.unit}
+        {
+            "name": f.name,
+            "label": {"fr": f.label.fr, "en": f.label.en},
+            "source": ", ".join(f.source),
+            "unit": f.unit,
+            "known_at": f.known_at,
+        }
         for f in definitions.FEATURES
     ]
     levels: Any = [

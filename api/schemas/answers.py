@@ -194,8 +194,9 @@ class FeatureAnswer(BaseModel):
 
     name: str
     label: Text
-    source: str
+    source: str = Field(description="The columns that it is made from.")
     unit: str
+    known_at: Level = Field(description="The first level of knowledge at which it can be made.")
 
 
 class LevelAnswer(BaseModel):

@@ -7,7 +7,8 @@ import pytest
 from include.accidents.data import reader, split
 from include.accidents.data.scenes import Scenes
 from include.accidents.errors import InputError
-from include.accidents.features import clean, definitions, matrix
+from include.accidents.features import arrays, clean, declaration, definitions, matrix
+from include.accidents.features.definitions import NAMES
 from tests.helpers import sample_files, sample_scenes
 
 
@@ -246,7 +247,7 @@ def test_a_pedestrian_meets_the_vehicle_that_hit_them_and_rides_none() -> None:
     people = [{"catu": 1, "vehicle": 0}, {"catu": 3, "vehicle": 0}]
     made = matrix.frame(matrix.build(scene({}, [{"catv": 7}], people)))
     assert made["other_catv"].fillna(-1).tolist() == [-1, 7]
-    assert made["own_mass"][1] == definitions.PEDESTRIAN_MASS
+    assert made["own_mass"][1] == arrays.PEDESTRIAN_MASS
     assert np.isnan(made["catv"][1])
     assert made["on_board"][0] == 1
 
@@ -298,3 +299,31 @@ def test_too_few_accidents_are_refused_with_a_remedy() -> None:
     few = data.take(np.arange(30))
     with pytest.raises(InputError, match="add years or complete files"):
         clean.hold_out(few)
+
+
+def declare(name: str = "noise", source: str = "catv") -> declaration.Features:
+    declared = declaration.Features({"age": definitions.FEATURES[NAMES.index("age")]})
+
+    def make(scene: arrays.SceneArrays) -> declaration.Floats:
+        return scene.of_vehicle("catv")
+
+    make.__name__ = name
+    declared.feature("Bruit", "Noise", source)(make)
+    return declared
+
+
+def test_a_feature_is_declared_once_and_of_columns_that_there_are() -> None:
+    assert list(declare()) == ["age", "noise"]
+    with pytest.raises(ValueError, match="age is declared twice"):
+        declare("age")
+    with pytest.raises(ValueError, match="'decibel'"):
+        declare(source="catv, decibel")
+    with pytest.raises(TypeError, match="make"):
+        declaration.Feature(name="noise", label=definitions.FEATURES[0].label, source=("catv",))  # type: ignore[call-arg]
+
+
+def test_a_feature_tells_when_it_is_known() -> None:
+    known = {each.name: each.known_at for each in definitions.FEATURES}
+    assert (known["n_cars"], known["driver_age"], known["belt"], known["motor"], known["n_people"]) == (
+        *("first_call", "dispatch", "on_scene", "record", "first_call"),
+    )

@@ -14,8 +14,9 @@ from api import scene_reader, scene_tables
 from api.schemas import scenes as requests
 from include.accidents.data.columns import COLUMNS
 from include.accidents.data.scenes import Scenes
-from include.accidents.features import definitions, knowledge, levels, matrix
-from include.accidents.features.definitions import NAMES, Floats
+from include.accidents.features import arrays, definitions, knowledge, levels, matrix
+from include.accidents.features.declaration import Floats
+from include.accidents.features.definitions import NAMES
 from include.accidents.features.knowledge import FEATURES_OF
 from include.accidents.features.levels import FIELDS, LEVELS
 from tests.helpers import sample_scenes
@@ -103,7 +104,7 @@ def test_without_the_roles_only_what_follows_from_all_peoples_roles_may_differ(y
     assert max(found.values()) < 0.2
     assert sum(found.values()) / len(NAMES) < 0.01
     people = scenes.people
-    other_seat = people["place"].map(definitions.SEATS_OF_ROLES) != people["catu"]  # or none
+    other_seat = people["place"].map(arrays.SEATS_OF_ROLES) != people["catu"]  # or none
     touched = people["accident"].isin(people["accident"][other_seat]).to_numpy()
     np.testing.assert_array_equal(hidden[~touched], rebuilt[~touched])
 
@@ -143,14 +144,14 @@ def test_drivers_alone_have_the_features_of_scenes_whose_people_are_assumed(year
     """At the first call, as such scenes are judged. Their vehicles weigh less: nobody but the driver is on board."""
     scenes, level = sample_scenes(year), LEVELS["first_call"]
     alone, drivers = knowledge.drivers_alone(knowledge.at_level(matrix.build(scenes), level))
-    assert (scenes.people["catu"].to_numpy()[drivers] == definitions.DRIVER).all()
-    assert drivers.sum() == (scenes.people["catu"] == definitions.DRIVER).sum()
+    assert (scenes.people["catu"].to_numpy()[drivers] == arrays.DRIVER).all()
+    assert drivers.sum() == (scenes.people["catu"] == arrays.DRIVER).sum()
     rebuilt = matrix.build(assumed(lacking(scenes, level.unknown), drivers))
     found = differing(alone, rebuilt)
     assert found.keys() <= {"own_mass", "other_mass", "mass_ratio", "other_catv"}, found
     assert found.get("other_catv", 0) < 0.01  # of two vehicles of one mass, the passengers made one the heavier
     at = NAMES.index("own_mass")
-    passengers = (alone[:, at] - rebuilt[:, at]) / definitions.PERSON_MASS
+    passengers = (alone[:, at] - rebuilt[:, at]) / arrays.PERSON_MASS
     assert set(passengers[~np.isnan(passengers)]) <= set(range(300))
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from include.accidents.data import dataset
-from include.accidents.features import clean, definitions
+from include.accidents.features import arrays, clean, equipment
 from include.accidents.features.definitions import NAMES
 from include.accidents.models import masking
 from tests.helpers import sample_scenes
@@ -79,7 +79,7 @@ def test_a_copy_says_the_same_of_what_it_still_knows() -> None:
     original = data().take(rows)
     np.testing.assert_array_equal(whole.y, original.y)
     rough = {"age", "driver_age", "other_driver_age"}
-    derived = {"exposed_others", "lightest_other", "no_equipment", *definitions.EQUIPMENT}
+    derived = {"exposed_others", "lightest_other", "no_equipment", *equipment.EQUIPMENT}
     for i, name in enumerate(NAMES):
         known = ~np.isnan(whole.x[:, i])
         if name not in derived:
@@ -122,8 +122,8 @@ def test_the_copies_of_drivers_alone_are_of_drivers() -> None:
     alone = drivers_alone(copied)
     assert alone.any()
     known = ~np.isnan(copied.x[:, AT("catu")])
-    drivers = np.unique(data().accident[data().x[:, AT("catu")] == definitions.DRIVER])
-    assert (copied.x[alone & known, AT("catu")] == definitions.DRIVER).all()
+    drivers = np.unique(data().accident[data().x[:, AT("catu")] == arrays.DRIVER])
+    assert (copied.x[alone & known, AT("catu")] == arrays.DRIVER).all()
     assert np.isin(copied.accident[alone], drivers).all()
 
 

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from include.accidents.data import dataset, split
 from include.accidents.features import clean, knowledge
-from include.accidents.features.definitions import Floats
+from include.accidents.features.declaration import Floats
 from include.accidents.features.knowledge import FEATURES_OF, POSITIONS, STATES
 from include.accidents.features.levels import FIELDS
 from include.accidents.models import candidates, catalogue, evaluate, judging, training

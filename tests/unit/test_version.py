@@ -8,7 +8,7 @@ import pytest
 
 from include.accidents.data import columns
 from include.accidents.data.columns import Label
-from include.accidents.features import definitions, matrix, version
+from include.accidents.features import arrays, definitions, version
 from include.accidents.models import masking
 from include.accidents.models import version as method
 
@@ -36,7 +36,7 @@ def test_a_renamed_label_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_changed_rule_of_a_feature_changes_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matrix, "PERSON_MASS", definitions.PERSON_MASS + 5)
+    monkeypatch.setattr(arrays, "PERSON_MASS", arrays.PERSON_MASS + 5)
     assert version.feature_version() != FEATURES
 
 

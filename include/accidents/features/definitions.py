@@ -1,232 +1,375 @@
-"""The features: name, labels, unit, source, and whether they are codes."""
+"""The features, in the order of the matrix's columns: each with its labels, unit, source and function.
+
+A new feature is one declaration here. The catalogue, the API and its page, explanations, masks and the levels of
+knowledge read what it says.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from include.accidents.data.columns import COLUMNS, Label
-from include.accidents.data.vehicles import VehicleClass
+from include.accidents.features.arrays import CLASS_GROUPS, PEDESTRIAN, SceneArrays, side
+from include.accidents.features.declaration import Feature, Features, Floats
 
-PEDESTRIAN_MASS = 75  # kg, an adult
-PERSON_MASS = 75  # kg, added for each person on board: it decides for light vehicles
-DRIVER, PEDESTRIAN = 1, 3
 # Seats on the left and on the right (`place`), and impacts there (`choc`).
 LEFT_SEATS, RIGHT_SEATS = (1, 4, 7), (2, 3, 9)
 LEFT_IMPACTS, RIGHT_IMPACTS = (3, 6, 8), (2, 5, 7)
-EQUIPMENT = {
-    "belt": {1},
-    "helmet": {2},
-    "child_seat": {3},
-    "vest": {4},
-    "airbag": {5, 7},
-    "gloves": {6, 7},
-}
-NO_EQUIPMENT, UNDETERMINED = 0, 8  # codes of `secu1..3`
-SEATS_OF_ROLES = {1: 1, **dict.fromkeys(range(2, 10), 2), 10: 3}
-"""The role (`catu`) that a seat (`place`) implies: the driver's seat, a passenger's, none of a pedestrian."""
-CLASS_GROUPS: dict[str, frozenset[VehicleClass]] = {
-    "bicycles": frozenset({VehicleClass.BICYCLE, VehicleClass.PERSONAL_MOBILITY}),
-    "motorcycles": frozenset(
-        {
-            VehicleClass.MOPED,
-            VehicleClass.LIGHT_MOTORCYCLE,
-            VehicleClass.MOTORCYCLE,
-            VehicleClass.TRICYCLE,
-            VehicleClass.QUAD,
-        }
-    ),
-    "cars": frozenset({VehicleClass.CAR, VehicleClass.MICROCAR, VehicleClass.VAN}),
-    "heavy": frozenset({VehicleClass.TRUCK, VehicleClass.BUS, VehicleClass.TRACTOR_SPECIAL, VehicleClass.RAIL}),
-}
 
+_SECU: Final = "secu1, secu2, secu3"
 
-@dataclass(frozen=True)
-class Feature:
-    """One column of the feature matrix.
+_declared = Features()
+feature = _declared.feature
 
-    Attributes
-    ----------
-    categorical
-        Whether its numbers are codes without an order.
-    source
-        The BAAC columns it is made from.
-    """
+# --- codes of the files -------------------------------------------------------------------------------------
 
-    name: str
-    label: Label
-    source: str
-    categorical: bool = False
-    unit: str = ""
-
-
-def _f(name: str, fr: str, en: str, source: str, *, categorical: bool = False, unit: str = "") -> Feature:
-    return Feature(name, Label(fr, en), source, categorical, unit)
-
-
-def _label(name: str) -> Label:
-    return next(column.label for column in COLUMNS if column.name == name)
-
-
-def _codes(*names: str) -> tuple[Feature, ...]:
-    return tuple(Feature(name, _label(name), name, categorical=True) for name in names)
-
-
-ACCIDENT_CODES = (
-    "lum",
-    "agg",
-    "int",
-    "atm",
-    "col",
-    "catr",
-    "circ",
-    "vosp",
-    "prof",
-    "plan",
-    "surf",
-    "infra",
-    "situ",
+_declared.codes(
+    ("lum", "agg", "int", "atm", "col", "catr", "circ", "vosp", "prof", "plan", "surf", "infra", "situ"),
+    SceneArrays.of_accident,
+    of_vehicle=False,
 )
-VEHICLE_CODES = ("catv", "obs", "obsm", "choc", "manv", "motor", "senc")
-PERSON_CODES = ("place", "catu", "sexe", "trajet", "locp", "actp", "etatp", "secu1", "secu2", "secu3")
-OTHER_CODES = ("catv", "choc", "manv", "obs", "obsm", "motor", "senc")  # of the heaviest other vehicle
-DRIVER_CODES = ("sexe", "trajet", "secu1")
-
-COUNTED_PEOPLE = (
-    *("n_people", "n_pedestrians", "on_board", "other_on_board", "in_other_vehicles"),
-    *("exposed_others", "lighter_people", "lightest_other", "others_belt", "others_helmet", "others_no_equipment"),
+_declared.codes(("catv", "obs", "obsm", "choc", "manv", "motor", "senc"), SceneArrays.of_vehicle, of_vehicle=True)
+_declared.codes(("place",), SceneArrays.of_person, of_vehicle=False)
+_declared.codes(("catu",), SceneArrays.of_person, of_vehicle=True)
+_declared.codes(
+    ("sexe", "trajet", "locp", "actp", "etatp", "secu1", "secu2", "secu3"), SceneArrays.of_person, of_vehicle=False
 )
+
+# --- the place and the road ---------------------------------------------------------------------------------
+
+
+@feature("Département", "Department", "dep")
+def dep(scene: SceneArrays) -> Floats:
+    return scene.of_accident("dep")
+
+
+@feature("Latitude", "Latitude", "lat, long", unit="degrees")
+def lat(scene: SceneArrays) -> Floats:
+    return scene.position["lat"]
+
+
+@feature("Longitude", "Longitude", "lat, long", unit="degrees")
+def long(scene: SceneArrays) -> Floats:
+    return scene.position["long"]
+
+
+@feature("Accidents par an à 3 km", "Accidents a year within some 3 km", "lat, long")
+def accidents_near(scene: SceneArrays) -> Floats:
+    return scene.position["accidents_near"]
+
+
+@feature("Accidents par an à 15 km", "Accidents a year within some 15 km", "lat, long")
+def accidents_around(scene: SceneArrays) -> Floats:
+    return scene.position["accidents_around"]
+
+
+@feature("Nombre de voies", "Number of lanes", "nbv")
+def nbv(scene: SceneArrays) -> Floats:
+    return scene.of_accident("nbv")
+
+
+@feature("Vitesse maximale autorisée", "Speed limit", "vma", unit="km/h")
+def vma(scene: SceneArrays) -> Floats:
+    return scene.of_accident("vma")
+
+
+@feature("Largeur de la chaussée", "Width of the carriageway", "larrout", unit="m")
+def larrout(scene: SceneArrays) -> Floats:
+    return scene.of_accident("larrout")
+
+
+# --- the moment ---------------------------------------------------------------------------------------------
+
+
+@feature("Mois", "Month", "mois")
+def month(scene: SceneArrays) -> Floats:
+    return scene.of_accident("mois")
+
+
+@feature("Jour de la semaine (0 = lundi)", "Day of the week (0 = Monday)", "an, mois, jour")
+def weekday(scene: SceneArrays) -> Floats:
+    return scene.date["weekday"]
+
+
+@feature("Heure", "Hour of the day", "hrmn", unit="h")
+def hour(scene: SceneArrays) -> Floats:
+    return scene.of_accident("hrmn") / np.float32(60)
+
+
+@feature("Jour férié", "Public holiday in France", "an, mois, jour")
+def holiday(scene: SceneArrays) -> Floats:
+    return scene.date["holiday"]
+
+
+# --- the person ---------------------------------------------------------------------------------------------
+
+
+@feature("Âge", "Age", "an, an_nais", unit="years")
+def age(scene: SceneArrays) -> Floats:
+    return scene.age
+
+
+@feature("Ceinture", "Seat belt used", _SECU, partly=True)
+def belt(scene: SceneArrays) -> Floats:
+    return scene.equipment["belt"]
+
+
+@feature("Casque", "Helmet worn", _SECU, partly=True)
+def helmet(scene: SceneArrays) -> Floats:
+    return scene.equipment["helmet"]
+
+
+@feature("Dispositif enfants", "Child restraint used", _SECU, partly=True)
+def child_seat(scene: SceneArrays) -> Floats:
+    return scene.equipment["child_seat"]
+
+
+@feature("Gilet réfléchissant", "Reflective vest worn", _SECU, partly=True)
+def vest(scene: SceneArrays) -> Floats:
+    return scene.equipment["vest"]
+
+
+@feature("Airbag (2RM)", "Airbag (motorcycles)", _SECU, partly=True)
+def airbag(scene: SceneArrays) -> Floats:
+    return scene.equipment["airbag"]
+
+
+@feature("Gants", "Gloves worn", _SECU, partly=True)
+def gloves(scene: SceneArrays) -> Floats:
+    return scene.equipment["gloves"]
+
+
+@feature("Aucun équipement", "No safety equipment", _SECU, partly=True)
+def no_equipment(scene: SceneArrays) -> Floats:
+    return scene.equipment["no_equipment"]
+
+
+# --- who and what is there ----------------------------------------------------------------------------------
+
+
+@feature("Personnes impliquées", "People in the accident", "people", of_everybody=True)
+def n_people(scene: SceneArrays) -> Floats:
+    return scene.n_people
+
+
+@feature("Véhicules impliqués", "Vehicles in the accident", "vehicles")
+def n_vehicles(scene: SceneArrays) -> Floats:
+    return scene.count_vehicles()
+
+
+@feature("Piétons impliqués", "Pedestrians in the accident", "catu", partly=True, of_vehicle=True, of_everybody=True)
+def n_pedestrians(scene: SceneArrays) -> Floats:
+    # Nobody knows how many where nobody knows of somebody.
+    return scene.count_people(np.where(np.isnan(scene.role), np.float32(np.nan), (scene.role == PEDESTRIAN)))
+
+
+@feature("Vélos et EDP", "Bicycles and scooters in the accident", "catv")
+def n_bicycles(scene: SceneArrays) -> Floats:
+    return scene.count_vehicles("bicycles")
+
+
+@feature("Deux-roues motorisés", "Motorcycles in the accident", "catv")
+def n_motorcycles(scene: SceneArrays) -> Floats:
+    return scene.count_vehicles("motorcycles")
+
+
+@feature("Véhicules légers", "Cars and vans in the accident", "catv")
+def n_cars(scene: SceneArrays) -> Floats:
+    return scene.count_vehicles("cars")
+
+
+@feature("Véhicules lourds", "Heavy vehicles in the accident", "catv")
+def n_heavy(scene: SceneArrays) -> Floats:
+    return scene.count_vehicles("heavy")
+
+
+# --- the person's vehicle and the other one -----------------------------------------------------------------
+
+
+@feature(
+    "Personnes à bord",
+    "People on board the person's vehicle",
+    "id_vehicule, catu",
+    partly=True,
+    of_vehicle=True,
+    of_everybody=True,
+)
+def on_board(scene: SceneArrays) -> Floats:
+    return scene.on_board
+
+
+@feature("Masse du véhicule", "Mass of the person's vehicle", "catv", unit="kg", partly=True, of_vehicle=True)
+def own_mass(scene: SceneArrays) -> Floats:
+    return scene.own_mass
+
+
+@feature("Masse de l'autre véhicule", "Mass of the heaviest other vehicle", "catv", unit="kg", of_vehicle=True)
+def other_mass(scene: SceneArrays) -> Floats:
+    return scene.other_mass
+
+
+@feature("Rapport de masse (log)", "Log of own mass over other mass", "catv", of_vehicle=True)
+def mass_ratio(scene: SceneArrays) -> Floats:
+    return np.asarray(np.log(scene.own_mass / scene.other_mass))
+
+
+@feature("Catégorie de l'autre véhicule", "Category of the other vehicle", "catv", categorical=True, of_vehicle=True)
+def other_catv(scene: SceneArrays) -> Floats:
+    return scene.of_other("catv")
+
+
+@feature("Point de choc de l'autre", "Point of impact of the other", "choc", categorical=True, of_vehicle=True)
+def other_choc(scene: SceneArrays) -> Floats:
+    return scene.of_other("choc")
+
+
+@feature("Manœuvre de l'autre", "Manoeuvre of the other", "manv", categorical=True, of_vehicle=True)
+def other_manv(scene: SceneArrays) -> Floats:
+    return scene.of_other("manv")
+
+
+@feature("Âge du conducteur", "Age of the driver of the person's vehicle", "an, an_nais", unit="years", of_vehicle=True)
+def driver_age(scene: SceneArrays) -> Floats:
+    return scene.driver("age")
+
+
+@feature("Âge de l'autre conducteur", "Age of the other driver", "an, an_nais", unit="years", of_vehicle=True)
+def other_driver_age(scene: SceneArrays) -> Floats:
+    return scene.other_driver("age")
+
+
+_declared.codes_of(("other", "autre véhicule", "other vehicle"), ("obs", "obsm", "motor", "senc"), SceneArrays.of_other)
+
+
+@feature(
+    "Occupants de l'autre véhicule",
+    "People on board the other vehicle",
+    "id_vehicule, catu",
+    partly=True,
+    of_vehicle=True,
+    of_everybody=True,
+)
+def other_on_board(scene: SceneArrays) -> Floats:
+    return scene.other_on_board
+
+
+_declared.codes_of(("driver", "conducteur", "driver"), ("sexe", "trajet", "secu1"), SceneArrays.driver)
+_declared.codes_of(
+    ("other_driver", "autre conducteur", "other driver"), ("sexe", "trajet", "secu1"), SceneArrays.other_driver
+)
+
+
+@feature(
+    "Choc de son côté (1) ou de l'autre (-1)",
+    "Hit on the person's side (1) or the other (-1)",
+    "place, choc",
+    of_vehicle=True,
+)
+def impact_side(scene: SceneArrays) -> Floats:
+    seat, impact = scene.of_person("place"), scene.of_vehicle("choc")
+    return np.asarray(side(seat, LEFT_SEATS, RIGHT_SEATS) * side(impact, LEFT_IMPACTS, RIGHT_IMPACTS))
+
+
+# --- each person against the others: somebody is hurt in each accident, and mostly the lightest -------------
+
+
+@feature(
+    "Sans carrosserie autour",
+    "No bodywork around: on foot or on two wheels",
+    "catu, catv",
+    partly=True,
+    of_vehicle=True,
+)
+def exposed(scene: SceneArrays) -> Floats:
+    return scene.exposed
+
+
+@feature(
+    "Autres personnes sans carrosserie",
+    "Other people without bodywork",
+    "catu, catv",
+    partly=True,
+    of_vehicle=True,
+    of_everybody=True,
+)
+def exposed_others(scene: SceneArrays) -> Floats:
+    return scene.among_others(scene.exposed)
+
+
+@feature(
+    "Personnes plus légères",
+    "People in or on something lighter",
+    "catv, catu",
+    partly=True,
+    of_vehicle=True,
+    of_everybody=True,
+)
+def lighter_people(scene: SceneArrays) -> Floats:
+    return scene.lighter
+
+
+@feature(
+    "Masse la plus faible d'autrui",
+    "Smallest mass of any other person's vehicle",
+    "catv, catu",
+    unit="kg",
+    partly=True,
+    of_vehicle=True,
+    of_everybody=True,
+)
+def lightest_other(scene: SceneArrays) -> Floats:
+    return scene.lightest_other
+
+
+@feature(
+    "Personnes hors du véhicule",
+    "People not in the person's vehicle",
+    "id_vehicule, catu",
+    partly=True,
+    of_vehicle=True,
+    of_everybody=True,
+)
+def in_other_vehicles(scene: SceneArrays) -> Floats:
+    elsewhere = scene.n_people - np.where(scene.riding < 0, np.float32(1), scene.on_board)
+    return np.where(np.isnan(scene.role), np.float32(np.nan), elsewhere)
+
+
+@feature("Ceinture (autres personnes)", "Seat belt used (other people)", _SECU, partly=True, of_everybody=True)
+def others_belt(scene: SceneArrays) -> Floats:
+    return scene.among_others(scene.equipment["belt"])
+
+
+@feature("Casque (autres personnes)", "Helmet worn (other people)", _SECU, partly=True, of_everybody=True)
+def others_helmet(scene: SceneArrays) -> Floats:
+    return scene.among_others(scene.equipment["helmet"])
+
+
+@feature(
+    "Aucun équipement (autres personnes)", "No safety equipment (other people)", _SECU, partly=True, of_everybody=True
+)
+def others_no_equipment(scene: SceneArrays) -> Floats:
+    return scene.among_others(scene.equipment["no_equipment"])
+
+
+# --- all of them --------------------------------------------------------------------------------------------
+
+FEATURES: Final[tuple[Feature, ...]] = tuple(_declared.values())
+"""Every feature in the order of the matrix's columns."""
+
+NAMES: Final[tuple[str, ...]] = tuple(_declared)
+COUNTED_PEOPLE: Final[tuple[str, ...]] = tuple(each.name for each in FEATURES if each.of_everybody)
 """Features that need to know who is there; missing where the drivers are only assumed (`people_assumed`)."""
 
-FEATURES: tuple[Feature, ...] = (
-    *_codes(*ACCIDENT_CODES, *VEHICLE_CODES, *PERSON_CODES),
-    _f("dep", "Département", "Department", "dep"),
-    _f("lat", "Latitude", "Latitude", "lat", unit="degrees"),
-    _f("long", "Longitude", "Longitude", "long", unit="degrees"),
-    _f("accidents_near", "Accidents par an à 3 km", "Accidents a year within some 3 km", "lat, long"),
-    _f("accidents_around", "Accidents par an à 15 km", "Accidents a year within some 15 km", "lat, long"),
-    _f("nbv", "Nombre de voies", "Number of lanes", "nbv"),
-    _f("vma", "Vitesse maximale autorisée", "Speed limit", "vma", unit="km/h"),
-    _f("larrout", "Largeur de la chaussée", "Width of the carriageway", "larrout", unit="m"),
-    _f("month", "Mois", "Month", "mois"),
-    _f("weekday", "Jour de la semaine (0 = lundi)", "Day of the week (0 = Monday)", "an, mois, jour"),
-    _f("hour", "Heure", "Hour of the day", "hrmn", unit="h"),
-    _f("holiday", "Jour férié", "Public holiday in France", "an, mois, jour"),
-    _f("age", "Âge", "Age", "an, an_nais", unit="years"),
-    _f("belt", "Ceinture", "Seat belt used", "secu1..3"),
-    _f("helmet", "Casque", "Helmet worn", "secu1..3"),
-    _f("child_seat", "Dispositif enfants", "Child restraint used", "secu1..3"),
-    _f("vest", "Gilet réfléchissant", "Reflective vest worn", "secu1..3"),
-    _f("airbag", "Airbag (2RM)", "Airbag (motorcycles)", "secu1..3"),
-    _f("gloves", "Gants", "Gloves worn", "secu1..3"),
-    _f("no_equipment", "Aucun équipement", "No safety equipment", "secu1..3"),
-    _f("n_people", "Personnes impliquées", "People in the accident", "people"),
-    _f("n_vehicles", "Véhicules impliqués", "Vehicles in the accident", "vehicles"),
-    _f("n_pedestrians", "Piétons impliqués", "Pedestrians in the accident", "catu"),
-    _f("n_bicycles", "Vélos et EDP", "Bicycles and scooters in the accident", "catv"),
-    _f("n_motorcycles", "Deux-roues motorisés", "Motorcycles in the accident", "catv"),
-    _f("n_cars", "Véhicules légers", "Cars and vans in the accident", "catv"),
-    _f("n_heavy", "Véhicules lourds", "Heavy vehicles in the accident", "catv"),
-    _f("on_board", "Personnes à bord", "People on board the person's vehicle", "id_vehicule, catu"),
-    _f("own_mass", "Masse du véhicule", "Mass of the person's vehicle", "catv", unit="kg"),
-    _f("other_mass", "Masse de l'autre véhicule", "Mass of the heaviest other vehicle", "catv", unit="kg"),
-    _f("mass_ratio", "Rapport de masse (log)", "Log of own mass over other mass", "catv"),
-    _f(
-        "other_catv",
-        "Catégorie de l'autre véhicule",
-        "Category of the other vehicle",
-        "catv",
-        categorical=True,
-    ),
-    _f("other_choc", "Point de choc de l'autre", "Point of impact of the other", "choc", categorical=True),
-    _f("other_manv", "Manœuvre de l'autre", "Manoeuvre of the other", "manv", categorical=True),
-    _f(
-        "driver_age",
-        "Âge du conducteur",
-        "Age of the driver of the person's vehicle",
-        "an_nais",
-        unit="years",
-    ),
-    _f("other_driver_age", "Âge de l'autre conducteur", "Age of the other driver", "an_nais", unit="years"),
-    *(
-        _f(
-            f"other_{name}",
-            f"{_label(name).fr} (autre véhicule)",
-            f"{_label(name).en} (other vehicle)",
-            name,
-            categorical=True,
-        )
-        for name in ("obs", "obsm", "motor", "senc")
-    ),
-    _f("other_on_board", "Occupants de l'autre véhicule", "People on board the other vehicle", "id_vehicule, catu"),
-    *(
-        _f(f"driver_{name}", f"{_label(name).fr} (conducteur)", f"{_label(name).en} (driver)", name, categorical=True)
-        for name in DRIVER_CODES
-    ),
-    *(
-        _f(
-            f"other_driver_{name}",
-            f"{_label(name).fr} (autre conducteur)",
-            f"{_label(name).en} (other driver)",
-            name,
-            categorical=True,
-        )
-        for name in DRIVER_CODES
-    ),
-    _f(
-        "impact_side",
-        "Choc de son côté (1) ou de l'autre (-1)",
-        "Hit on the person's side (1) or the other (-1)",
-        "place, choc",
-    ),
-    _f("exposed", "Sans carrosserie autour", "No bodywork around: on foot or on two wheels", "catu, catv"),
-    _f("exposed_others", "Autres personnes sans carrosserie", "Other people without bodywork", "catu, catv"),
-    _f("lighter_people", "Personnes plus légères", "People in or on something lighter", "catv, catu"),
-    _f(
-        "lightest_other",
-        "Masse la plus faible d'autrui",
-        "Smallest mass of any other person's vehicle",
-        "catv, catu",
-        unit="kg",
-    ),
-    _f("in_other_vehicles", "Personnes hors du véhicule", "People not in the person's vehicle", "id_vehicule, catu"),
-    *(
-        _f(f"others_{name}", f"{fr} (autres personnes)", f"{en} (other people)", "secu1..3")
-        for name, fr, en in (
-            ("belt", "Ceinture", "Seat belt used"),
-            ("helmet", "Casque", "Helmet worn"),
-            ("no_equipment", "Aucun équipement", "No safety equipment"),
-        )
-    ),
-)
-"""Every feature in the order of the matrix's columns: name, labels, source, unit."""
-
-NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
-SELECTIONS: dict[str, list[int]] = {
-    "@categorical": [i for i, f in enumerate(FEATURES) if f.categorical],
-    "@numeric": [i for i, f in enumerate(FEATURES) if not f.categorical],
+SELECTIONS: Final[Mapping[str, list[int]]] = {
+    "@categorical": [i for i, each in enumerate(FEATURES) if each.categorical],
+    "@numeric": [i for i, each in enumerate(FEATURES) if not each.categorical],
     "@all": list(range(len(FEATURES))),
-    **{f"@{f.name}": [i] for i, f in enumerate(FEATURES)},
+    **{f"@{each.name}": [i] for i, each in enumerate(FEATURES)},
 }
 """What a catalogue may write for columns of the matrix: their positions."""
 
-
-Floats = npt.NDArray[np.float32]
-
-
-def equipment_used(worn: Sequence[Floats]) -> dict[str, Floats]:
-    """Return for each kind of equipment whether it was used: 1, 0, or NaN where that is not known.
-
-    `worn` are the three slots `secu1` to `secu3`. They name what was used. The first one decides what was not: since
-    2019 the others hold 0 ("none") where there is nothing to add, so a 0 there says nothing.
-    """
-    used = {name: np.isin(worn, list(codes)).any(axis=0) for name, codes in EQUIPMENT.items()}
-    any_used = (np.stack(worn) > NO_EQUIPMENT) & (np.stack(worn) != UNDETERMINED)
-    used["no_equipment"] = (worn[0] == NO_EQUIPMENT) & ~any_used.any(axis=0)
-    determined = ~np.isnan(worn[0]) & (worn[0] != UNDETERMINED)
-    return {
-        name: np.where(found | determined, found, np.float32(np.nan)).astype(np.float32) for name, found in used.items()
-    }
+_ungrouped = set(CLASS_GROUPS) - {name.removeprefix("n_") for name in NAMES}
+if _ungrouped:
+    raise ImportError(f"no feature counts the vehicles of {_ungrouped}")

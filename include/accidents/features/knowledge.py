@@ -13,21 +13,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from include.accidents.features.definitions import (
-    ACCIDENT_CODES,
-    CLASS_GROUPS,
-    COUNTED_PEOPLE,
-    DRIVER,
-    DRIVER_CODES,
-    NAMES,
-    OTHER_CODES,
-    PEDESTRIAN,
-    PEDESTRIAN_MASS,
-    PERSON_CODES,
-    VEHICLE_CODES,
-    Floats,
-    equipment_used,
-)
+from include.accidents.features.arrays import DRIVER, PEDESTRIAN, PEDESTRIAN_MASS
+from include.accidents.features.declaration import Floats
+from include.accidents.features.definitions import COUNTED_PEOPLE, FEATURES, NAMES
+from include.accidents.features.equipment import equipment_used
 from include.accidents.features.levels import FIELDS, LEVELS, ROUGH_YEARS, Level
 
 Rows = npt.NDArray[np.bool_]
@@ -39,52 +28,25 @@ POSITIONS: Final[Mapping[str, int]] = {name: i for i, name in enumerate(NAMES)}
 """The column of each feature."""
 _AT: Final = POSITIONS
 ROLES: Final = (
-    ("age", "driver_age", "other_driver_age"),
-    *((name, f"driver_{name}", f"other_driver_{name}") for name in DRIVER_CODES),
-    *((name, f"other_{name}") for name in OTHER_CODES if name != "catv"),
+    *((name, f"driver_{name}", f"other_driver_{name}") for name in ("age", "sexe", "trajet", "secu1")),
+    *((name, f"other_{name}") for name in ("choc", "manv", "obs", "obsm", "motor", "senc")),
 )
 """Features that say the same of the person, of their driver or vehicle, and of the other one."""
 _SLOTS: Final = ("secu1", "secu2", "secu3")
 _OF_AGE: Final = ("age", "driver_age", "other_driver_age")
 _OF_OTHERS_EQUIPMENT: Final = ("others_belt", "others_helmet", "others_no_equipment")
 # Of a person whose role nobody knows, nothing is known of their vehicle either.
-_OF_ROLE: Final = tuple(
-    name
-    for name in NAMES
-    if name in VEHICLE_CODES
-    or name.startswith(("other_", "driver_"))
-    or name in ("catu", "on_board", "own_mass", "mass_ratio", "impact_side", "exposed", "exposed_others")
-    or name in ("n_pedestrians", "lighter_people", "lightest_other", "in_other_vehicles")
-)
+_OF_ROLE: Final = tuple(each.name for each in FEATURES if each.of_vehicle)
 
 DRIVERS_ALONE: Final = "drivers_alone"
 """The state of a scene that names the vehicles and leaves the people out: one driver a vehicle is assumed."""
 STATES: Final = (*LEVELS, DRIVERS_ALONE)
 
 
-def _features_of() -> dict[str, tuple[str, ...]]:
-    """Return, for each field, the features that are missing without it."""
-    found: dict[str, list[str]] = {field: [] for field in FIELDS}
-    for name in (*ACCIDENT_CODES, "dep", "nbv", "vma", "larrout", *VEHICLE_CODES, *PERSON_CODES):
-        found[name].append(name)
-    for name in OTHER_CODES:
-        found[name].append(f"other_{name}")
-    for name in DRIVER_CODES:
-        found[name] += [f"driver_{name}", f"other_driver_{name}"]
-    for name in ("lat", "long"):  # one coordinate alone is no position
-        found[name] += ["lat", "long", "accidents_near", "accidents_around"]
-    found["hrmn"].append("hour")
-    found["mois"] += ["month", "weekday", "holiday"]
-    found["jour"] += ["weekday", "holiday"]
-    found["an"] += ["weekday", "holiday", *_OF_AGE]
-    found["an_nais"] += _OF_AGE
-    found["place"].append("impact_side")
-    found["choc"].append("impact_side")
-    found["catv"] += [*(f"n_{group}" for group in CLASS_GROUPS), "other_mass", "mass_ratio"]
-    return {field: tuple(names) for field, names in found.items()}
-
-
-FEATURES_OF: Final[Mapping[str, tuple[str, ...]]] = _features_of()
+FEATURES_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    field: tuple(each.name for each in FEATURES if field in each.fields and not each.partly) for field in FIELDS
+}
+"""For each field, the features that are missing without it."""
 
 
 def nearest(given: Collection[str]) -> Level:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from include.accidents.data import split
 from include.accidents.data.dataset import Dataset
 from include.accidents.features import knowledge
-from include.accidents.features.definitions import Floats
+from include.accidents.features.declaration import Floats
 from include.accidents.features.knowledge import DRIVERS_ALONE, STATES
 from include.accidents.features.levels import FIELDS, LEVELS, RECORD
 from include.accidents.models.evaluate import (

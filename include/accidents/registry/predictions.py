@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from include.accidents.data.columns import CLASSES
 from include.accidents.features import knowledge
-from include.accidents.features.definitions import Floats
+from include.accidents.features.declaration import Floats
 from include.accidents.features.levels import LEVELS
 from include.accidents.models import decision, evaluate
 from include.accidents.models.decision import Decided

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from include.accidents.features.definitions import Floats
+from include.accidents.features.declaration import Floats
 from include.accidents.features.matrix import frame
 from include.accidents.registry import skops_files
 from include.accidents.registry.names import EXPERIMENT, LOADED, SUPERSEDED

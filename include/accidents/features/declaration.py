@@ -1,0 +1,138 @@
+"""How a feature is declared: its name, labels, unit and source, and the function that makes it, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from include.accidents.data.columns import COLUMNS, Label
+from include.accidents.features.arrays import SceneArrays
+from include.accidents.features.levels import FIELDS, LEVELS
+
+Floats = npt.NDArray[np.float32]
+Make = Callable[[SceneArrays], Floats]
+
+LABELS: Final[Mapping[str, Label]] = {column.name: column.label for column in COLUMNS}
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column of the feature matrix.
+
+    Attributes
+    ----------
+    make
+        Returns its value of each person, shape (people,), NaN where it is not known.
+    source
+        The BAAC columns that it is made from, or the tables whose rows are counted.
+    categorical
+        Whether its numbers are codes without an order.
+    partly
+        Whether something of it is known without its columns; `knowledge` says of whom.
+    of_vehicle
+        Whether it is not known of a person whose role nobody knows: they may ride the vehicle or be hit by it.
+    of_everybody
+        Whether it is not known where only the drivers are known to be there (`people_assumed`).
+    """
+
+    name: str
+    label: Label
+    make: Make
+    source: tuple[str, ...]
+    categorical: bool = False
+    unit: str = ""
+    partly: bool = False
+    of_vehicle: bool = False
+    of_everybody: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.source if name not in LABELS and name not in ("people", "vehicles")]
+        if unknown or not self.source:
+            raise ValueError(f"feature {self.name}: the source {unknown} is no column of the files")
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of a scene that it is made from."""
+        return tuple(name for name in self.source if name in FIELDS)
+
+    @property
+    def known_at(self) -> str:
+        """The first level of knowledge at which it can be made, if roughly."""
+        return next(level.name for level in LEVELS.values() if level.unknown.isdisjoint(self.fields))
+
+
+class Features(dict[str, Feature]):
+    """Features by name, in the order in which they are declared: that of the matrix's columns."""
+
+    def add(self, feature: Feature) -> None:
+        """Declare a feature; ValueError when its name is taken."""
+        if feature.name in self:
+            raise ValueError(f"the feature {feature.name} is declared twice")
+        self[feature.name] = feature
+
+    def codes(self, names: tuple[str, ...], make: Callable[[SceneArrays, str], Floats], *, of_vehicle: bool) -> None:
+        """Declare columns of the files whose codes are features as they stand."""
+        for name in names:
+            self.add(
+                Feature(
+                    name,
+                    LABELS[name],
+                    lambda scene, name=name: make(scene, name),  # type: ignore[misc]
+                    (name,),
+                    categorical=True,
+                    of_vehicle=of_vehicle,
+                )
+            )
+
+    def codes_of(
+        self, whose: tuple[str, str, str], names: tuple[str, ...], make: Callable[[SceneArrays, str], Floats]
+    ) -> None:
+        """Declare codes of somebody else; `whose` is the prefix of the names, and that person in French and English."""
+        prefix, fr, en = whose
+        for name in names:
+            self.add(
+                Feature(
+                    f"{prefix}_{name}",
+                    Label(f"{LABELS[name].fr} ({fr})", f"{LABELS[name].en} ({en})"),
+                    lambda scene, name=name: make(scene, name),  # type: ignore[misc]
+                    (name,),
+                    categorical=True,
+                    of_vehicle=True,
+                )
+            )
+
+    def feature(
+        self,
+        fr: str,
+        en: str,
+        source: str,
+        *,
+        categorical: bool = False,
+        unit: str = "",
+        partly: bool = False,
+        of_vehicle: bool = False,
+        of_everybody: bool = False,
+    ) -> Callable[[Make], Make]:
+        """Declare the feature that the decorated function makes, under the function's name."""
+
+        def declare(make: Make) -> Make:
+            self.add(
+                Feature(
+                    make.__name__,
+                    Label(fr, en),
+                    make,
+                    tuple(source.split(", ")),
+                    categorical,
+                    unit,
+                    partly,
+                    of_vehicle,
+                    of_everybody,
+                )
+            )
+            return make
+
+        return declare
