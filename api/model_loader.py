@@ -2,12 +2,14 @@
 
 To read a file of some thousand arrays costs a tenth of a second or more of Python, during which every answer would
 wait for the interpreter's lock again and again. What the serving process gets is the finished model, which costs it a
-twentieth of that. A file that crashes its reader does not crash the service.
+twentieth of that. A file that crashes its reader does not crash the service, and one that takes it over gets no secret
+and runs nothing here: see `registry.pickles`.
 """
 
 from __future__ import annotations
 
 import gc
+import json
 import os
 import pickle
 import signal
@@ -20,6 +22,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from include.accidents.errors import ModelError
+from include.accidents.registry import pickles
+
+# What the reader's process sees of the environment: no key, no password, no address.
+_ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+# How its answers begin: a pickled model, an error as JSON, or that it was short of memory.
+_MODEL, _ERROR, _MEMORY = b"m", b"e", b"o"
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
@@ -43,8 +51,7 @@ class Reader:
         self.stop()  # what is left of one that died while nobody asked it
         self._pipe, theirs = Pipe()
         command = [sys.executable, "-m", "api.model_loader", str(theirs.fileno())]
-        secrets = {"ACCIDENTS_API_KEY", "ACCIDENTS_SIGNING_KEY"}  # not needed there
-        env = {name: value for name, value in os.environ.items() if name not in secrets}
+        env = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT or name.startswith("PYTHON")}
         with theirs:
             self._process = subprocess.Popen(command, cwd=ROOT, env=env, pass_fds=[theirs.fileno()])  # noqa: S603
 
@@ -59,26 +66,29 @@ class Reader:
             When its reader was killed, or was short of memory: neither says anything of the file.
         """
         with self._one_at_a_time:
-            made, code = self._ask(content)
-            if made is None:
-                made, code = self._ask(content)  # once more: the first may have died of something else
-        if made is None and code == -signal.SIGKILL:
+            answer, code = self._ask(content)
+            if answer is None:
+                answer, code = self._ask(content)  # once more: the first may have died of something else
+        if answer is None and code == -signal.SIGKILL:
             raise ReaderDiedError("the process that reads models was killed; see that the machine has memory left")
-        if made is None:
+        if answer is None:
             raise ModelError(
                 f"The process that reads models ended over this one, twice (exit code {code}).",
                 "train the model again.",
             )
-        if isinstance(made, ModelError | MemoryError):
-            raise made
-        return made
+        kind, said = answer[:1], answer[1:]
+        if kind == _MODEL:
+            return pickles.read(said, content)
+        if kind == _MEMORY:
+            raise MemoryError
+        raise ModelError(*json.loads(said))
 
-    def _ask(self, content: bytes) -> tuple[Any, int | None]:
+    def _ask(self, content: bytes) -> tuple[bytes | None, int | None]:
         """Return what the process answers, or None and its exit code when it ended instead."""
         self.start()
         try:
             self._pipe.send_bytes(content)
-            return self._pipe.recv(), None  # a pickle, but of our own process, made of a file that was checked
+            return self._pipe.recv_bytes(), None
         except (EOFError, OSError):
             return None, self.stop()
 
@@ -131,11 +141,15 @@ def _serve(pipe: Connection) -> None:
         try:
             made = skops_files.loads(content)
             predict_once(made)
-        except (ModelError, MemoryError) as error:
-            made = error
+            answer = _MODEL + pickle.dumps(made, 5)
+        except ModelError as error:
+            answer = _ERROR + json.dumps([error.cause, error.remedy]).encode()
+        except MemoryError:
+            answer = _MEMORY
         except Exception as error:
-            made = ModelError(f"The file cannot be read ({type(error).__name__}: {error}).", "train the model again.")
-        pipe.send_bytes(pickle.dumps(made, 5))
+            told = f"The file cannot be read ({type(error).__name__}: {error})."
+            answer = _ERROR + json.dumps([told, "train the model again."]).encode()
+        pipe.send_bytes(answer)
 
 
 if __name__ == "__main__":

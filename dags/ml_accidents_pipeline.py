@@ -329,11 +329,12 @@ def reload_best_model(selected: Json) -> Json:
     import httpx
 
     from include.accidents.pipeline import services
+    from include.accidents.registry.names import BEST
 
     if selected["production_version"] is None:
         raise AirflowSkipException("No model is in production: this run only compared.")
     try:
-        return services.reload_model(url("api"), _api_key(), "BestModel", selected["production_version"])
+        return services.reload_model(url("api"), _api_key(), BEST, selected["production_version"])
     except httpx.TransportError as error:
         context = get_current_context()
         if context["ti"].try_number <= context["ti"].max_tries:

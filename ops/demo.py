@@ -17,12 +17,9 @@ from rich.table import Table
 
 from include.accidents.data import download, files
 from include.accidents.errors import SettingsError
+from include.accidents.registry.names import ALIAS, BASELINE, BEST, DAG_RUNS, EXPERIMENT
 from include.accidents.synthetic import sample
 from ops.local.settings import ROOT, Settings
-
-EXPERIMENT: Final = "Gravite_Accidents"
-BEST: Final = "BestModel"
-BASELINE: Final = "Dummy"
 
 _LEFT: Final[Mapping[str, Any]] = {"title_justify": "left", "caption_justify": "left"}
 
@@ -241,7 +238,7 @@ def _runs(client: httpx.Client, dag_run_id: str) -> list[LoggedModel]:
     experiment.raise_for_status()
     body = {
         "experiment_ids": [experiment.json()["experiment"]["experiment_id"]],
-        "filter": f"tags.`airflow.dag_run_id` = '{dag_run_id}'",
+        "filter": f"tags.`{DAG_RUNS}` LIKE '%{dag_run_id}%'",
         "order_by": ["attributes.start_time ASC"],
         "max_results": 1000,
     }
@@ -269,7 +266,7 @@ def _baseline(client: httpx.Client, runs: Sequence[LoggedModel]) -> list[LoggedM
 
 def _production(client: httpx.Client) -> dict[str, str] | None:
     """Read the tags of the version in production, and its `version`; None when there is none."""
-    response = client.get("/api/2.0/mlflow/registered-models/alias", params={"name": BEST, "alias": "production"})
+    response = client.get("/api/2.0/mlflow/registered-models/alias", params={"name": BEST, "alias": ALIAS})
     if response.status_code in {httpx.codes.NOT_FOUND, httpx.codes.BAD_REQUEST}:
         return None
     response.raise_for_status()

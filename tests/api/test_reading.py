@@ -109,8 +109,8 @@ def test_it_ends_with_its_parent(model: Any) -> None:
     assert process.wait(10) == 0
 
 
-def test_it_does_not_know_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ACCIDENTS_API_KEY", "ACCIDENTS_SIGNING_KEY"):
+def test_it_does_not_know_the_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ACCIDENTS_API_KEY", "ACCIDENTS_SIGNING_KEY", "MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "k" * 32)
     made = Reader()
     made.start()

@@ -233,6 +233,8 @@ def test_a_promotion_that_broke_off_is_never_rolled_back_to(store: Registry, mon
 def test_a_try_after_the_promotion_knows_that_it_happened(store: Registry) -> None:
     store.promote(1)
     (first,) = tracking.runs_of(store.client, "run-1")
-    assert promotion.in_production(store.client, first.info.run_id) == ("1", "it is better")
+    present = promotion.in_production(store.client, first.info.run_id)
+    assert present is not None
+    assert (str(present.version), present.tags["promotion_reason"]) == ("1", "it is better")
     store.promote(2)
     assert promotion.in_production(store.client, first.info.run_id) is None

@@ -188,3 +188,51 @@ def test_a_batch_with_two_files_for_one_table_waits(tmp_path: Path, caplog: pyte
     store.write(INCOMING, "a/usagers_2023.csv.gz", b"")
     assert predict.find_batches(store) == []
     assert "a/2023 waits until one of a/usagers-2023.csv and a/usagers_2023.csv.gz is deleted." in caplog.text
+
+
+def test_unchanged_inputs_register_no_new_version(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+    first = runs.run({"Oak": TREE, "Dull": DUMMY})
+    before = runs.logged()
+    again = runs.run({"Oak": TREE, "Dull": DUMMY})
+    assert (first.promoted, again.promoted, runs.production) == (True, False, "1")
+    assert "Oak stays in production (BestModel 1): nothing has changed." in again.note
+    assert {name: run.info.run_id for name, run in runs.logged().items()} == {
+        name: run.info.run_id for name, run in before.items()
+    }
+    assert loading.newest(runs.client, "Oak") == loading.newest(runs.client, "Dull") == "1"
+    page = runs.artifact(runs.logged()["Oak"], "report.html")
+    assert "run-2" in page
+
+
+def test_one_changed_model_is_the_only_new_version(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+    runs.run({"Oak": TREE, "Dull": DUMMY})
+    uniform = {"pipeline": [["clf", {"class": "sklearn.dummy.DummyClassifier", "params": {"strategy": "prior"}}]]}
+    runs.run({"Oak": TREE, "Dull": uniform})
+    assert (loading.newest(runs.client, "Oak"), loading.newest(runs.client, "Dull")) == ("1", "2")
+    # Back to what was before: the newest version is another one, so a third is made.
+    runs.run({"Oak": TREE, "Dull": DUMMY})
+    assert (loading.newest(runs.client, "Oak"), loading.newest(runs.client, "Dull")) == ("1", "3")
+
+
+@pytest.mark.parametrize("change", ["recall", "signing key", "file", "withdrawn"])
+def test_what_an_evaluation_depends_on_makes_a_new_version(tmp_path: Path, change: str) -> None:
+    runs = Runs(tmp_path)
+    runs.run({"Oak": TREE})
+    if change == "recall":
+        runs.recall = 0.7
+    elif change == "signing key":
+        runs.client.set_model_version_tag("Oak", "1", "signature", "of another key")
+    elif change == "file":
+        for path in (tmp_path / "artifacts").rglob("model.skops"):
+            path.unlink()
+    else:
+        runs.client.delete_model_version("Oak", "1")
+    if change == "file":
+        runs.count += 1
+        _, catalogue = runs.catalogue({"Oak": TREE})
+        runs.log(runs.train("Oak", catalogue))
+    else:
+        runs.run({"Oak": TREE})
+    assert loading.newest(runs.client, "Oak") == "2"

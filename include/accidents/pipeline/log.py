@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -28,6 +29,7 @@ from include.accidents.storage.versions import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 log = logging.getLogger(__name__)
 CALIBRATED = 0.03  # mean distance of probabilities from what happened, up to which they are called calibrated
@@ -57,10 +59,17 @@ def log_model(
 
     The rules of the decision (thresholds) are learned from the cross-validation, and kept in the model.
     `evaluation` is `basic` (the metrics and the confusion matrix) or `full` (also the check over years and every
-    plot).
+    plot). Where nothing has changed since the newest version of the model was registered, that version is used again.
     """
     checked = kept_catalogue(store, run.catalogue, run.model)
     spec = checked.model(run.model)
+    facts = _facts(run, checked, evaluation)
+    kept = None if force else _unchanged(client, run, facts, _lineage(store, run)["features"], key)
+    if kept is not None:
+        earlier, version = kept
+        tracking.use_again(client, earlier, version, dag_run_id, run.data.loaded)
+        log.info("%s version %s is used again: nothing has changed since it was made.", run.model, version.version)
+        return _logged(client, run.model, version.version, earlier.info.run_id)
     fitted = skops_files.loads(store.read_version(MODELS, run.version, f"{run.model}_model.skops"))
     held_out = load_split(store, run.data, "global_test")
     found = _evaluate(store, checked, run, fitted, held_out, evaluation, force=force)
@@ -73,9 +82,7 @@ def log_model(
         dag_run_id=dag_run_id,
         params=_params(run, spec),
         metrics=found.metrics,
-        tags=spec.tags
-        | {"code_version": run.method, "model_version": run.version}
-        | {"catalogue_version": run.catalogue, "evaluation": evaluation},
+        tags={**spec.tags, **facts, "catalogue_version": run.catalogue},
         plots=found.plots,
         tables=found.tables,
         results=found.results,
@@ -88,12 +95,36 @@ def log_model(
         found.metrics["selection_score"],
         texts.metrics_table(found.metrics),
     )
-    return LoggedModel(
-        model=run.model,
-        registered_version=str(registered.version),
-        run_id=str(registered.run_id),
-        served_version=loading.newest(client, run.model) or "",
-    )
+    return _logged(client, run.model, registered.version, registered.run_id)
+
+
+def _logged(client: MlflowClient, model: str, version: Any, run_id: Any) -> LoggedModel:
+    served = loading.newest(client, model) or ""
+    return LoggedModel(model=model, registered_version=str(version), run_id=str(run_id), served_version=served)
+
+
+def _facts(run: ModelRun, checked: Catalogue, evaluation: str) -> dict[str, str]:
+    """Return what decides the outcome of an evaluation, as tags of MLflow's run."""
+    how = checked.model_dump(mode="json", by_alias=True, include={"defaults", "selection", "decision"})
+    digest = hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:12]
+    facts = {"model_version": run.version, "code_version": run.method, "params": json.dumps(run.params)}
+    return {**facts, "evaluation": evaluation, "judged_as": digest}
+
+
+def _unchanged(
+    client: MlflowClient, run: ModelRun, facts: Mapping[str, str], features: str, key: bytes
+) -> tuple[Any, ModelVersion] | None:
+    """Return the run and the version that were made just like this, if it is the newest version and may be used."""
+    earlier = tracking.made_alike(client, {"model": run.model, **facts})
+    newest = loading.newest(client, run.model)
+    if earlier is None or newest is None or earlier.data.tags["registered_version"] != newest:
+        return None
+    try:
+        loading.load(client, run.model, newest, key, features)
+    except ModelError as error:  # signed with another key, or its file is gone
+        log.info("%s version %s is not used again: %s", run.model, newest, error.cause)
+        return None
+    return earlier, client.get_model_version(run.model, newest)
 
 
 def _lineage(store: Store, run: ModelRun) -> Json:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from include.accidents.pipeline.contracts import Removal
 from include.accidents.registry import loading, promotion, signing
-from include.accidents.registry.names import BEST, EXPERIMENT
+from include.accidents.registry.names import BEST, DAG_RUN, EXPERIMENT
 from include.accidents.reporting import texts
 from include.accidents.storage.buckets import MODELS, PREPROCESSED, TRAIN
 from include.accidents.storage.versions import Store
@@ -120,7 +120,7 @@ def _runs(client: MlflowClient) -> list[Any]:
     token: str | None = None
     while experiment is not None:
         page = client.search_runs([experiment.experiment_id], max_results=1000, page_token=token)
-        found += [run for run in page if "airflow.dag_run_id" in run.data.tags]
+        found += [run for run in page if DAG_RUN in run.data.tags]
         token = page.token
         if not token:
             break

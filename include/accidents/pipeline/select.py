@@ -20,7 +20,7 @@ from include.accidents.pipeline.contracts import CleanData, Json, ModelRun, Sele
 from include.accidents.pipeline.inputs import kept_catalogue, load_split
 from include.accidents.pipeline.judge import judged_over_years
 from include.accidents.registry import loading, promotion, signing, tracking
-from include.accidents.registry.names import BEST, DECISION, GROUPS
+from include.accidents.registry.names import BASELINE, BEST, DECISION, GROUPS, PROMOTED_BY
 from include.accidents.reporting import pages, plots, texts
 from include.accidents.storage.buckets import MODELS
 from include.accidents.storage.versions import Store
@@ -67,13 +67,13 @@ def select_best(
     ]
     board = sorted([*board, _dummy(store, checked, data)], key=lambda row: -row["selection_score"])
     complete = set(checked.models) <= set(names)
-    version, reason = _decide(store, client, ranked, checked, data, key, complete=complete, promote=promote)
+    version, reason = _decide(store, client, ranked, checked, data, dag_run_id, key, complete=complete, promote=promote)
     run_id = ranked.best.info.run_id
     client.set_tag(run_id, "selection_reason", reason)
     if version is not None:
         client.log_text(run_id, _card(client, ranked.best, version, reason, data, over_years), MODEL_CARD)
     client.log_text(run_id, json.dumps(board, indent=1), LEADERBOARD)
-    client.log_text(run_id, _page(client, ranked.best, ranked.runs, board, reason, ranked.failed, data), REPORT)
+    client.log_text(run_id, _page(client, ranked, board, reason, dag_run_id, data), REPORT)
     log.info("Leaderboard:\n%s\n%s", texts.leaderboard(board), reason)
     return Selection(
         promoted=version is not None,
@@ -138,6 +138,7 @@ def _decide(
     ranked: Ranked,
     checked: Catalogue,
     data: CleanData,
+    dag_run_id: str,
     key: bytes,
     *,
     complete: bool,
@@ -146,12 +147,14 @@ def _decide(
     """Promote the winner if it is better; return its version of BestModel (None when not promoted), and why."""
     best = ranked.best
     winner = client.get_model_version(best.data.tags["model"], best.data.tags["registered_version"])
-    # An earlier try of this task may have promoted it, and broken off before it could report it.
-    version, reason = promotion.in_production(client, best.info.run_id) or (None, "")
-    promoted = version is not None
+    present = promotion.in_production(client, best.info.run_id)
+    version = None
     if not ranked.standing:
         promoted, reason = False, "None is promoted: people took these very models out of production before."
-    elif not promoted:
+    elif present is not None and present.tags.get(PROMOTED_BY) == dag_run_id:
+        # An earlier try of this task promoted it, and broke off before it could report it.
+        promoted, version, reason = True, str(present.version), present.tags.get("promotion_reason", "")
+    else:
         promoted, reason = _judge(store, client, winner, checked, data, key, complete=complete)
         if promoted and not promote:
             promoted, reason = False, f"Only compared. Else: {reason}"
@@ -162,7 +165,7 @@ def _decide(
     client.set_model_version_tag(winner.name, winner.version, "selection_reason", reason)
     if not promoted:
         return None, reason
-    return version or str(promotion.promote(client, winner, key, reason).version), reason
+    return version or str(promotion.promote(client, winner, key, reason, dag_run_id).version), reason
 
 
 def _over_years(
@@ -233,12 +236,22 @@ def _judge(
         if complete:
             return True, f"{name} version {winner.version} is promoted: {unusable}"
         return False, f"{name} is not promoted: {unusable} Run the whole catalogue: its best model is promoted."
+    if champion.lineage.run_id == winner.run_id:
+        return False, f"{name} stays in production ({BEST} {version}): nothing has changed."
+    return _compared(store, client, winner, champion, checked, data, key)
+
+
+def _compared(
+    store: Store, client: MlflowClient, winner: Any, champion: Any, checked: Catalogue, data: CleanData, key: bytes
+) -> tuple[bool, str]:
+    """Compare winner and champion on the same held-out people; tell whether the winner replaces it, and why."""
+    name = winner.name
     challenger = loading.load(client, name, str(winner.version), key, feature_version())
     test = load_split(store, data, "global_test")
     a, b = (evaluate.probabilities(m.estimator, test.x).argmax(axis=1) for m in (challenger, champion))
     gain = bootstrap.paired_gain(test.y, a, b, test.accident, checked.selection.weights)
     measured = (
-        f"gain over {champion.lineage.model} (BestModel {version}) on global_test {gain.value:+.4f}, "
+        f"gain over {champion.lineage.model} (BestModel {champion.version}) on global_test {gain.value:+.4f}, "
         f"95 % interval {gain.low:+.4f} to {gain.high:+.4f}, needed above {checked.selection.min_gain:.4f}"
     )
     if gain.low > checked.selection.min_gain:
@@ -268,7 +281,7 @@ def _dummy(store: Store, checked: Catalogue, data: CleanData) -> Json:
         seed=checked.defaults.seed + 1,
     )
     score = evaluate.selection_score(found, checked.selection.weights)
-    return {"model": "Dummy", "trained": False, **found, "selection_score": score}
+    return {"model": BASELINE, "trained": False, **found, "selection_score": score}
 
 
 def _groups(client: MlflowClient, run: Any) -> list[Json]:
@@ -299,27 +312,22 @@ def _card(
 
 
 def _page(
-    client: MlflowClient,
-    best: Any,
-    runs: Sequence[Any],
-    board: Sequence[Json],
-    reason: str,
-    failed: Mapping[str, str],
-    data: CleanData,
+    client: MlflowClient, ranked: Ranked, board: Sequence[Json], reason: str, dag_run_id: str, data: CleanData
 ) -> str:
     """Return the report of a run: leaderboard, what changed since each model's run before, the winner's plots."""
-    before = {r.data.tags["model"]: found for r in runs if (found := tracking.run_before(client, r)) is not None}
+    best = ranked.best
+    before = {r.data.tags["model"]: found for r in ranked.runs if (found := tracking.run_before(client, r)) is not None}
     shown = {"Models with 95 % intervals": pages.png(plots.leaderboard(board))}
     for path in PLOTS:
         content = tracking.artifact(client, best.info.run_id, path)
         if content is not None:
             shown[f"{best.data.tags['model']}: {path.removesuffix('.png').replace('_', ' ')}"] = content
     return pages.page(
-        dag_run_id=best.data.tags["airflow.dag_run_id"],
+        dag_run_id=dag_run_id,
         reason=reason,
         rows=board,
         before={name: run.data.metrics for name, run in before.items()},
-        failed=failed,
+        failed=ranked.failed,
         data=data.to_json(),
         winner=best.data.tags["model"],
         groups=_groups(client, best),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from include.accidents.errors import ModelError
 from include.accidents.registry.loading import load, newest
-from include.accidents.registry.names import ALIAS, BEST, ROLLED_BACK
+from include.accidents.registry.names import ALIAS, BEST, PROMOTED_BY, ROLLED_BACK
 from include.accidents.registry.signing import check_signature, fetch, read_lineage, sign_tags
 from include.accidents.registry.skops_files import loads
 from include.accidents.registry.tracking import quiet
@@ -22,8 +22,11 @@ log = logging.getLogger(__name__)
 BROKE_OFF = "its promotion broke off"
 
 
-def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str) -> ModelVersion:
-    """Copy a version to BestModel, sign it under its new name, and only then let `production` point to it."""
+def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str, dag_run_id: str = "") -> ModelVersion:
+    """Copy a version to BestModel, sign it under its new name, and only then let `production` point to it.
+
+    `dag_run_id` is the run of the DAG that promotes it, if any.
+    """
     lineage = read_lineage(source)
     content = fetch(source)
     check_signature(source, lineage, content, key)
@@ -35,17 +38,18 @@ def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str)
         copied = client.copy_model_version(f"models:/{source.name}/{source.version}", BEST)
     sign_tags(client, copied, lineage, content, key)
     client.set_model_version_tag(BEST, copied.version, "promotion_reason", reason)
+    client.set_model_version_tag(BEST, copied.version, PROMOTED_BY, dag_run_id)
     client.set_registered_model_alias(BEST, ALIAS, copied.version)
     return copied
 
 
-def in_production(client: MlflowClient, run_id: str) -> tuple[str, str] | None:
-    """Return the version of BestModel and the reason of its promotion, if the model of a run is in production."""
+def in_production(client: MlflowClient, run_id: str) -> ModelVersion | None:
+    """Return the version of BestModel in production, if it is the model of a run of MLflow."""
     present = newest(client, BEST)
     if present is None:
         return None
     found = client.get_model_version(BEST, present)
-    return (present, found.tags.get("promotion_reason", "")) if found.tags.get("run_id") == run_id else None
+    return found if found.tags.get("run_id") == run_id else None
 
 
 def rolled_back(client: MlflowClient) -> dict[str, str]:

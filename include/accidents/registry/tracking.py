@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from include.accidents.features.declaration import Floats
 from include.accidents.features.matrix import frame
 from include.accidents.registry import skops_files
-from include.accidents.registry.names import EXPERIMENT, LOADED, SUPERSEDED
+from include.accidents.registry.names import DAG_RUN, DAG_RUNS, EXPERIMENT, LOADED, SUPERSEDED
 from include.accidents.registry.signing import Lineage, as_text, sign
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+REMEMBERED = 100  # DAG runs that a tag names
 
 
 def log_run(
@@ -61,7 +63,7 @@ def log_run(
     # Said once more: where two tasks make the experiment at the same moment, MLflow leaves one of them in another.
     with quiet(), mlflow.start_run(run_name=name, experiment_id=experiment.experiment_id) as run:
         lineage = Lineage(run_id=run.info.run_id, **lineage_without_run)
-        mlflow.set_tags({**tags, "model": name, "airflow.dag_run_id": dag_run_id, **as_text(asdict(lineage))})
+        mlflow.set_tags({**tags, "model": name, DAG_RUN: dag_run_id, DAG_RUNS: dag_run_id, **as_text(asdict(lineage))})
         mlflow.log_params(dict(params))
         for file, figure in plots.items():
             mlflow.log_figure(figure, file)
@@ -97,15 +99,34 @@ def quiet() -> Iterator[None]:
 
 
 def runs_of(client: MlflowClient, dag_run_id: str, model: str | None = None) -> list[Any]:
-    """Return the runs that a DAG run left in MLflow, newest first, of one model or of all; one a model."""
+    """Return the runs of MLflow whose models are a DAG run's, newest first, of one model or of all; one a model."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return []
-    wanted = f"tags.`airflow.dag_run_id` = '{quoted(dag_run_id)}'"
+    wanted = f"tags.`{DAG_RUNS}` LIKE '%{quoted(dag_run_id)}%'"
     if model is not None:
         wanted += f" and tags.model = '{quoted(model)}'"
     found = client.search_runs([experiment.experiment_id], wanted, max_results=1000)
-    return [run for run in found if SUPERSEDED not in run.data.tags]
+    return [run for run in found if SUPERSEDED not in run.data.tags and dag_run_id in run.data.tags[DAG_RUNS].split()]
+
+
+def made_alike(client: MlflowClient, tags: Mapping[str, str]) -> Any | None:
+    """Return the newest run with these tags that registered a model; None when there is none."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        return None
+    wanted = " and ".join(f"tags.`{name}` = '{quoted(value)}'" for name, value in tags.items())
+    found = client.search_runs([experiment.experiment_id], wanted, order_by=["attributes.start_time DESC"])
+    return next((r for r in found if "registered_version" in r.data.tags and SUPERSEDED not in r.data.tags), None)
+
+
+def use_again(client: MlflowClient, run: Any, version: ModelVersion, dag_run_id: str, loaded: str) -> None:
+    """Let a run, and the version that it registered, be a further DAG run's too."""
+    ids = run.data.tags.get(DAG_RUNS, "").split()
+    if dag_run_id not in ids:
+        client.set_tag(run.info.run_id, DAG_RUNS, " ".join([*ids[-REMEMBERED:], dag_run_id]))
+    if version.tags.get(LOADED, "") < loaded:
+        client.set_model_version_tag(version.name, version.version, LOADED, loaded)
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -121,10 +142,8 @@ def run_before(client: MlflowClient, run: Any) -> Any | None:
         order_by=["attributes.start_time DESC"],
         max_results=50,
     )
-    ours = run.data.tags["airflow.dag_run_id"]
-    return next(
-        (r for r in earlier if "registered_version" in r.data.tags and r.data.tags["airflow.dag_run_id"] != ours), None
-    )
+    ours = run.data.tags[DAG_RUN]
+    return next((r for r in earlier if "registered_version" in r.data.tags and r.data.tags.get(DAG_RUN) != ours), None)
 
 
 def artifact(client: MlflowClient, run_id: str, path: str) -> bytes | None:
