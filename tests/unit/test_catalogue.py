@@ -9,7 +9,7 @@ import pytest
 
 from include.accidents.errors import CatalogueError
 from include.accidents.features.levels import LEVELS
-from include.accidents.models import candidates, catalogue, decision
+from include.accidents.models import candidates, catalogue, decision, specification
 from include.accidents.models.build import build_pipeline
 
 INCLUDE = Path(__file__).resolve().parents[2] / "include"
@@ -220,3 +220,36 @@ def test_an_unknown_level_hides_no_other_defect() -> None:
     cause = refusal(document(max_rows=-1) | {"decision": {"recall": {"call": 0.7, "record": 2}}})
     for words in ("3 defects", "/decision/recall/call", "/decision/recall/record", "/models/Forest/max_rows"):
         assert words in cause, words
+
+
+def shared(step: Any, **steps: Any) -> str:
+    tree = {"class": "sklearn.tree.DecisionTreeClassifier"}
+    models = {name: {"pipeline": [["scale", step], ["clf", tree]]} for name in ("Oak", "Ash")}
+    return json.dumps({"steps": steps, "models": models})
+
+
+def test_a_step_that_models_share_is_written_once() -> None:
+    scaler = {"class": "sklearn.preprocessing.StandardScaler", "params": {"with_mean": False}}
+    once = catalogue.load(shared("scaler", scaler=scaler), "models.json")
+    assert once.models == catalogue.load(shared(scaler), "models.json").models
+    assert "scaler" not in json.dumps(specification.as_json(once.model("Oak")))
+
+
+@pytest.mark.parametrize(
+    ("step", "steps", "told"),
+    [
+        ("scalar", {"scaler": {"class": "sklearn.preprocessing.StandardScaler"}},
+         ["/models/Oak/pipeline/0/1: there is no shared step 'scalar' (did you mean 'scaler'?); allowed: scaler",
+          "/models/Ash/pipeline/0/1"]),
+        ("scaler", {"scaler": {"class": "sklearn.preprocessing.StandardScaler", "params": {"with_men": 1}}},
+         ["1 defect: /steps/scaler/params/with_men", "did you mean 'with_mean'"]),
+        ("scaler", {"scaler": {"klass": 1}}, ["/steps/scaler/class: 'class' is missing", "/steps/scaler/klass"]),
+        ("scaler", {"scaler": "scaler"}, ["/steps/scaler: Input should be"]),
+        ("scaler", {}, ["there is no shared step 'scaler'"]),
+    ],
+)  # fmt: skip
+def test_a_defect_of_a_shared_step_is_told_where_it_stands(step: str, steps: dict[str, Any], told: list[str]) -> None:
+    with pytest.raises(CatalogueError) as caught:
+        catalogue.load(shared(step, **steps), "models.json")
+    for part in told:
+        assert part in str(caught.value)

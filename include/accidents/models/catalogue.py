@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from include.accidents.errors import CatalogueError
+from include.accidents.models import shared_steps
 from include.accidents.models.build import check_levels, check_model, check_weights
 from include.accidents.models.defects import Defects, closest, closest_quoted, list_allowed, pointer_to
 from include.accidents.models.specification import (
@@ -49,7 +50,7 @@ def load(text: str, source: str, *, built: Collection[str] | None = None) -> Cat
     CatalogueError
         Naming every defect with its JSON pointer.
     """
-    document = _parse(text, source)
+    document, filled = shared_steps.resolve(_parse(text, source))
     defects = Defects()
     catalogue: Catalogue | None
     try:
@@ -64,13 +65,16 @@ def load(text: str, source: str, *, built: Collection[str] | None = None) -> Cat
             if built is None or name in built:
                 check_model(name, spec, defects)
     if defects.found or catalogue is None:
-        raise _refuse(source, defects.found)
+        raise _refuse(source, shared_steps.at_shared_places(defects.found, filled))
     return catalogue
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the file, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Catalogue.model_json_schema(by_alias=True)}
+    schema = Catalogue.model_json_schema(by_alias=True)
+    step = schema["$defs"]["ModelSpec"]["properties"]["pipeline"]["items"]["prefixItems"]
+    step[1] = {"anyOf": [step[1], {"type": "string", "description": "The name of a shared step."}]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def decode(content: bytes, source: str) -> str:
@@ -127,7 +131,11 @@ def _tell(error: ValidationError, document: Any, defects: Defects) -> None:
             defects.add(pointer_to(path), f"{path[-1]!r} is missing")
         else:
             misfits.setdefault(pointer_to(path), ([], each["input"]))[0].append(each["msg"])
+    absent = shared_steps.unknown(document)
     for pointer, (messages, found) in misfits.items():
+        if pointer in absent:
+            defects.add(pointer, absent[pointer])
+            continue
         if any(other.startswith(f"{pointer}/") for other in misfits):
             continue  # it is of the right type, and the defect lies inside
         told = messages[0] + "".join(f", or {m.removeprefix('Input should be ')}" for m in messages[1:])
@@ -168,6 +176,8 @@ def _fields_at(path: Sequence[int | str]) -> list[str]:
             model = Weights
         case ["decision"]:
             model = DecisionSpec
+        case ["steps", _]:
+            model = Step
         case ["models", _, "param_distributions", _]:
             model = Distribution
     return [field.alias or name for name, field in model.model_fields.items()]
@@ -184,6 +194,8 @@ def _without(document: Any, error: ValidationError) -> Catalogue | None:
                 _drop(left, path[:4])
             case ["models", _, *_] | ["decision", "recall", _] as path:
                 _drop(left, path[:3])
+            case ["steps", _, *_] as path:
+                _drop(left, path[:2])
             case ["decision", "recall"] if isinstance(left.get("decision", {}).get("recall"), dict):
                 pass  # it is no number, as it may be; its parts are judged by themselves
             case path:

@@ -136,7 +136,10 @@ class ModelSpec(Strict):
 
     pipeline: Annotated[
         list[tuple[str, Step]],
-        Field(min_length=1, description="Steps as [name, {class, params}]; the last one is a classifier."),
+        Field(
+            min_length=1,
+            description="Steps as [name, {class, params}], or [name, 'a shared step']; the last one is a classifier.",
+        ),
     ]
     param_grid: dict[str, Values] = Field(default_factory=dict, description="Values to try, by step__parameter.")
     param_distributions: dict[str, ValuesOrDistribution] = Field(
@@ -160,6 +163,9 @@ class Catalogue(Strict):
     defaults: Defaults = Defaults()
     selection: Selection = Selection()
     decision: DecisionSpec = DecisionSpec()
+    steps: dict[str, Step] = Field(
+        default_factory=dict, description="Steps that several models share, by the name that their pipelines write."
+    )
     models: Annotated[dict[str, ModelSpec], Field(min_length=1)]
 
     def model(self, name: str) -> ModelSpec:

@@ -1,0 +1,57 @@
+"""Steps that several models of a catalogue share: written once under `steps`, named where a pipeline uses them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from include.accidents.models.defects import closest, list_allowed, pointer_to
+
+Place = tuple[str | int, ...]
+
+
+def resolve(document: Any) -> tuple[Any, dict[str, str]]:
+    """Return a catalogue with its shared steps in place, and the shared place of each place that they filled.
+
+    Places are JSON pointers. A name that is not there is left, for `unknown` to say so.
+    """
+    steps = document.get("steps") if isinstance(document, dict) else None
+    if not isinstance(steps, dict):
+        return document, {}
+    made, filled = json.loads(json.dumps(document)), {}
+    for place, step in _named(made):
+        if step[1] in steps:
+            filled[pointer_to((*place, 1))] = pointer_to(("steps", step[1]))
+            step[1] = json.loads(json.dumps(steps[step[1]]))
+    return made, filled
+
+
+def unknown(document: Any) -> dict[str, str]:
+    """Return what is wrong with the names of shared steps that a resolved catalogue still holds, by place."""
+    steps = document.get("steps") if isinstance(document, dict) else None
+    known = list(steps) if isinstance(steps, dict) else []
+    return {
+        pointer_to((*place, 1)): f"there is no shared step {step[1]!r}{closest(step[1], known)}{list_allowed(known)}"
+        for place, step in _named(document)
+    }
+
+
+def at_shared_places(defects: Sequence[str], filled: dict[str, str]) -> list[str]:
+    """Return defects with the place where a person corrects them: a shared step's own, and once."""
+    said = []
+    for defect in defects:
+        pointer, _, told = defect.partition(": ")
+        used = next((place for place in filled if pointer == place or pointer.startswith(f"{place}/")), None)
+        said.append(defect if used is None else f"{filled[used]}{pointer.removeprefix(used)}: {told}")
+    return list(dict.fromkeys(said))
+
+
+def _named(document: Any) -> Iterator[tuple[Place, list[Any]]]:
+    """Yield the steps that are a name and a text, with their places."""
+    models = document.get("models") if isinstance(document, dict) else None
+    for name, model in models.items() if isinstance(models, dict) else ():
+        steps = model.get("pipeline") if isinstance(model, dict) else None
+        for i, step in enumerate(steps if isinstance(steps, list) else ()):
+            if isinstance(step, list) and len(step) == 2 and isinstance(step[1], str):
+                yield ("models", name, "pipeline", i), step
