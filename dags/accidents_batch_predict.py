@@ -12,9 +12,9 @@ from typing import Any
 from airflow.sdk import dag, task
 
 from dags.common import DEFAULTS, PROMOTED_MODEL, mlflow_client, store
+from include.accidents.pipeline.names import BATCH_PREDICT
 from include.accidents.settings import Settings
 
-DAG_ID = "accidents_batch_predict_dag"
 Json = dict[str, Any]
 
 
@@ -48,7 +48,7 @@ def predict_batch(batch: Json) -> Json:
 
 
 @dag(
-    dag_id=DAG_ID,
+    dag_id=BATCH_PREDICT,
     schedule=[PROMOTED_MODEL],
     max_active_runs=1,
     is_paused_upon_creation=False,

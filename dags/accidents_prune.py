@@ -14,8 +14,8 @@ from airflow.sdk import Param, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from dags.common import DEFAULTS, mlflow_client, store
+from include.accidents.pipeline.names import PRUNE
 
-DAG_ID = "accidents_prune_dag"
 Json = dict[str, Any]
 
 PARAMS = {
@@ -58,7 +58,7 @@ def remove_planned(planned: Json) -> None:
 
 
 @dag(
-    dag_id=DAG_ID,
+    dag_id=PRUNE,
     schedule=None,
     max_active_runs=1,
     is_paused_upon_creation=False,

@@ -19,9 +19,9 @@ from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipExceptio
 
 from dags.common import CLEAN_DATA, DEFAULTS, PROMOTED_MODEL, PROMOTION, mlflow_client, store, url
 from include.accidents.errors import InputError, ModelError
+from include.accidents.pipeline.names import PIPELINE
 from include.accidents.settings import Settings
 
-DAG_ID = "ml_accidents_pipeline_dag"
 DOC = """### From CSVs to a served model
 
 1. `load_csv_to_s3` → `prepare_data` (each year) → `clean_data`; beside them `load_model_names`.
@@ -361,17 +361,17 @@ def _write_note(run_id: str, note: str) -> None:
 
     import httpx
 
-    from include.accidents.pipeline import services
+    from ops.airflow_api import Airflow, AirflowError
 
     try:
         login = BaseHook.get_connection("airflow_api")
-        services.write_note(url("airflow_api"), login.login or "", login.password or "", DAG_ID, run_id, note)
-    except (httpx.HTTPError, AirflowNotFoundException, ValueError, KeyError) as error:
+        Airflow(url("airflow_api"), login.login or "", login.password or "").write_note(run_id, note)
+    except (httpx.HTTPError, AirflowError, AirflowNotFoundException, ValueError, KeyError) as error:
         logging.getLogger(__name__).warning("The run's note could not be written: %s", error)
 
 
 @dag(
-    dag_id=DAG_ID,
+    dag_id=PIPELINE,
     schedule=None,
     max_active_runs=1,
     is_paused_upon_creation=False,

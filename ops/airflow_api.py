@@ -13,9 +13,9 @@ from typing import Any, Final, cast
 import httpx
 
 from include.accidents.errors import AccidentsError
+from include.accidents.pipeline.names import PIPELINE
 from ops.airflow_settings import AirflowSettings
 
-DAG_ID: Final = "ml_accidents_pipeline_dag"
 PAGE: Final = 1000
 TRIES: Final = 4
 
@@ -92,14 +92,14 @@ class Airflow:
 
     def dag(self) -> dict[str, Any] | None:
         """Describe the DAG; None while Airflow does not know it."""
-        response = self._request("GET", f"/api/v2/dags/{DAG_ID}")
+        response = self._request("GET", f"/api/v2/dags/{PIPELINE}")
         return (
             None if response.status_code == httpx.codes.NOT_FOUND else cast(dict[str, Any], _checked(response).json())
         )
 
     def graph(self) -> Graph:
         """Read the order of the DAG's tasks."""
-        tasks = self._get(f"/api/v2/dags/{DAG_ID}/tasks")["tasks"]
+        tasks = self._get(f"/api/v2/dags/{PIPELINE}/tasks")["tasks"]
         upstream: dict[str, set[str]] = {each["task_id"]: set() for each in tasks}
         for each in tasks:
             for follower in each["downstream_task_ids"]:
@@ -118,7 +118,7 @@ class Airflow:
         AirflowError
             If the DAG knows no such value, or refuses it.
         """
-        known = self._get(f"/api/v2/dags/{DAG_ID}/details")["params"]
+        known = self._get(f"/api/v2/dags/{PIPELINE}/details")["params"]
         for name in conf:
             if name not in known:
                 near = get_close_matches(name, known, 1)
@@ -128,7 +128,7 @@ class Airflow:
         body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)}
         for tries_left in reversed(range(TRIES)):
             try:
-                response = self._request("POST", f"/api/v2/dags/{DAG_ID}/dagRuns", json=body)
+                response = self._request("POST", f"/api/v2/dags/{PIPELINE}/dagRuns", json=body)
             except httpx.TimeoutException:
                 if not tries_left:
                     raise
@@ -146,14 +146,14 @@ class Airflow:
 
     def run(self, run_id: str) -> dict[str, Any]:
         """Describe a run."""
-        return self._get(f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}")
+        return self._get(f"/api/v2/dags/{PIPELINE}/dagRuns/{run_id}")
 
     def task_instances(self, run_id: str) -> list[TaskInstance]:
         """List the instances of all tasks of a run, the mapped ones that exist by now included."""
         found: list[TaskInstance] = []
         while True:
             page = self._get(
-                f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances",
+                f"/api/v2/dags/{PIPELINE}/dagRuns/{run_id}/taskInstances",
                 params={"limit": PAGE, "offset": len(found)},
             )
             found += [_task_instance(each) for each in page["task_instances"]]
@@ -162,11 +162,15 @@ class Airflow:
 
     def log(self, run_id: str, instance: TaskInstance) -> list[dict[str, Any]]:
         """Read the log of the last try of an instance, an entry a message."""
-        tasks = f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances"
+        tasks = f"/api/v2/dags/{PIPELINE}/dagRuns/{run_id}/taskInstances"
         path = f"{tasks}/{instance.task_id}/logs/{instance.try_number}"
         params = {"map_index": instance.map_index, "full_content": True}
         content = self._get(path, params=params)["content"]
         return [each if isinstance(each, dict) else {"event": str(each)} for each in content]
+
+    def write_note(self, run_id: str, note: str) -> None:
+        """Write the note of a run, 1,000 characters at most."""
+        _checked(self._request("PATCH", f"/api/v2/dags/{PIPELINE}/dagRuns/{run_id}", json={"note": note}))
 
     def _create(self, kind: str, entities: list[dict[str, Any]]) -> None:
         action = {"action": "create", "entities": entities, "action_on_existence": "overwrite"}

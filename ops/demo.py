@@ -15,6 +15,7 @@ from rich.console import Console, Group
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from api.schemas.scenes import EXAMPLE, EXAMPLE_IN_WORDS
 from include.accidents.data import download, files
 from include.accidents.errors import SettingsError
 from include.accidents.registry.names import ALIAS, BASELINE, BEST, DAG_RUNS, EXPERIMENT
@@ -26,32 +27,6 @@ _LEFT: Final[Mapping[str, Any]] = {"title_justify": "left", "caption_justify": "
 #: Stands in a folder while files are fetched into it: what lies there may not be all yet.
 UNFINISHED: Final = ".unfinished"
 METRICS: Final = ("cv_f1_weighted", "cv_accuracy", "test_f1_weighted", "test_f1_macro", "selection_score")
-
-SCENE: Final[Mapping[str, Any]] = {
-    "accident": {
-        "com": "59350",
-        "an": 2024,
-        "mois": 10,
-        "hrmn": "18:45",
-        "agg": 1,
-        "lum": 2,
-        "catr": 3,
-        "vma": 80,
-        "col": 3,
-    },
-    "vehicles": [
-        {"id": "A", "catv": 7, "choc": 1, "manv": 15},
-        {"id": "B", "catv": 33, "choc": 1, "manv": 1},
-    ],
-    "people": [
-        {"vehicle": "A", "catu": 1, "sexe": 2, "an_nais": 1980, "secu1": 1},
-        {"vehicle": "B", "catu": 1, "sexe": 1, "an_nais": 1996, "secu1": 2},
-    ],
-}
-SCENE_IN_WORDS: Final = (
-    "The scene: Lille, October, 18:45, dusk, a main road (80 km/h); "
-    "a car (A) turns left into the side of a large motorcycle (B)."
-)
 
 
 def find_input(given: Path | None, settings: Settings, console: Console) -> Path:
@@ -178,7 +153,7 @@ def leaderboard(found: Results) -> Table:
 
 def prediction(url: str) -> Group:
     """Ask the API how badly each person of the example is hurt, and whether the accident deserves an alert."""
-    response = httpx.post(f"{url}/api/v1/predict", json=SCENE, timeout=30, trust_env=False)
+    response = httpx.post(f"{url}/api/v1/predict", json=EXAMPLE, timeout=30, trust_env=False)
     response.raise_for_status()
     (scene,) = response.json()["scenes"]
     return Group(prediction_table(scene["people"]), decision(scene))
@@ -202,7 +177,7 @@ def prediction_table(people: Sequence[Mapping[str, Any]]) -> Table:
     people
         The API's answer: each with `vehicle` and `probabilities`, a share by class name.
     """
-    table = Table(title="A prediction of the API", caption=SCENE_IN_WORDS, **_LEFT)
+    table = Table(title="A prediction of the API", caption=EXAMPLE_IN_WORDS, **_LEFT)
     for name in ("person", "outcome", "share", ""):
         table.add_column(name, justify="right" if name == "share" else "left")
     for person in people:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import BaseOperatorLink
 
+from include.accidents.pipeline.names import PIPELINE
 from include.accidents.settings import Settings
 
 Json = dict[str, Any]
@@ -23,7 +24,6 @@ OBJECTS: dict[str, tuple[str, str]] = {
     "search_params": ("accidents-models", "versions/{version}/search/manifest.json"),
     "train_model": ("accidents-models", "versions/{version}/manifest.json"),
 }
-PIPELINE = "ml_accidents_pipeline_dag"
 LINK_SECONDS = 3600
 
 

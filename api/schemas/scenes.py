@@ -70,7 +70,7 @@ Person: Any = _typed(
 
 EXAMPLE: dict[str, Any] = {
     "accident": {
-        "an": 2024, "mois": 11, "jour": 16, "hrmn": "18:40", "dep": "59", "agg": 1, "lum": 3, "atm": 2,
+        "an": 2024, "mois": 11, "jour": 16, "hrmn": "18:40", "com": "59350", "agg": 1, "lum": 3, "atm": 2,
         "int": 1, "col": 1, "catr": 3, "circ": 2, "nbv": 2, "surf": 2, "vma": 80,
     },
     "vehicles": [{"id": "A", "catv": 7, "choc": 1, "manv": 1}, {"id": "B", "catv": 33, "choc": 1, "manv": 17}],
@@ -80,6 +80,10 @@ EXAMPLE: dict[str, Any] = {
     ],
 }  # fmt: skip
 """A car and a motorcycle, head-on, in codes."""
+EXAMPLE_IN_WORDS: Final = (
+    "The scene: Lille, a Saturday in November, 18:40, dark, light rain, a main road (80 km/h); a car (A) and a large "
+    "motorcycle (B), which overtakes, collide head-on."
+)
 
 EXAMPLE_IN_LABELS: dict[str, Any] = {
     "accident": {"dep": "Nord", "agg": "En agglomération", "lum": "Plein jour", "vma": 50},

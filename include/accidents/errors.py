@@ -18,6 +18,7 @@ class AccidentsError(Exception):
         super().__init__(cause, remedy)
         self.cause = cause
         self.remedy = remedy
+        self.log: list[str] = []  # lines that show what happened, of the process that failed
 
     def __str__(self) -> str:
         return f"{self.cause} Fix: {self.remedy}"

@@ -13,18 +13,11 @@ from typing import Any, BinaryIO, Final
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
-from include.accidents.storage.buckets import BUCKETS
+from include.accidents.storage.buckets import BUCKETS, create_buckets
 
 #: MLflow's artifacts, and the logs of Airflow's tasks.
 OTHERS: Final = ("mlflow", "airflow-logs")
-
-
-def create(s3: Any) -> None:
-    """Make the buckets that are absent."""
-    for bucket in (*BUCKETS, *OTHERS):
-        _create(s3, bucket)
 
 
 def save(s3: Any, stream: BinaryIO) -> int:
@@ -52,7 +45,7 @@ def restore(s3: Any, stream: BinaryIO) -> int:
             bucket, _, key = entry.name.partition("/")
             file = archive.extractfile(entry)
             if file is None:  # a folder
-                _create(s3, bucket)
+                create_buckets(s3, [bucket])
                 kept.setdefault(bucket, set())
             else:
                 # With nothing but `read`: the file of a tar stream promises to seek, and fails when it is asked to.
@@ -73,20 +66,12 @@ def _keys(s3: Any, bucket: str) -> list[str]:
     return [each["Key"] for page in pages for each in page.get("Contents", [])]
 
 
-def _create(s3: Any, bucket: str) -> None:
-    try:
-        s3.create_bucket(Bucket=bucket)
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
-            raise
-
-
 def main() -> None:
     """Do what the command line says."""
     s3 = boto3.client("s3", config=Config(s3={"addressing_style": "path"}))
     match sys.argv[1:]:
         case ["create"]:
-            create(s3)
+            create_buckets(s3, (*BUCKETS, *OTHERS))
         case ["save"]:
             sys.stderr.write(f"{save(s3, sys.stdout.buffer)} objects saved.\n")
         case ["restore"]:

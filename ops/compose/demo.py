@@ -10,11 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
-import httpx
 import typer
 from rich.console import Console
 
-from include.accidents.errors import AccidentsError, SettingsError
+from include.accidents.cli.errors import errors_shown
+from include.accidents.errors import SettingsError
 from ops import demo, envfile
 from ops.follow import follow
 from ops.local import health, settings, stack
@@ -24,15 +24,12 @@ PATIENCE_SECONDS: Final = 120
 USER: Final = "admin"
 
 
+@errors_shown()
 def main(raw: Annotated[Path | None, typer.Option(help="Folder of CSV files (plain or .gz) to use.")] = None) -> None:
     """Start the stack, make sure there is input, run the DAG, and show what came out."""
     console = Console()
-    try:
-        succeeded = _run(raw, console)
-    except (AccidentsError, httpx.HTTPError) as error:
-        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        succeeded = False
-    raise typer.Exit(0 if succeeded else 1)
+    if not _run(raw, console):
+        raise typer.Exit(1)
 
 
 def _run(raw: Path | None, console: Console) -> bool:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from include.accidents.errors import AccidentsError, SettingsError
+from include.accidents.cli.errors import errors_shown
+from include.accidents.errors import SettingsError
 from ops import demo as demonstration
 from ops.follow import follow
 from ops.local import environment, settings, stack
-from ops.local.stack import Stack, StackError
+from ops.local.stack import Stack
 from ops.local.supervisor import Supervisor
 
 app = typer.Typer(
@@ -29,117 +27,104 @@ app = typer.Typer(
 )
 
 
-@contextmanager
-def _console() -> Iterator[Console]:
-    """Give a console; turn the errors that a person can fix into a line and exit status 1."""
-    console = Console()
-    try:
-        yield console
-    except AccidentsError as error:
-        for line in error.log if isinstance(error, StackError) else ():
-            console.print(line, style="dim", markup=False, highlight=False)
-        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
-    except httpx.HTTPError as error:
-        console.print(
-            f"A service does not answer ({error}). Fix: look at `make status`, then `make up`.",
-            style="red",
-        )
-        raise typer.Exit(1) from error
-
-
 def _stack() -> Stack:
     chosen = settings.load()
     return Stack(chosen, environment.prepare(chosen))
 
 
 @app.command()
+@errors_shown()
 def up() -> None:
     """Start the stack and wait until every service is ready."""
-    with _console() as console:
-        running = _stack()
-        running.up(console)
-        console.print(demonstration.addresses(running.env, running.settings.env_file), highlight=False, soft_wrap=True)
+    console = Console()
+    running = _stack()
+    running.up(console)
+    console.print(demonstration.addresses(running.env, running.settings.env_file), highlight=False, soft_wrap=True)
 
 
 @app.command()
+@errors_shown()
 def down() -> None:
     """Stop every process of the stack; what it has stored stays."""
-    with _console() as console:
-        stopped = Supervisor(settings.load()).stop()
-        console.print("The stack is down." if stopped else "The stack is not running.")
+    console = Console()
+    stopped = Supervisor(settings.load()).stop()
+    console.print("The stack is down." if stopped else "The stack is not running.")
 
 
 @app.command()
+@errors_shown()
 def status() -> None:
     """Show the services: state, process, address, time since the start."""
-    with _console() as console:
-        running = _stack()
-        _require_running(running.supervisor)
-        processes = running.supervisor.processes()
-        table = Table("service", "state", "pid", "address", "up for")
-        for service in running.services:
-            found = processes[service.name]
-            alive = found.state in {"RUNNING", "STARTING"}
-            uptime = f"{_clock(time.time() - found.started)}" if alive else found.detail
-            colour = "green" if found.state == "RUNNING" else "yellow" if alive else "red"
-            table.add_row(service.name, f"[{colour}]{found.state}[/]", str(found.pid or ""), service.address, uptime)
-        console.print(table)
+    console = Console()
+    running = _stack()
+    _require_running(running.supervisor)
+    processes = running.supervisor.processes()
+    table = Table("service", "state", "pid", "address", "up for")
+    for service in running.services:
+        found = processes[service.name]
+        alive = found.state in {"RUNNING", "STARTING"}
+        uptime = f"{_clock(time.time() - found.started)}" if alive else found.detail
+        colour = "green" if found.state == "RUNNING" else "yellow" if alive else "red"
+        table.add_row(service.name, f"[{colour}]{found.state}[/]", str(found.pid or ""), service.address, uptime)
+    console.print(table)
 
 
 @app.command()
+@errors_shown()
 def logs(
     service: Annotated[str | None, typer.Argument(help="One service; otherwise all, a few lines each.")] = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many lines.")] = 50,
 ) -> None:
     """Show the end of the services' logs."""
-    with _console() as console:
-        folder = settings.load().logs
-        known = sorted(path.stem for path in folder.glob("*.log"))
-        if service and service not in known:
-            raise SettingsError(f"There is no log of {service!r}.", f"name one of {', '.join(known) or 'none yet'}.")
-        for name in [service] if service else known:
-            path = folder / f"{name}.log"
-            console.rule(str(path), align="left")
-            for line in stack.tail(path, lines if service else min(lines, 10)):
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console = Console()
+    folder = settings.load().logs
+    known = sorted(path.stem for path in folder.glob("*.log"))
+    if service and service not in known:
+        raise SettingsError(f"There is no log of {service!r}.", f"name one of {', '.join(known) or 'none yet'}.")
+    for name in [service] if service else known:
+        path = folder / f"{name}.log"
+        console.rule(str(path), align="left")
+        for line in stack.tail(path, lines if service else min(lines, 10)):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
+@errors_shown()
 def trigger(
     models: Annotated[str, typer.Option(help="Names of models, with commas between them; otherwise all.")] = "",
     years: Annotated[str, typer.Option(help="Years, with commas between them; otherwise all.")] = "",
     conf: Annotated[str, typer.Option(help="Other values of the trigger form, as a JSON object.")] = "{}",
 ) -> None:
     """Start a run of the DAG, as the button on Airflow's page does, and follow it."""
-    with _console() as console:
-        running = _stack()
-        _require_running(running.supervisor)
-        run_id = running.airflow.trigger(_object(conf) | _chosen(models, years))
-        console.print(f"Run {run_id}", highlight=False)
-        succeeded = follow(running.airflow, run_id, console)
-        if note := running.airflow.run(run_id).get("note"):
-            console.print(f"\n{note}", markup=False, highlight=False, soft_wrap=True)
-        if not succeeded:
-            raise typer.Exit(1)
+    console = Console()
+    running = _stack()
+    _require_running(running.supervisor)
+    run_id = running.airflow.trigger(_object(conf) | _chosen(models, years))
+    console.print(f"Run {run_id}", highlight=False)
+    succeeded = follow(running.airflow, run_id, console)
+    if note := running.airflow.run(run_id).get("note"):
+        console.print(f"\n{note}", markup=False, highlight=False, soft_wrap=True)
+    if not succeeded:
+        raise typer.Exit(1)
 
 
 @app.command()
+@errors_shown()
 def demo(
     raw: Annotated[Path | None, typer.Option(help="Folder of CSV files (plain or .gz) to use.")] = None,
 ) -> None:
     """Start the stack, make sure there is input, run the DAG, and show what came out."""
-    with _console() as console:
-        running = _stack()
-        folder = demonstration.find_input(raw, running.settings, console)
-        running.up(console)
-        run_id = running.airflow.trigger({"raw_dir": str(folder)})
-        succeeded = follow(running.airflow, run_id, console)
-        if succeeded:
-            demonstration.show_results(running.env, run_id, folder, console)
-        console.print(demonstration.addresses(running.env, running.settings.env_file), highlight=False, soft_wrap=True)
-        if not succeeded:
-            raise typer.Exit(1)
+    console = Console()
+    running = _stack()
+    folder = demonstration.find_input(raw, running.settings, console)
+    running.up(console)
+    run_id = running.airflow.trigger({"raw_dir": str(folder)})
+    succeeded = follow(running.airflow, run_id, console)
+    if succeeded:
+        demonstration.show_results(running.env, run_id, folder, console)
+    console.print(demonstration.addresses(running.env, running.settings.env_file), highlight=False, soft_wrap=True)
+    if not succeeded:
+        raise typer.Exit(1)
 
 
 def _require_running(supervisor: Supervisor) -> None:

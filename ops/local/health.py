@@ -10,8 +10,9 @@ import httpx
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from include.accidents.storage.buckets import BUCKETS
-from ops.airflow_api import DAG_ID, Airflow, AirflowError
+from include.accidents.pipeline.names import PIPELINE
+from include.accidents.storage.buckets import BUCKETS, create_buckets
+from ops.airflow_api import Airflow, AirflowError
 from ops.local.environment import ARTIFACTS
 
 #: A check of readiness.
@@ -31,8 +32,7 @@ def s3(env: Mapping[str, str]) -> Check:
 
     def check() -> str | None:
         try:
-            for name in {ARTIFACTS, *BUCKETS} - {each["Name"] for each in client.list_buckets()["Buckets"]}:
-                client.create_bucket(Bucket=name)
+            create_buckets(client, (*BUCKETS, ARTIFACTS))
         except (BotoCoreError, ClientError) as error:
             return f"no answer yet ({type(error).__name__})"
         return None
@@ -101,7 +101,7 @@ def dag(airflow: Airflow, since: Callable[[], float]) -> Check:
         except httpx.HTTPError:
             return "waits for the api-server"
         parsed = found and not found["is_stale"] and datetime.fromisoformat(found["last_parsed_time"]).timestamp()
-        return None if parsed and parsed >= since() else f"{DAG_ID} not read yet"
+        return None if parsed and parsed >= since() else f"{PIPELINE} not read yet"
 
     return check
 

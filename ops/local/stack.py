@@ -45,7 +45,7 @@ class StackError(AccidentsError):
 
     def __init__(self, cause: str, remedy: str, log: Sequence[str] = ()) -> None:
         super().__init__(cause, remedy)
-        self.log = log
+        self.log = list(log)
 
 
 @dataclass

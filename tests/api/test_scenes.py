@@ -420,7 +420,7 @@ def test_what_is_no_flat_record_gets_its_own_defects(body: Any) -> None:
 def test_the_fields_that_are_given_are_named() -> None:
     (scene,) = read(EXAMPLE)
     accident, vehicle, person = EXAMPLE["accident"], EXAMPLE["vehicles"][0], EXAMPLE["people"][0]
-    assert given_fields(scene) == {*accident, *vehicle, *person, "secu2", "secu3"} - {"id", "vehicle"}
+    assert given_fields(scene) == {*accident, "dep", *vehicle, *person, "secu2", "secu3"} - {"id", "vehicle"}
 
 
 def test_what_is_not_given_is_not_named() -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from include.accidents.pipeline import services
+from ops.airflow_api import Airflow
 
 
 class Restarting(BaseHTTPRequestHandler):
@@ -35,5 +36,5 @@ def restarting() -> Iterator[str]:
 def test_an_answer_that_is_no_json_is_an_error_that_is_tried_again(restarting: str) -> None:
     with pytest.raises(httpx.TransportError, match="no JSON"):
         services.reload_model(restarting, "key", "Tree", "1")
-    with pytest.raises(httpx.TransportError, match="no JSON"):
-        services.write_note(restarting, "admin", "secret", "dag", "run", "note")
+    with pytest.raises(ValueError, match="Expecting value"):
+        Airflow(restarting, "admin", "secret").write_note("run", "note")

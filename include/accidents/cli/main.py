@@ -7,7 +7,6 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +16,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from include.accidents.cli import models as model_commands
-from include.accidents.errors import AccidentsError
+from include.accidents.cli.errors import errors_shown
 from include.accidents.pipeline.contracts import PreparedYear
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -31,29 +30,8 @@ Force = Annotated[bool, typer.Option("--force", help="Do not use earlier results
 
 
 def _command(function: Callable[..., None]) -> Callable[..., None]:
-    """Register a command whose errors are shown as cause and remedy, without a traceback."""
-
-    @wraps(function)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            function(*args, **kwargs)
-        except AccidentsError as error:
-            _errors().print(f"[bold red]Error:[/] {_plain(error.cause)}\n[bold]Fix:[/] {_plain(error.remedy)}")
-            raise typer.Exit(1) from error
-        except OSError as error:
-            _errors().print(f"[bold red]Error:[/] {_plain(str(error))}")
-            raise typer.Exit(1) from error
-
-    return app.command()(run)
-
-
-def _errors() -> Console:
-    return Console(stderr=True, soft_wrap=True, highlight=False)
-
-
-def _plain(text: str) -> str:
-    """Text that Rich does not take for its own markup."""
-    return text.replace("[", r"\[")
+    """Register a command whose errors are shown as cause and fix, without a traceback."""
+    return app.command()(errors_shown()(function))
 
 
 @contextmanager

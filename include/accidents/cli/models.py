@@ -15,7 +15,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from include.accidents.errors import AccidentsError, SettingsError
+from include.accidents.cli.errors import errors_shown
+from include.accidents.errors import SettingsError
 
 if TYPE_CHECKING:
     from include.accidents.data.dataset import Dataset
@@ -35,6 +36,7 @@ SHIPPED = "include/models.json"
 
 
 @models.command()
+@errors_shown()
 def check(file: File = SHIPPED) -> None:
     """Check a catalogue; list every defect with its place."""
     checked = _load(file)
@@ -42,6 +44,7 @@ def check(file: File = SHIPPED) -> None:
 
 
 @models.command(name="list")
+@errors_shown()
 def list_models(file: File = SHIPPED) -> None:
     """List the models of a catalogue with their searches."""
     from include.accidents.models import candidates
@@ -61,6 +64,7 @@ def list_models(file: File = SHIPPED) -> None:
 
 
 @models.command()
+@errors_shown()
 def explain(
     name: str,
     file: File = SHIPPED,
@@ -70,10 +74,7 @@ def explain(
     from include.accidents.models import candidates, training
 
     checked = _load(file)
-    try:
-        spec = checked.model(name)
-    except AccidentsError as error:
-        raise _refused(error) from error
+    spec = checked.model(name)
     console = Console()
     console.print(training.estimator(spec, checked.defaults), soft_wrap=True, markup=False)
     tried = candidates.candidates(spec, checked.defaults)
@@ -94,6 +95,7 @@ def explain(
 
 
 @models.command()
+@errors_shown()
 def schema() -> None:
     """Print the JSON Schema of the catalogue, as include/models.schema.json holds it."""
     from include.accidents.models import catalogue
@@ -107,6 +109,7 @@ def _registry() -> None:
 
 
 @registry.command()
+@errors_shown()
 def rollback(
     reason: Annotated[str, typer.Option(help="Kept as a tag of the version that is left.")] = "by hand",
 ) -> None:
@@ -118,23 +121,17 @@ def rollback(
     from include.accidents.settings import Settings
 
     uri = os.environ.get("MLFLOW_TRACKING_URI")
-    try:
-        if not uri:
-            raise SettingsError("MLFLOW_TRACKING_URI is not set.", "set -a; . .local/env; set +a")
-        key = Settings().signing_secret()
-        done = promotion.rollback(MlflowClient(uri), key, feature_version(), reason=reason)
-    except AccidentsError as error:
-        raise _refused(error) from error
+    if not uri:
+        raise SettingsError("MLFLOW_TRACKING_URI is not set.", "set -a; . .local/env; set +a")
+    key = Settings().signing_secret()
+    done = promotion.rollback(MlflowClient(uri), key, feature_version(), reason=reason)
     Console().print(f"BestModel: version {done.left} → version {done.version} ({done.model}).")
 
 
 def _load(file: str) -> Catalogue:
     from include.accidents.models import catalogue
 
-    try:
-        return catalogue.load(catalogue.decode(_content_of(file), file), file)
-    except AccidentsError as error:
-        raise _refused(error) from error
+    return catalogue.load(catalogue.decode(_content_of(file), file), file)
 
 
 def _content_of(file: str) -> bytes:
@@ -152,11 +149,6 @@ def _content_of(file: str) -> bytes:
     except (BotoCoreError, ClientError, ValueError) as error:  # ValueError: no address
         remedy = "set -a; . .local/env; set +a tells where the storage is; else name another catalogue with --file."
         raise SettingsError(f"{file} cannot be read ({error}).", remedy) from error
-
-
-def _refused(error: AccidentsError) -> typer.Exit:
-    Console(stderr=True).print(str(error), markup=False, soft_wrap=True)
-    return typer.Exit(1)
 
 
 def _seconds_of_a_fit(spec: ModelSpec, defaults: Defaults, people: int) -> float:

@@ -17,6 +17,7 @@ from include.accidents.errors import ModelError
 from include.accidents.features import matrix
 from include.accidents.features.version import feature_version
 from include.accidents.pipeline.contracts import Batch, PredictedBatch
+from include.accidents.pipeline.names import PIPELINE
 from include.accidents.registry import loading, predictions
 from include.accidents.registry.names import BEST
 from include.accidents.reporting import texts
@@ -71,7 +72,7 @@ def predict_batch(store: Store, client: MlflowClient, key: bytes, batch: Batch) 
     """
     version = loading.newest(client, BEST)
     if version is None:
-        raise ModelError("No model is in production.", "run ml_accidents_pipeline_dag first.")
+        raise ModelError("No model is in production.", f"run {PIPELINE} first.")
     contents = {
         Table(table): (key_, store.read(INCOMING, key_, files.MAX_BYTES)) for table, key_ in batch.files.items()
     }

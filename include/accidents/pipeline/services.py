@@ -1,4 +1,4 @@
-"""Calls of the pipeline to the services beside it: the API's reload and Airflow's own note of a run."""
+"""Calls of the pipeline to the API."""
 
 from __future__ import annotations
 
@@ -32,16 +32,6 @@ def reload_model(url: str, key: str, model: str, version: str) -> dict[str, str]
     rows = [("model", model), ("version", version), ("version before", str(told.get("previous_version") or "none"))]
     log.info("The API at %s serves it:\n%s", url, text_table(("", ""), rows))
     return told
-
-
-def write_note(url: str, user: str, password: str, dag_id: str, run_id: str, note: str) -> None:
-    """Write the note of a DAG run (1,000 characters at most) by Airflow's REST API."""
-    with httpx.Client(base_url=url, timeout=30) as client:
-        token = client.post("/auth/token", json={"username": user, "password": password})
-        token.raise_for_status()
-        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
-        headers = {"Authorization": f"Bearer {_json(token)['access_token']}"}
-        client.patch(path, json={"note": note}, headers=headers).raise_for_status()
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from include.accidents.data import files
 from include.accidents.errors import StorageError
-from include.accidents.storage.buckets import BUCKETS
+from include.accidents.storage.buckets import BUCKETS, create_buckets
 from include.accidents.storage.versions import Facts, Store
 
 DELETED_AT_A_TIME = 1000  # S3's limit
@@ -32,12 +32,7 @@ class S3Store(Store):
 
     def create_buckets(self) -> None:
         """Create the buckets that are absent; done once, before the tasks that need them."""
-        for bucket in BUCKETS:
-            try:
-                self._client().create_bucket(Bucket=bucket)
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
-                    raise
+        create_buckets(self._client(), BUCKETS)
 
     def read(self, bucket: str, key: str, limit: int | None = None) -> bytes:
         """Return an object's content; StorageError when it is absent, InputError when it is larger than the limit."""
