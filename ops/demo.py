@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from api.schemas.scenes import EXAMPLE, EXAMPLE_IN_WORDS
 from include.accidents.data import download, files
 from include.accidents.errors import SettingsError
 from include.accidents.registry.names import ALIAS, BASELINE, BEST, DAG_RUNS, EXPERIMENT
+from include.accidents.settings import Settings as PipelineSettings
 from include.accidents.synthetic import sample
 from ops.local.settings import ROOT, Settings
 
@@ -47,7 +47,7 @@ def find_input(given: Path | None, settings: Settings, console: Console) -> Path
         raise SettingsError(
             f"{given} holds no CSV file (plain or .gz).", "name the folder that holds them: RAW=folder."
         )
-    url = os.environ.get("ACCIDENTS_CATALOGUE_URL") or download.CATALOGUE_URL
+    url = PipelineSettings().catalogue_url or download.CATALOGUE_URL
     if download.reachable(url):
         console.print(f"Fetching the official files of the two latest years from {url} into {folder}.", highlight=False)
         folder.mkdir(parents=True, exist_ok=True)

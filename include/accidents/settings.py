@@ -1,4 +1,4 @@
-"""Settings of the pipeline's tasks, from the environment (prefix ``ACCIDENTS_``)."""
+"""Settings of the pipeline's tasks and commands, from the environment (prefix ``ACCIDENTS_``)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ class Settings(BaseSettings):
     raw_dir: Path = Path("data/raw")
     models_file: str = "include/models.json"
     """A path, or s3://bucket/key."""
+    catalogue_url: str = ""
+    """Where the official files are listed, if elsewhere than `data.download` says."""
+    mlflow_tracking_uri: str = Field("", validation_alias="MLFLOW_TRACKING_URI")
+    """For commands; a task has a connection."""
     signing_key: SecretStr = SecretStr("")
     # Where a person's browser reaches the services, when that differs from where the tasks do.
     public_mlflow_url: str = ""

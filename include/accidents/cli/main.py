@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from include.accidents import settings
 from include.accidents.cli import models as model_commands
 from include.accidents.cli.errors import errors_shown
 from include.accidents.pipeline.contracts import PreparedYear
@@ -166,7 +167,6 @@ def download(
     years: Annotated[int, typer.Option(help="How many years, the latest.")] = 2,
 ) -> None:
     """Download the official files of the latest years from data.gouv.fr; checksums are compared."""
-    import os
 
     from include.accidents.data import download as downloading
 
@@ -178,7 +178,7 @@ def download(
                 tasks[name] = progress.add_task(name, total=total)
             progress.update(tasks[name], completed=done)
 
-        address = os.environ.get("ACCIDENTS_CATALOGUE_URL") or downloading.CATALOGUE_URL
+        address = settings.Settings().catalogue_url or downloading.CATALOGUE_URL
         downloading.download(out, years=years, base_url=address, progress=tell)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -120,11 +119,11 @@ def rollback(
     from include.accidents.registry import promotion
     from include.accidents.settings import Settings
 
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri:
+    settings = Settings()
+    if not settings.mlflow_tracking_uri:
         raise SettingsError("MLFLOW_TRACKING_URI is not set.", "set -a; . .local/env; set +a")
-    key = Settings().signing_secret()
-    done = promotion.rollback(MlflowClient(uri), key, feature_version(), reason=reason)
+    client, key = MlflowClient(settings.mlflow_tracking_uri), settings.signing_secret()
+    done = promotion.rollback(client, key, feature_version(), reason=reason)
     Console().print(f"BestModel: version {done.left} → version {done.version} ({done.model}).")
 
 
