@@ -10,6 +10,7 @@ CONF ?=
 MODELS ?=
 YEARS ?=
 TESTS ?= tests
+BIOME := 2.6.8
 BENCH ?= data pipeline quality serving
 
 BIN := $(VENV)/bin
@@ -113,12 +114,17 @@ test-faults: dev ## Break the stack in every way that was thought of; writes doc
 load: dev ## Long traffic at the API, 200 models in a run; writes docs/load.md (half an hour)
 	@$(BIN)/python benchmarks/load.py --table docs/load.md
 
+.PHONY: check-js
+check-js: ## Lint the page's JavaScript and check its format (needs Node)
+	@npx --yes @biomejs/biome@$(BIOME) check --error-on-warnings .
+
 .PHONY: check
 check: dev ## Lint, check types and imports, run the fast tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@PYTHONPATH=. $(BIN)/lint-imports
+	@if command -v npx >/dev/null; then $(MAKE) -s check-js; else echo "No Node here: the page's JavaScript was not checked."; fi
 	@$(BIN)/python -m pytest -n auto --dist loadfile tests/unit tests/dags
 	@$(BIN)/python -m pytest tests/api
 

@@ -19,7 +19,8 @@ function translate() {
   document.documentElement.lang = language;
   document.title = t("title");
   for (const each of document.querySelectorAll("[data-text]")) each.textContent = t(each.dataset.text);
-  for (const each of document.querySelectorAll("[data-language]")) each.setAttribute("aria-pressed", each.dataset.language === language);
+  for (const each of document.querySelectorAll("[data-language]"))
+    each.setAttribute("aria-pressed", each.dataset.language === language);
   upload.nameFiles();
 }
 
@@ -50,7 +51,8 @@ for (const tab of tabs) {
   tab.addEventListener("click", () => select(tab));
   tab.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    const to = { Home: 0, End: tabs.length - 1 }[event.key] ?? (step && (tabs.indexOf(tab) + step + tabs.length) % tabs.length);
+    const to =
+      { Home: 0, End: tabs.length - 1 }[event.key] ?? (step && (tabs.indexOf(tab) + step + tabs.length) % tabs.length);
     if (to === undefined) return;
     event.preventDefault();
     select(tabs[to], true);
@@ -59,7 +61,8 @@ for (const tab of tabs) {
 
 // --- start ---
 
-for (const button of document.querySelectorAll("[data-language]")) button.addEventListener("click", () => change(button.dataset.language));
+for (const button of document.querySelectorAll("[data-language]"))
+  button.addEventListener("click", () => change(button.dataset.language));
 $("#scene").addEventListener("submit", (event) => {
   event.preventDefault();
   predict(models).then(() => $(".results").scrollIntoView({ block: "nearest" }));
@@ -67,7 +70,9 @@ $("#scene").addEventListener("submit", (event) => {
 upload.start();
 translate();
 if (isAskedFor()) select($("#tab-models"));
-Promise.all([look(), form.start(later)]).then(() => predict(models)).catch((error) => {
-  $("#error").replaceChildren(...explainError(error));
-  $("#error").hidden = false;
-});
+Promise.all([look(), form.start(later)])
+  .then(() => predict(models))
+  .catch((error) => {
+    $("#error").replaceChildren(...explainError(error));
+    $("#error").hidden = false;
+  });

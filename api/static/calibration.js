@@ -12,15 +12,29 @@ const y = (share) => TOP + SIZE * (1 - share);
 
 /* `bins` are triples: mean probability of severe, share that was, people. */
 export function drawCalibration(bins) {
-  return h("svg:svg", { viewBox: `0 0 ${LEFT + SIZE + 22} ${TOP + SIZE + 56}`, class: "plot", role: "img", "aria-labelledby": "plot-title plot-text" },
+  return h(
+    "svg:svg",
+    {
+      viewBox: `0 0 ${LEFT + SIZE + 22} ${TOP + SIZE + 56}`,
+      class: "plot",
+      role: "img",
+      "aria-labelledby": "plot-title plot-text",
+    },
     h("svg:title", { id: "plot-title" }, t("calibration")),
     h("svg:desc", { id: "plot-text" }, bins.map(words).join(" ")),
     ...TICKS.flatMap(drawTick),
     h("svg:line", { class: "diagonal", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }),
     h("svg:polyline", { class: "curve", points: bins.map(([foretold, was]) => `${x(foretold)},${y(was)}`).join(" ") }),
-    ...bins.map((bin) => h("svg:circle", { class: "point", cx: x(bin[0]), cy: y(bin[1]), r: 4.5 }, h("svg:title", {}, words(bin)))),
+    ...bins.map((bin) =>
+      h("svg:circle", { class: "point", cx: x(bin[0]), cy: y(bin[1]), r: 4.5 }, h("svg:title", {}, words(bin))),
+    ),
     h("svg:text", { class: "axis", x: x(0.5), y: TOP + SIZE + 48, "text-anchor": "middle" }, t("foretoldAxis")),
-    h("svg:text", { class: "axis", transform: `translate(14 ${y(0.5)}) rotate(-90)`, "text-anchor": "middle" }, t("trueAxis")));
+    h(
+      "svg:text",
+      { class: "axis", transform: `translate(14 ${y(0.5)}) rotate(-90)`, "text-anchor": "middle" },
+      t("trueAxis"),
+    ),
+  );
 }
 
 const words = ([foretold, was, people]) => t("calibrationBin")(percent(foretold, 1), percent(was, 1), number(people));

@@ -10,8 +10,19 @@ export function combobox({ id, label, longest, shown, find, choose, clear, say }
   const state = { options: [], active: -1, waiting: 0, searched: Promise.resolve(), turn: 0, shown };
   const list = h("ul", { id: `${id}-list`, role: "listbox", "aria-label": label, class: "options", hidden: true });
   const hint = h("span", { id: `${id}-hint`, class: "hint", role: "status" });
-  const input = h("input", { id, type: "text", role: "combobox", value: shown, maxlength: longest, autocomplete: "off", spellcheck: "false", "aria-autocomplete": "list",
-    "aria-expanded": "false", "aria-controls": list.id, "aria-describedby": hint.id });
+  const input = h("input", {
+    id,
+    type: "text",
+    role: "combobox",
+    value: shown,
+    maxlength: longest,
+    autocomplete: "off",
+    spellcheck: "false",
+    "aria-autocomplete": "list",
+    "aria-expanded": "false",
+    "aria-controls": list.id,
+    "aria-describedby": hint.id,
+  });
 
   function close() {
     state.active = -1;
@@ -22,15 +33,24 @@ export function combobox({ id, label, longest, shown, find, choose, clear, say }
 
   function point(to) {
     state.active = to;
-    [...list.children].forEach((each, i) => each.setAttribute("aria-selected", i === to));
+    for (const [i, each] of [...list.children].entries()) each.setAttribute("aria-selected", i === to);
     input.setAttribute("aria-activedescendant", list.children[to].id);
     list.children[to].scrollIntoView({ block: "nearest" });
   }
 
   function open(options) {
     state.options = options;
-    list.replaceChildren(...options.map((each, i) => h("li", { id: `${list.id}-${i}`, role: "option", "aria-selected": "false", onclick: () => take(each) },
-      h("span", {}, each.text), " ", h("small", {}, each.note))));
+    list.replaceChildren(
+      ...options.map((each, i) =>
+        h(
+          "li",
+          { id: `${list.id}-${i}`, role: "option", "aria-selected": "false", onclick: () => take(each) },
+          h("span", {}, each.text),
+          " ",
+          h("small", {}, each.note),
+        ),
+      ),
+    );
     close();
     list.hidden = options.length === 0;
     input.setAttribute("aria-expanded", options.length > 0);
@@ -89,7 +109,9 @@ export function combobox({ id, label, longest, shown, find, choose, clear, say }
     if (state.waiting) searchNow();
     await state.searched;
     if (input.value !== text || document.activeElement === input) return;
-    const same = state.options.filter((each) => each.text.localeCompare(text.trim(), "fr", { sensitivity: "base" }) === 0);
+    const same = state.options.filter(
+      (each) => each.text.localeCompare(text.trim(), "fr", { sensitivity: "base" }) === 0,
+    );
     if (same.length === 1) return take(same[0]);
     restore();
     Object.assign(hint, { className: "hint", textContent: say("pick") });
@@ -105,7 +127,8 @@ export function combobox({ id, label, longest, shown, find, choose, clear, say }
     const typing = input.value !== state.shown;
     if (event.key in steps) {
       const count = state.options.length;
-      if (count) point((state.active < 0 && steps[event.key] < 0 ? count - 1 : state.active + steps[event.key] + count) % count);
+      if (count)
+        point((state.active < 0 && steps[event.key] < 0 ? count - 1 : state.active + steps[event.key] + count) % count);
     } else if (event.key === "Enter" && typing) enter();
     else if (event.key === "Escape" && typing) restore();
     else return;
@@ -117,5 +140,11 @@ export function combobox({ id, label, longest, shown, find, choose, clear, say }
   input.addEventListener("focus", () => input.select());
   input.addEventListener("blur", leave);
   list.addEventListener("pointerdown", (event) => event.preventDefault()); // the input keeps the focus
-  return { element: h("div", { class: "field combobox" }, h("label", { for: id }, label), input, list, hint), forget: () => { state.shown = ""; restore(); } };
+  return {
+    element: h("div", { class: "field combobox" }, h("label", { for: id }, label), input, list, hint),
+    forget: () => {
+      state.shown = "";
+      restore();
+    },
+  };
 }

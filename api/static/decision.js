@@ -12,16 +12,32 @@ const POSITION = ["accident.lat", "accident.long"];
 export const verdict = (answer) => t(answer.alert ? "alert" : "noAlert");
 
 export function drawDecision(answer) {
-  return h("section", { class: `card decision ${answer.alert ? "alerting" : "calm"}`, "aria-labelledby": "verdict" },
-    h("header", {}, h("h3", { id: "verdict" }, h("span", { class: "sign", "aria-hidden": "true" }, answer.alert ? "▲" : "●"), verdict(answer)),
-      h("span", { class: "help" }, t(answer.alert ? "thresholdReached" : "thresholdNot")(percent(answer.alert_threshold)))),
+  return h(
+    "section",
+    { class: `card decision ${answer.alert ? "alerting" : "calm"}`, "aria-labelledby": "verdict" },
+    h(
+      "header",
+      {},
+      h(
+        "h3",
+        { id: "verdict" },
+        h("span", { class: "sign", "aria-hidden": "true" }, answer.alert ? "▲" : "●"),
+        verdict(answer),
+      ),
+      h(
+        "span",
+        { class: "help" },
+        t(answer.alert ? "thresholdReached" : "thresholdNot")(percent(answer.alert_threshold)),
+      ),
+    ),
     h("p", { class: "chance" }, h("strong", {}, risk(answer.p_any_severe)), h("span", {}, t("anySevere"))),
     gauge(answer),
     h("p", { class: "help" }, t("promise")(percent(answer.alert_recall), percent(answer.alert_precision))),
     drawFacts(answer),
     drawLevel(answer.level),
     drawAssumed(answer.assumed ?? {}),
-    drawSharpen(answer.sharpen ?? []));
+    drawSharpen(answer.sharpen ?? []),
+  );
 }
 
 function gauge({ p_any_severe: p, alert_threshold: threshold }) {
@@ -33,29 +49,65 @@ function gauge({ p_any_severe: p, alert_threshold: threshold }) {
 }
 
 function drawFacts(answer) {
-  return h("dl", { class: "facts" },
+  return h(
+    "dl",
+    { class: "facts" },
     h("div", {}, h("dt", {}, t("anyKilled")), h("dd", {}, h("strong", {}, risk(answer.p_any_killed)))),
-    h("div", {}, h("dt", {}, t("expected")), h("dd", { class: "expected" }, ...[...CLASSES].reverse().map((name) => h("span", { class: `chip ${name}` }, `${t(name)} ${number(answer.expected[name], 1)}`)))));
+    h(
+      "div",
+      {},
+      h("dt", {}, t("expected")),
+      h(
+        "dd",
+        { class: "expected" },
+        ...[...CLASSES]
+          .reverse()
+          .map((name) => h("span", { class: `chip ${name}` }, `${t(name)} ${number(answer.expected[name], 1)}`)),
+      ),
+    ),
+  );
 }
 
 function drawLevel(name) {
   const at = levels.findIndex((level) => level.name === name);
   if (at < 0) return null;
-  const steps = h("span", { class: "steps", "aria-hidden": "true" }, ...levels.map((_, i) => h("i", { class: i <= at ? "reached" : "" })));
-  return h("p", { class: "level" }, steps, h("span", {}, `${t("nearestLevel")} `, h("q", {}, say(levels[at].label).replace(/\.$/, ""))));
+  const steps = h(
+    "span",
+    { class: "steps", "aria-hidden": "true" },
+    ...levels.map((_, i) => h("i", { class: i <= at ? "reached" : "" })),
+  );
+  return h(
+    "p",
+    { class: "level" },
+    steps,
+    h("span", {}, `${t("nearestLevel")} `, h("q", {}, say(levels[at].label).replace(/\.$/, ""))),
+  );
 }
 
 // The API speaks English; what it usually assumes has words of the page's own.
 function drawAssumed(assumed) {
   const words = { people: t("assumedPeople"), position: scene.accident.com && t("assumedPosition") };
-  const lines = Object.entries(assumed).map(([what, text]) => (words[what] ? h("li", {}, words[what]) : h("li", { lang: "en" }, text)));
+  const lines = Object.entries(assumed).map(([what, text]) =>
+    words[what] ? h("li", {}, words[what]) : h("li", { lang: "en" }, text),
+  );
   return lines.length > 0 && h("div", { class: "assumed" }, h("strong", {}, t("assumed")), h("ul", {}, ...lines));
 }
 
 function drawSharpen(paths) {
   const wanted = new Map(paths.map((path) => [asShown(path), path]).reverse());
-  const buttons = [...wanted.keys()].reverse().map((path) => h("button", { type: "button", "data-field": wanted.get(path), onclick: () => reveal(path) }, `+ ${invitation(path)}`));
-  return buttons.length > 0 && h("div", { class: "sharpen", role: "group", "aria-label": t("sharpen") }, h("p", {}, t("sharpen")), ...buttons);
+  const buttons = [...wanted.keys()]
+    .reverse()
+    .map((path) =>
+      h(
+        "button",
+        { type: "button", "data-field": wanted.get(path), onclick: () => reveal(path) },
+        `+ ${invitation(path)}`,
+      ),
+    );
+  return (
+    buttons.length > 0 &&
+    h("div", { class: "sharpen", role: "group", "aria-label": t("sharpen") }, h("p", {}, t("sharpen")), ...buttons)
+  );
 }
 
 // One input stands for the three fields of the date, and a position needs both coordinates.

@@ -67,22 +67,47 @@ function controlOf(path) {
   return (name && $(`#${part}-${firstWithout(part, name)}-${name}`)) || $(ADD[part]);
 }
 
-export const firstWithout = (part, name) => Math.max(0, scene[part].findIndex((values) => values[name] === undefined));
+export const firstWithout = (part, name) =>
+  Math.max(
+    0,
+    scene[part].findIndex((values) => values[name] === undefined),
+  );
 
 function drawAccident() {
-  const date = h("input", { type: "date", id: "date", min: "2005-01-01", max: "2099-12-31", value: dateOf(scene.accident), onchange: (event) => setDate(event.target.value) });
+  const date = h("input", {
+    type: "date",
+    id: "date",
+    min: "2005-01-01",
+    max: "2099-12-31",
+    value: dateOf(scene.accident),
+    onchange: (event) => setDate(event.target.value),
+  });
   $("#accident").replaceChildren(
     h("legend", {}, h("h2", {}, t("accident"))),
-    h("div", { class: "place" }, place.drawMap(),
-      h("div", { class: "fields" }, field("accident", fieldOf("accident", "dep"), scene.accident, "accident"), fieldOf("accident", "com") && place.drawCommune(),
-        labelled(t("date"), date), ...grid("accident", scene.accident, "accident", true))),
+    h(
+      "div",
+      { class: "place" },
+      place.drawMap(),
+      h(
+        "div",
+        { class: "fields" },
+        field(fieldOf("accident", "dep"), scene.accident, "accident"),
+        fieldOf("accident", "com") && place.drawCommune(),
+        labelled(t("date"), date),
+        ...grid("accident", scene.accident, "accident", true),
+      ),
+    ),
     extra("accident", scene.accident, "accident"),
   );
 }
 
 function drawRows() {
-  $("#vehicles").replaceChildren(...scene.vehicles.map((vehicle, i) => card(`${t("vehicle")} ${vehicle.id}`, "vehicles", vehicle, i)));
-  $("#people").replaceChildren(...scene.people.map((person, i) => card(`${t("person")} ${i + 1}`, "people", person, i)));
+  $("#vehicles").replaceChildren(
+    ...scene.vehicles.map((vehicle, i) => card(`${t("vehicle")} ${vehicle.id}`, "vehicles", vehicle, i)),
+  );
+  $("#people").replaceChildren(
+    ...scene.people.map((person, i) => card(`${t("person")} ${i + 1}`, "people", person, i)),
+  );
 }
 
 function remove(part, i) {
@@ -95,34 +120,65 @@ function remove(part, i) {
 
 function card(title, part, values, i) {
   const prefix = `${part}-${i}`;
-  return h("fieldset", { class: `card ${part}` }, h("legend", {}, h("h2", {}, title)),
-    h("button", { type: "button", class: "remove", "aria-label": t("remove")(title), onclick: () => remove(part, i) }, "×"),
-    h("div", { class: "fields" }, part === "people" && vehicleOf(values, prefix), ...grid(part, values, prefix, true)), extra(part, values, prefix));
+  return h(
+    "fieldset",
+    { class: `card ${part}` },
+    h("legend", {}, h("h2", {}, title)),
+    h(
+      "button",
+      { type: "button", class: "remove", "aria-label": t("remove")(title), onclick: () => remove(part, i) },
+      "×",
+    ),
+    h("div", { class: "fields" }, part === "people" && vehicleOf(values, prefix), ...grid(part, values, prefix, true)),
+    extra(part, values, prefix),
+  );
 }
 
 function vehicleOf(person, prefix) {
-  const select = h("select", { id: `${prefix}-vehicle`, onchange: (event) => { set(person, "vehicle", event.target.value); } },
+  const select = h(
+    "select",
+    {
+      id: `${prefix}-vehicle`,
+      onchange: (event) => {
+        set(person, "vehicle", event.target.value);
+      },
+    },
     h("option", { value: "" }, t("noVehicle")),
-    ...scene.vehicles.map((vehicle) => h("option", { value: vehicle.id, selected: vehicle.id === person.vehicle }, vehicle.id)));
+    ...scene.vehicles.map((vehicle) =>
+      h("option", { value: vehicle.id, selected: vehicle.id === person.vehicle }, vehicle.id),
+    ),
+  );
   return labelled(person.catu === 3 ? t("hitBy") : t("theirVehicle"), select);
 }
 
 const grid = (part, values, prefix, shown) =>
-  fields.filter((each) => each.part === part && !APART.has(each.name) && SHOWN[part].includes(each.name) === shown)
+  fields
+    .filter((each) => each.part === part && !APART.has(each.name) && SHOWN[part].includes(each.name) === shown)
     .sort((a, b) => (shown ? SHOWN[part].indexOf(a.name) - SHOWN[part].indexOf(b.name) : 0))
-    .map((each) => field(part, each, values, prefix));
+    .map((each) => field(each, values, prefix));
 
 function extra(part, values, prefix) {
   const rest = grid(part, values, prefix, false);
-  const given = fields.some((each) => each.part === part && !APART.has(each.name) && !SHOWN[part].includes(each.name) && values[each.name] !== undefined);
-  return h("details", { open: given && part !== "accident" }, h("summary", {}, t("more")), h("div", { class: "fields" }, ...rest));
+  const given = fields.some(
+    (each) =>
+      each.part === part &&
+      !APART.has(each.name) &&
+      !SHOWN[part].includes(each.name) &&
+      values[each.name] !== undefined,
+  );
+  return h(
+    "details",
+    { open: given && part !== "accident" },
+    h("summary", {}, t("more")),
+    h("div", { class: "fields" }, ...rest),
+  );
 }
 
 function labelled(text, control) {
   return h("label", { class: "field", for: control.id }, h("span", {}, text), control);
 }
 
-function field(part, described, values, prefix) {
+function field(described, values, prefix) {
   const id = `${prefix}-${described.name}`;
   const unit = described.unit && !["year", "month", "day"].includes(described.unit) ? ` (${described.unit})` : "";
   return labelled(say(described.label) + unit, control(described, values, id));
@@ -132,18 +188,38 @@ function control(described, values, id) {
   const value = values[described.name];
   if (described.type === "code") return codes(described, value, id, (code) => setCode(described, values, code, id));
   if (described.type === "department") return codes(described, value, id, place.chooseDepartment);
-  if (described.type === "time") return h("input", { type: "time", id, value, onchange: (event) => set(values, described.name, event.target.value.slice(0, 5)) });
+  if (described.type === "time")
+    return h("input", {
+      type: "time",
+      id,
+      value,
+      onchange: (event) => set(values, described.name, event.target.value.slice(0, 5)),
+    });
   const read = (input) => set(values, described.name, input.value === "" ? "" : input.valueAsNumber);
-  return h("input", { type: "number", id, value, min: described.low, max: described.high, step: described.type === "integer" ? 1 : "any", inputmode: "decimal",
+  return h("input", {
+    type: "number",
+    id,
+    value,
+    min: described.low,
+    max: described.high,
+    step: described.type === "integer" ? 1 : "any",
+    inputmode: "decimal",
     // While a year is typed, its first digits are no defect yet.
-    oninput: (event) => { if (event.target.checkValidity()) read(event.target); }, onchange: (event) => read(event.target) });
+    oninput: (event) => {
+      if (event.target.checkValidity()) read(event.target);
+    },
+    onchange: (event) => read(event.target),
+  });
 }
 
 function codes(described, value, id, choose) {
   const named = (code) => (described.type === "department" ? `${code.code} ${say(code)}` : say(code));
-  return h("select", { id, onchange: (event) => choose(event.target.value) },
+  return h(
+    "select",
+    { id, onchange: (event) => choose(event.target.value) },
     h("option", { value: "" }, `— ${t("unknown")}`),
-    ...described.codes.map((code) => h("option", { value: code.code, selected: code.code === value }, named(code))));
+    ...described.codes.map((code) => h("option", { value: code.code, selected: code.code === value }, named(code))),
+  );
 }
 
 function setCode(described, values, code, id) {
@@ -153,7 +229,8 @@ function setCode(described, values, code, id) {
   document.getElementById(id)?.focus();
 }
 
-const dateOf = ({ an, mois, jour }) => (an && mois && jour ? `${an}-${String(mois).padStart(2, "0")}-${String(jour).padStart(2, "0")}` : "");
+const dateOf = ({ an, mois, jour }) =>
+  an && mois && jour ? `${an}-${String(mois).padStart(2, "0")}-${String(jour).padStart(2, "0")}` : "";
 
 function setDate(text) {
   const [an, mois, jour] = text ? text.split("-").map(Number) : ["", "", ""];

@@ -24,9 +24,10 @@ function labelOf({ part, name }) {
   return field && (field.type === "commune" ? t("commune") : say(field.label));
 }
 
-export const whose = (part, row) => (part === "vehicles" ? `${t("vehicle")} ${scene.vehicles[row]?.id}` : `${t("person")} ${Number(row) + 1}`);
+export const whose = (part, row) =>
+  part === "vehicles" ? `${t("vehicle")} ${scene.vehicles[row]?.id}` : `${t("person")} ${Number(row) + 1}`;
 
-export function valueOf(path) {
+export function givenAt(path) {
   const place = parts(path);
   const field = place && fieldOf(place.part, place.name);
   if (!field || place.row === "others") return "";

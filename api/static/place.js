@@ -16,14 +16,28 @@ export async function load() {
   outlines = await ask("/static/departments.json").then((answer) => answer.json());
 }
 
-export const communeName = () => (commune ? `${commune.name} (${commune.department})` : scene.accident.com ?? "");
+export const communeName = () => (commune ? `${commune.name} (${commune.department})` : (scene.accident.com ?? ""));
 
 export function drawMap() {
-  const map = h("svg:svg", { viewBox: outlines.viewBox, role: "img", "aria-label": t("map"), class: "map" },
-    ...outlines.departments.map((each) => h("svg:path", { d: each.path, "data-department": each.id, onclick: () => chooseDepartment(each.id) }, h("svg:title", {}, nameOf(each.id)))),
-    h("svg:circle", { class: "spot", r: 9, visibility: "hidden" }));
-  const overseas = h("div", { class: "overseas", role: "group", "aria-label": t("overseas") },
-    ...Object.entries(OVERSEAS).map(([id, name]) => h("button", { type: "button", "data-department": id, onclick: () => chooseDepartment(id) }, name)));
+  const map = h(
+    "svg:svg",
+    { viewBox: outlines.viewBox, role: "img", "aria-label": t("map"), class: "map" },
+    ...outlines.departments.map((each) =>
+      h(
+        "svg:path",
+        { d: each.path, "data-department": each.id, onclick: () => chooseDepartment(each.id) },
+        h("svg:title", {}, nameOf(each.id)),
+      ),
+    ),
+    h("svg:circle", { class: "spot", r: 9, visibility: "hidden" }),
+  );
+  const overseas = h(
+    "div",
+    { class: "overseas", role: "group", "aria-label": t("overseas") },
+    ...Object.entries(OVERSEAS).map(([id, name]) =>
+      h("button", { type: "button", "data-department": id, onclick: () => chooseDepartment(id) }, name),
+    ),
+  );
   const drawn = h("div", { class: "where" }, map, overseas);
   mark(drawn);
   return drawn;
@@ -36,7 +50,19 @@ export function drawCommune() {
     Object.assign(scene.accident, { com: chosen.code, dep: chosen.department });
     placeChanged();
   };
-  box = combobox({ id: "accident-com", label: t("commune"), longest: LONGEST_NAME, shown: communeName(), find: findCommunes, choose, clear: () => { dropCommune(); placeChanged(); }, say: hint });
+  box = combobox({
+    id: "accident-com",
+    label: t("commune"),
+    longest: LONGEST_NAME,
+    shown: communeName(),
+    find: findCommunes,
+    choose,
+    clear: () => {
+      dropCommune();
+      placeChanged();
+    },
+    say: hint,
+  });
   return box.element;
 }
 
@@ -44,12 +70,22 @@ async function findCommunes(name) {
   const asked = new URLSearchParams({ name, limit: MOST_COMMUNES });
   if (scene.accident.dep) asked.set("department", scene.accident.dep);
   const communes = await ask(`/api/v1/communes?${asked}`).then((answer) => answer.json());
-  return communes.map((each) => ({ value: each, text: each.name, shown: `${each.name} (${each.department})`, note: nameOf(each.department) }));
+  return communes.map((each) => ({
+    value: each,
+    text: each.name,
+    shown: `${each.name} (${each.department})`,
+    note: nameOf(each.department),
+  }));
 }
 
 function hint(what, count) {
   const dep = scene.accident.dep;
-  return { found: () => t("communesFound")(count), none: () => t("communeNone")(dep && nameOf(dep)), pick: () => t("communePick"), offline: () => t("offline") }[what]();
+  return {
+    found: () => t("communesFound")(count),
+    none: () => t("communeNone")(dep && nameOf(dep)),
+    pick: () => t("communePick"),
+    offline: () => t("offline"),
+  }[what]();
 }
 
 export function chooseDepartment(id) {

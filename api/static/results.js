@@ -29,7 +29,10 @@ async function question(models, signal) {
   const sent = payload();
   if (explained >= (scene.people.length || scene.vehicles.length)) explained = null; // without people, each vehicle has its driver
   const person = explained === null ? "" : `?person=${explained}`;
-  const answers = await Promise.all([post("/api/v1/predict", sent, signal), post(`/api/v1/explain${person}`, sent, signal)]);
+  const answers = await Promise.all([
+    post("/api/v1/predict", sent, signal),
+    post(`/api/v1/explain${person}`, sent, signal),
+  ]);
   return [...answers, $("#compare")?.open ? await compare(models, sent, signal) : null];
 }
 
@@ -37,7 +40,16 @@ function invite() {
   show(null);
   $("#summary").replaceChildren();
   const add = (name, id) => h("button", { type: "button", onclick: () => $(id).click() }, t(name));
-  $("#answer").replaceChildren(h("h2", {}, t("results")), h("div", { class: "card invitation" }, h("p", {}, t("nothingYet")), add("addVehicle", "#add-vehicle"), add("addPerson", "#add-person")));
+  $("#answer").replaceChildren(
+    h("h2", {}, t("results")),
+    h(
+      "div",
+      { class: "card invitation" },
+      h("p", {}, t("nothingYet")),
+      add("addVehicle", "#add-vehicle"),
+      add("addPerson", "#add-person"),
+    ),
+  );
 }
 
 function show(error) {
@@ -53,38 +65,102 @@ function show(error) {
 export function explainError(error) {
   if (error instanceof TypeError) return [t("offline")];
   const defects = error.errors ?? [];
-  const text = defects.length ? h("ul", {}, ...defects.map((each) => h("li", {}, h("strong", {}, nameOf(each.field)), " ", h("span", { lang: "en" }, each.message)))) : h("span", { lang: "en" }, error.message);
+  const text = defects.length
+    ? h(
+        "ul",
+        {},
+        ...defects.map((each) =>
+          h("li", {}, h("strong", {}, nameOf(each.field)), " ", h("span", { lang: "en" }, each.message)),
+        ),
+      )
+    : h("span", { lang: "en" }, error.message);
   return [t("inEnglish"), text];
 }
 
 function markFields(defects) {
   for (const each of document.querySelectorAll("#scene [aria-invalid]")) each.removeAttribute("aria-invalid");
-  for (const { field } of defects) document.getElementById(field.replace(/\[(\d+)\]\.?/g, "-$1-").replace(".", "-"))?.setAttribute("aria-invalid", "true");
+  for (const { field } of defects)
+    document
+      .getElementById(field.replace(/\[(\d+)\]\.?/g, "-$1-").replace(".", "-"))
+      ?.setAttribute("aria-invalid", "true");
 }
 
 function draw(prediction, effects, compared, models) {
   const [answer] = prediction.scenes;
-  const why = async (person) => { explained = person; await predict(models); $(".effects h4")?.focus(); };
+  const why = async (person) => {
+    explained = person;
+    await predict(models);
+    $(".effects h4")?.focus();
+  };
   $("#generated").hidden = !prediction.model.sample;
-  $("#summary").replaceChildren(h("strong", {}, verdict(answer)), ` · ${t("somebodySevere")} `, h("strong", {}, risk(answer.p_any_severe)));
-  $("#answer").replaceChildren(h("h2", {}, t("results")), drawDecision(answer), ...drawPeople(answer, effects, why), drawComparison(compared, models));
+  $("#summary").replaceChildren(
+    h("strong", {}, verdict(answer)),
+    ` · ${t("somebodySevere")} `,
+    h("strong", {}, risk(answer.p_any_severe)),
+  );
+  $("#answer").replaceChildren(
+    h("h2", {}, t("results")),
+    drawDecision(answer),
+    ...drawPeople(answer, effects, why),
+    drawComparison(compared, models),
+  );
 }
 
 async function compare(models, sent, signal) {
-  return Promise.all(models.map(async (model) => ({ model, answer: (await post(`/api/v1/predict/${model.name}`, sent, signal)).scenes[0] })));
+  return Promise.all(
+    models.map(async (model) => ({
+      model,
+      answer: (await post(`/api/v1/predict/${model.name}`, sent, signal)).scenes[0],
+    })),
+  );
 }
 
 function drawComparison(compared, models) {
-  const ask = (event) => { if (event.target.open && !event.target.querySelector("table")) predict(models); };
-  return h("details", { id: "compare", class: "card", open: compared !== null, ontoggle: ask }, h("summary", {}, t("compare")), compared && drawCompared(compared));
+  const ask = (event) => {
+    if (event.target.open && !event.target.querySelector("table")) predict(models);
+  };
+  return h(
+    "details",
+    { id: "compare", class: "card", open: compared !== null, ontoggle: ask },
+    h("summary", {}, t("compare")),
+    compared && drawCompared(compared),
+  );
 }
 
 function drawCompared(compared) {
-  const columns = [t("model"), t("accidentColumn"), ...compared[0].answer.people.map((each) => `${t("person")} ${each.person + 1}`)];
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("compare") }, h("table", {}, h("caption", {}, t("severeProbability")),
-    h("thead", {}, h("tr", {}, ...columns.map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, ...compared.map(({ model, answer }) => h("tr", {}, h("th", { scope: "row" }, model.trained_as, h("small", {}, model.best ? ` ${t("production")}` : ` v${model.version}`)),
-      drawShare(answer.p_any_severe, answer.alert, verdict(answer)), ...answer.people.map((person) => drawShare(person.severe_probability, person.severe, t(person.class))))))));
+  const columns = [
+    t("model"),
+    t("accidentColumn"),
+    ...compared[0].answer.people.map((each) => `${t("person")} ${each.person + 1}`),
+  ];
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": t("compare") },
+    h(
+      "table",
+      {},
+      h("caption", {}, t("severeProbability")),
+      h("thead", {}, h("tr", {}, ...columns.map((name) => h("th", { scope: "col" }, name)))),
+      h(
+        "tbody",
+        {},
+        ...compared.map(({ model, answer }) =>
+          h(
+            "tr",
+            {},
+            h(
+              "th",
+              { scope: "row" },
+              model.trained_as,
+              h("small", {}, model.best ? ` ${t("production")}` : ` v${model.version}`),
+            ),
+            drawShare(answer.p_any_severe, answer.alert, verdict(answer)),
+            ...answer.people.map((person) => drawShare(person.severe_probability, person.severe, t(person.class))),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 function drawShare(share, severe, note) {

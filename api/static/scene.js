@@ -3,9 +3,31 @@
 import { ask } from "./dom.js";
 
 const EXAMPLE = {
-  accident: { an: 2024, mois: 11, jour: 16, hrmn: "18:40", dep: "59", agg: 1, lum: 3, atm: 2, int: 1, col: 1, catr: 3, circ: 2, nbv: 2, surf: 2, vma: 80 },
-  vehicles: [{ id: "A", catv: 7, choc: 1, manv: 1 }, { id: "B", catv: 33, choc: 1, manv: 17 }],
-  people: [{ vehicle: "A", place: 1, catu: 1, sexe: 1, an_nais: 1980, secu1: 1 }, { vehicle: "B", place: 1, catu: 1, sexe: 1, an_nais: 1998, secu1: 2 }],
+  accident: {
+    an: 2024,
+    mois: 11,
+    jour: 16,
+    hrmn: "18:40",
+    dep: "59",
+    agg: 1,
+    lum: 3,
+    atm: 2,
+    int: 1,
+    col: 1,
+    catr: 3,
+    circ: 2,
+    nbv: 2,
+    surf: 2,
+    vma: 80,
+  },
+  vehicles: [
+    { id: "A", catv: 7, choc: 1, manv: 1 },
+    { id: "B", catv: 33, choc: 1, manv: 17 },
+  ],
+  people: [
+    { vehicle: "A", place: 1, catu: 1, sexe: 1, an_nais: 1980, secu1: 1 },
+    { vehicle: "B", place: 1, catu: 1, sexe: 1, an_nais: 1998, secu1: 2 },
+  ],
 };
 
 export const scene = structuredClone(EXAMPLE);
@@ -33,7 +55,12 @@ export const example = () => structuredClone(EXAMPLE);
 export function empty() {
   const at = new Date();
   const two = (value) => String(value).padStart(2, "0");
-  const accident = { an: at.getFullYear(), mois: at.getMonth() + 1, jour: at.getDate(), hrmn: `${two(at.getHours())}:${two(at.getMinutes())}` };
+  const accident = {
+    an: at.getFullYear(),
+    mois: at.getMonth() + 1,
+    jour: at.getDate(),
+    hrmn: `${two(at.getHours())}:${two(at.getMinutes())}`,
+  };
   return { accident, vehicles: [], people: [{ catu: 1 }] };
 }
 

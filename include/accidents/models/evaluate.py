@@ -149,19 +149,14 @@ def recall_by_group(data: Dataset, y_pred: Labels) -> list[dict[str, Any]]:
 
 def importance(estimator: Any, data: Dataset, *, people: int = 1000, seed: int = 0) -> dict[str, float]:
     """Return by how much the log loss grows when a feature is shuffled, most important first."""
-    drawn = np.random.default_rng(seed).permutation(len(data.y))[:people]
-    x, y = data.x[drawn], data.y[drawn]
-    order = np.random.default_rng(seed).permutation(len(x))
+    from sklearn.inspection import permutation_importance
 
-    def loss(matrix: Any) -> float:
-        return float(-np.log(np.maximum(probabilities(estimator, matrix)[np.arange(len(y)), y], 1e-15)).mean())
+    def score(model: Any, x: Floats, y: Labels) -> float:
+        return float(np.log(np.maximum(probabilities(model, x)[np.arange(len(y)), y], 1e-15)).mean())
 
-    whole, found = loss(x), {}
-    for i, name in enumerate(NAMES):
-        shuffled = x.copy()
-        shuffled[:, i] = x[order, i]
-        found[name] = loss(shuffled) - whole
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+    drawn = data.take(np.random.default_rng(seed).permutation(len(data.y))[:people])
+    found = permutation_importance(estimator, drawn.x, drawn.y, scoring=score, n_repeats=1, random_state=seed)
+    return dict(sorted(zip(NAMES, found.importances_mean.tolist(), strict=True), key=lambda item: -item[1]))
 
 
 def selection_score(metrics: Mapping[str, float], weights: Weights, prefix: str = "cv_") -> float:

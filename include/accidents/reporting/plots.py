@@ -1,4 +1,4 @@
-"""Pictures of how a model judges, for MLflow and for the report."""
+"""Plots of how a model judges, for MLflow and for the report."""
 
 from __future__ import annotations
 
@@ -36,34 +36,31 @@ def confusion(y_true: Labels, y_pred: Labels, title: str) -> Figure:
 
 
 def precision_recall(y_true: Labels, proba: Probabilities, title: str) -> Figure:
-    """Draw precision over recall of each class against the rest, with the average precision."""
+    """Draw precision over recall of each class against the rest, with the average precision (AP)."""
     from matplotlib.figure import Figure
-    from sklearn.metrics import average_precision_score, precision_recall_curve
+    from sklearn.metrics import PrecisionRecallDisplay
 
     figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.subplots()
     for k, name in enumerate(CLASSES):
         if (y_true == k).any():
-            precision, recall, _ = precision_recall_curve(y_true == k, proba[:, k])
-            area = average_precision_score(y_true == k, proba[:, k])
-            axes.plot(recall, precision, label=f"{name} ({area:.2f})")
-    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title=title)
-    axes.legend(title="class (average precision)")
+            PrecisionRecallDisplay.from_predictions(y_true == k, proba[:, k], name=name, ax=axes)
+    axes.set(xlabel="recall", ylabel="precision", title=title)
     return figure
 
 
 def reliability(y_true: Labels, proba: Probabilities, title: str, n_bins: int = 10) -> Figure:
     """Draw what happened over what was predicted, of each class, in bins of equal size."""
     from matplotlib.figure import Figure
+    from sklearn.calibration import CalibrationDisplay
 
     figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
     for k, name in enumerate(CLASSES):
-        bins = [b for b in np.array_split(np.argsort(proba[:, k], kind="stable"), n_bins) if len(b)]
-        axes.plot([proba[b, k].mean() for b in bins], [(y_true[b] == k).mean() for b in bins], "o-", label=name)
-    axes.set(xlabel="mean predicted probability", ylabel="share of the class", xlim=(0, 1), ylim=(0, 1), title=title)
-    axes.legend(title="class")
+        CalibrationDisplay.from_predictions(
+            y_true == k, proba[:, k], n_bins=n_bins, strategy="quantile", name=name, ax=axes, ref_line=k == 0
+        )
+    axes.set(xlabel="mean predicted probability", ylabel="share of the class", title=title)
     return figure
 
 
