@@ -50,7 +50,13 @@ LABEL org.opencontainers.image.version=$VERSION
 
 FROM slim AS api
 COPY --from=api-packages /opt/venv /opt/venv
-COPY --from=source /app/include /app/include
+COPY --from=source /app/include/__init__.py /app/include/hosts.py /app/include/
+COPY --from=source /app/include/accidents/__init__.py /app/include/accidents/errors.py /app/include/accidents/settings.py \
+    /app/include/accidents/
+COPY --from=source /app/include/accidents/data /app/include/accidents/data
+COPY --from=source /app/include/accidents/features /app/include/accidents/features
+COPY --from=source /app/include/accidents/models /app/include/accidents/models
+COPY --from=source /app/include/accidents/registry /app/include/accidents/registry
 COPY --from=source /app/api /app/api
 EXPOSE 8000
 CMD ["uvicorn", "--factory", "api.app:create_app", "--host", "0.0.0.0", "--port", "8000"]

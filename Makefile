@@ -162,11 +162,11 @@ dev: ## Make .venv with what the checks need too
 .PHONY: lock
 lock: dev ## Lock newer versions of the dependencies
 	@echo uv | $(LOCK:pyproject.toml=-) --upgrade -o requirements/uv.txt
-	@$(LOCK) --upgrade --extra api --extra airflow --extra mlflow --extra embedded -o requirements/runtime.txt
+	@$(LOCK) --upgrade --extra pipeline --extra api --extra airflow --extra mlflow --extra embedded -o requirements/runtime.txt
 	@$(LOCK) --upgrade --all-extras -c requirements/runtime.txt -o requirements/dev.txt
 	@$(LOCK) --upgrade --extra api -c requirements/runtime.txt -o requirements/api.txt
 	@$(LOCK:pyproject.toml=requirements/mlflow.in) --upgrade -c requirements/runtime.txt -o requirements/mlflow.txt
-	@$(LOCK) requirements/airflow.in --upgrade --extra airflow -o requirements/airflow.txt
+	@$(LOCK) requirements/airflow.in --upgrade --extra pipeline --extra airflow -o requirements/airflow.txt
 
 .PHONY: clean
 clean: down ## Stop the stack, delete all that it has stored, and the virtual environment

@@ -83,11 +83,9 @@ def project(raw: Path, out: Path, _: Path) -> Callable[[], None]:
     """Go the project's way, with everything it does: checks, report, features, Parquet and CSV."""
     import holidays
 
-    from include.accidents.data import checks
     from include.accidents.pipeline import clean, prepare
     from include.accidents.storage.folder import FolderStore
 
-    checks.load()
     holidays.country_holidays("FR")  # imports the country's module
 
     def run() -> None:

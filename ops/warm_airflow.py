@@ -21,7 +21,6 @@ LIBRARIES: Final = (
     "mlflow.pyfunc",
     "mlflow.sklearn",
     "mlflow.tracking.context.registry",
-    "pandera.pandas",
     "PIL.PngImagePlugin",
     "pyarrow.csv",
     "pyarrow.dataset",

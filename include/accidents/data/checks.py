@@ -1,8 +1,7 @@
-"""Checks of the raw files with their report: schemas made from `columns.COLUMNS`, judged by pandera.
+"""Checks of the raw files with their report, by the rules that `columns.COLUMNS` states.
 
 `cells` asks which values and rows break a rule and repairs them; each repair is a finding. Thresholds then decide
-whether the year passes, passes with warnings, or is refused. pandera is imported where it is needed: it takes half
-a second, and the API reads `raw` too.
+whether the year passes, passes with warnings, or is refused.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +20,6 @@ from include.accidents.data.columns import COLUMNS, RETIRED_COLUMNS, Column, Kin
 from include.accidents.errors import InputError
 
 if TYPE_CHECKING:
-    import pandera.pandas as pa
-
     from include.accidents.settings import Thresholds
 
 Indices = npt.NDArray[np.int64]
@@ -142,46 +138,25 @@ class CheckError(InputError):
 # --- rules
 
 
-def load() -> None:
-    """Import what checking and showing need, now: pandera brings its parts in at the first use."""
-    from rich import console, table  # noqa: F401
-
-    bad_values(Table.LIEUX, {"vma": np.array([50.0, 900.0])})
-
-
-@cache
-def value_schema(table: Table) -> pa.DataFrameSchema:
-    """Return the types, code sets and ranges of a table's columns, for distinct values as for whole columns."""
-    import pandera.pandas as pa
-
-    return pa.DataFrameSchema(
-        {c.name: pa.Column("float64", _value_rule(c), nullable=True, required=False) for c in _judged(table)},
-        name=str(table),
-    )
-
-
-def _judged(table: Table) -> Iterable[Column]:
-    return (c for c in (*COLUMNS, *RETIRED_COLUMNS) if c.table == table and c.kind in (Kind.CODE, Kind.NUMBER))
-
-
-def _value_rule(column: Column) -> pa.Check:
-    import pandera.pandas as pa
-
-    if column.kind is Kind.CODE:
-        return pa.Check.isin(list(map(float, column.codes)), error="unknown code")
-    low, high = column.low, column.high
-    return pa.Check.in_range(low, high, error=f"outside {low:g} to {high:g}")
-
-
 def bad_values(table: Table, distinct: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, tuple[str, Indices]]:
     """Return for each column that breaks its rule: the rule, and the positions of such values in `distinct`."""
-    columns = {name: values for name, values in distinct.items() if len(values)}
-    # Columns have as many distinct values as they please: the shorter ones are filled up with missing.
-    frame = pd.DataFrame({name: pd.Series(values) for name, values in columns.items()})
     found = {}
-    for (column, rule), at in _broken(value_schema(table), frame).items():
-        found[column] = (rule, at)
+    for column in judged(table):
+        values = distinct.get(column.name, np.empty(0))
+        if column.low is not None and column.high is not None:
+            rule = f"outside {column.low:g} to {column.high:g}"
+            holds = (values >= column.low) & (values <= column.high)
+        else:
+            rule, holds = "unknown code", np.isin(values, list(column.codes))
+        broken = np.flatnonzero(~holds & ~np.isnan(values))
+        if len(broken):
+            found[column.name] = (rule, broken)
     return found
+
+
+def judged(table: Table) -> Iterable[Column]:
+    """Return the columns of a table whose values have a rule: codes, and numbers within a range."""
+    return (c for c in (*COLUMNS, *RETIRED_COLUMNS) if c.table == table and c.kind in (Kind.CODE, Kind.NUMBER))
 
 
 @dataclass(frozen=True)
@@ -195,50 +170,14 @@ class RowRule:
 
 def bad_rows(keys: pd.DataFrame, rules: Iterable[RowRule]) -> dict[str, Indices]:
     """Return the positions of the rows that break each rule. A row counts for the first rule that it breaks."""
-    import pandera.pandas as pa
-
-    rules = list(rules)
-    checks = {
-        column: [pa.Check(r.holds, error=r.rule, ignore_na=False) for r in rules if r.column == column]
-        for column in dict.fromkeys(r.column for r in rules)
-    }
-    schema = pa.DataFrameSchema({c: pa.Column(None, made, nullable=True) for c, made in checks.items()})
-    broken = _broken(schema, keys)
     seen = np.zeros(len(keys), dtype=np.bool_)
     found = {}
-    for r in rules:
-        at = broken.get((r.column, r.rule), np.empty(0, dtype=np.int64))
-        at = at[~seen[at]]
-        seen[at] = True
-        if len(at):
-            found[r.rule] = at
+    for rule in rules:
+        broken = ~rule.holds(keys[rule.column]).to_numpy(dtype=np.bool_) & ~seen
+        seen |= broken
+        if broken.any():
+            found[rule.rule] = np.flatnonzero(broken)
     return found
-
-
-def _broken(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> dict[tuple[str, str], Indices]:
-    """Validate lazily; return the failing positions by column and rule."""
-    from pandera.errors import SchemaErrors
-
-    try:
-        schema.validate(frame, lazy=True)
-    except SchemaErrors as errors:
-        cases = errors.failure_cases
-        if cases["index"].isna().any():  # a type or a column, not a value: no file can cause it
-            raise
-        return {
-            (str(column), str(rule)): np.sort(group["index"].to_numpy(dtype=np.int64))
-            for (column, rule), group in cases.groupby(["column", "check"], sort=False)
-        }
-    return {}
-
-
-def canonical_schema(table: Table) -> pa.DataFrameSchema:
-    """Return what `raw` promises of a canonical table: columns, types, codes and ranges, for tests and notebooks."""
-    import pandera.pandas as pa
-
-    return pa.DataFrameSchema(
-        {c.name: pa.Column("float32", _value_rule(c), nullable=True) for c in _judged(table) if c in COLUMNS}
-    )
 
 
 # --- judging
