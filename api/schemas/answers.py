@@ -100,7 +100,8 @@ _PREDICTED: Any = {
             "expected": {"unharmed": 0.797158, "killed": 0.424003, "hospitalised": 0.463739, "light": 0.315099},
             "p_any_severe": 0.897217, "p_any_killed": 0.390347, "alert": True, "alert_threshold": 0.347545,
             "alert_recall": 0.8005, "alert_precision": 0.6762, "severe_threshold": 0.243022, "level": "on_scene",
-            "sharpen": ["accident.com", "accident.plan", "accident.situ"], "assumed": {},
+            "sharpen": ["accident.plan", "accident.situ"],
+            "assumed": {"position": "The usual place of accidents in Lille (59350)."},
         }
     ],
 }  # fmt: skip

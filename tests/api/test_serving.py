@@ -198,7 +198,7 @@ def test_the_worst_and_the_expected_follow_from_the_lines(client: httpx.Client) 
         assert person["severe"] == (person["severe_probability"] >= scene["severe_threshold"])
     assert scene["alert"] == (scene["p_any_severe"] >= scene["alert_threshold"])
     assert scene["p_any_killed"] <= scene["p_any_severe"]
-    assert (scene["level"], scene["assumed"]) == ("on_scene", {})
+    assert (scene["level"], list(scene["assumed"])) == ("on_scene", ["position"])
 
 
 def test_a_call_that_names_the_vehicles_alone_is_answered_and_says_what_was_assumed(client: httpx.Client) -> None:
