@@ -63,7 +63,7 @@ class Answered:
 @dataclass(frozen=True)
 class _Asked:
     model: LoadedModel
-    scenes: Sequence[errors.Said]
+    scenes: Sequence[errors.Given]
     people: int
     answer: asyncio.Future[Answered]
 
@@ -78,7 +78,7 @@ class Batcher:
         self._bulk = ThreadPoolExecutor(1, "bulk")
         self._bulk_waiting = 0
 
-    async def predict(self, model: LoadedModel, said: Sequence[errors.Said]) -> Answered:
+    async def predict(self, model: LoadedModel, asked: Sequence[errors.Given]) -> Answered:
         """Predict the people of some scenes, and decide on each scene.
 
         Raises
@@ -86,14 +86,14 @@ class Batcher:
         BusyError
             When too many requests wait.
         """
-        people = sum(len(scene["people"]) for scene in said)
+        people = sum(len(scene["people"]) for scene in asked)
         if people > MAX_BATCH:  # its own batch, and not in the way of the small ones
-            return await self.run(predict_scenes, model, said)
+            return await self.run(predict_scenes, model, asked)
         if len(self._waiting) >= MAX_WAITING:
             raise BusyError
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answered] = loop.create_future()
-        self._waiting.append(_Asked(model, said, people, answer))
+        self._waiting.append(_Asked(model, asked, people, answer))
         if self._running is None:
             self._running = loop.create_task(self._work(loop))
         return await answer
@@ -144,20 +144,20 @@ class Batcher:
         return batch
 
 
-def predict_scenes(model: LoadedModel, said: Sequence[errors.Said]) -> Answered:
+def predict_scenes(model: LoadedModel, asked: Sequence[errors.Given]) -> Answered:
     """Answer one request by itself."""
-    tables = scene_tables.to_tables(said)
-    return _answer(model, said, matrix.from_columns(*tables), tables[2]["accident"])
+    tables = scene_tables.to_tables(asked)
+    return _answer(model, asked, matrix.from_columns(*tables), tables[2]["accident"])
 
 
-def _answer(model: LoadedModel, said: Sequence[errors.Said], x: Floats, accident: np.ndarray) -> Answered:
+def _answer(model: LoadedModel, asked: Sequence[errors.Given], x: Floats, accident: np.ndarray) -> Answered:
     """Let a model answer scenes by the features of their people; `accident` is the position of each one's scene."""
     proba = probabilities(model.estimator, x)
-    levels = [knowledge.nearest(scene_tables.given_fields(scene)) for scene in said]
+    levels = [knowledge.nearest(scene_tables.given_fields(scene)) for scene in asked]
     state = np.array(
         [
             _STATE[decision.state_of(level, people_assumed="people_assumed" in scene)]
-            for level, scene in zip(levels, said, strict=True)
+            for level, scene in zip(levels, asked, strict=True)
         ]
     )
     return Answered(proba, decision.decide(model.decision, state, proba, accident), levels)
@@ -172,13 +172,13 @@ def _predict(batch: Sequence[_Asked]) -> list[Answered | Exception]:
     models = {id(asked.model): asked.model for asked in batch}
     for model in models.values():
         those = [i for i, asked in enumerate(batch) if asked.model is model]
-        said = [scene for i in those for scene in batch[i].scenes]
+        scenes = [scene for i in those for scene in batch[i].scenes]
         try:
             if len(models) == 1:
-                made = _answer(model, said, x, accident)
+                made = _answer(model, scenes, x, accident)
             else:
                 rows = np.concatenate([np.arange(people[i].start, people[i].stop) for i in those])
-                made = _answer(model, said, x[rows], np.unique(accident[rows], return_inverse=True)[1])
+                made = _answer(model, scenes, x[rows], np.unique(accident[rows], return_inverse=True)[1])
         except Exception as error:  # one model's failure is not the others'
             answers |= dict.fromkeys(those, error)
             continue

@@ -28,7 +28,7 @@ SEXES: Final = (1, 2)
 always unharmed: to take it away would tell the model exactly that. So they are averaged over ordinary values."""
 
 
-def explain(model: LoadedModel, scene: errors.Said, person: int | None) -> dict[str, Any]:
+def explain(model: LoadedModel, scene: errors.Given, person: int | None) -> dict[str, Any]:
     """Tell how much each given field moved the probabilities of one person.
 
     Parameters
@@ -67,7 +67,7 @@ def explain(model: LoadedModel, scene: errors.Said, person: int | None) -> dict[
     }
 
 
-def _variants(scene: errors.Said, person: int) -> Iterator[tuple[str, str, errors.Said]]:
+def _variants(scene: errors.Given, person: int) -> Iterator[tuple[str, str, errors.Given]]:
     """Yield path, name and changed scene. Others' fields are taken away from all of them at once."""
     accident, vehicles, people = scene.get("accident", {}), scene.get("vehicles", []), scene["people"]
     own = next((i for i, v in enumerate(vehicles) if v["id"] == people[person].get("vehicle")), None)
@@ -102,7 +102,7 @@ def _instead(name: str, accident: Mapping[str, Any]) -> Sequence[int | None]:
     return (None,)
 
 
-def _value(scene: errors.Said, path: str) -> Any:
+def _value(scene: errors.Given, path: str) -> Any:
     """Return what the scene says at a path; None for several vehicles or people."""
     table, _, name = path.partition(".")
     if table == "accident":

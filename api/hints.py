@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from api.scene_tables import given_fields
-from api.schemas.errors import Said
+from api.schemas.errors import Given
 from api.schemas.fields import ACCIDENT, PERSON, VEHICLE
 from include.accidents.data import communes
 from include.accidents.features.arrays import PEDESTRIAN
@@ -20,7 +20,7 @@ _PART: Final = {
 _ON_FOOT: Final = frozenset({"locp", "actp", "etatp"})
 
 
-def to_ask(scene: Said, ranked: Sequence[str]) -> list[str]:
+def to_ask(scene: Given, ranked: Sequence[str]) -> list[str]:
     """Return the fields that would sharpen the answer most, as `part.field`, the best one first.
 
     Parameters
@@ -38,7 +38,7 @@ def to_ask(scene: Said, ranked: Sequence[str]) -> list[str]:
     return found
 
 
-def _applies(name: str, scene: Said) -> bool:
+def _applies(name: str, scene: Given) -> bool:
     part = _PART[name]
     if part == "people" and "people_assumed" in scene:
         return False
@@ -47,12 +47,12 @@ def _applies(name: str, scene: Said) -> bool:
     return name not in _ON_FOOT or any(person.get("catu") == PEDESTRIAN for person in scene["people"])
 
 
-def _asked_as(name: str, scene: Said) -> str:
+def _asked_as(name: str, scene: Given) -> str:
     """A position is asked for by the commune, which people know, unless that is given."""
     return "com" if name == "lat" and not scene.get("accident", {}).get("com") else name
 
 
-def assumed(scene: Said) -> dict[str, Any]:
+def assumed(scene: Given) -> dict[str, Any]:
     """Return what was assumed, a sentence for each of `people` and `position`; empty when nothing was."""
     found = {}
     if "people_assumed" in scene:

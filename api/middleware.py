@@ -90,8 +90,8 @@ class Edge:
         except Exception:
             log.exception("failed", request_id=scope["request_id"], method=scope["method"], path=path)
             if status == 500:  # nothing was sent yet
-                told = "The service failed; its log tells more under the id of the header X-Request-ID."
-                await problem(500, "Internal error", told)(scope, receive, marked)
+                message = "The service failed; its log tells more under the id of the header X-Request-ID."
+                await problem(500, "Internal error", message)(scope, receive, marked)
         finally:
             _tell(scope, status, time.perf_counter() - began)
 
@@ -113,8 +113,8 @@ class Edge:
 
 
 def _length(headers: dict[bytes, bytes]) -> int:
-    told = headers.get(b"content-length", b"0")
-    return int(told) if told.isdigit() else 0
+    length = headers.get(b"content-length", b"0")
+    return int(length) if length.isdigit() else 0
 
 
 def _too_large(limit: int) -> Any:

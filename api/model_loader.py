@@ -76,12 +76,12 @@ class Reader:
                 f"The process that reads models ended over this one, twice (exit code {code}).",
                 "train the model again.",
             )
-        kind, said = answer[:1], answer[1:]
+        kind, body = answer[:1], answer[1:]
         if kind == _MODEL:
-            return pickles.read(said, content)
+            return pickles.read(body, content)
         if kind == _MEMORY:
             raise MemoryError
-        raise ModelError(*json.loads(said))
+        raise ModelError(*json.loads(body))
 
     def _ask(self, content: bytes) -> tuple[bytes | None, int | None]:
         """Return what the process answers, or None and its exit code when it ended instead."""
@@ -147,8 +147,8 @@ def _serve(pipe: Connection) -> None:
         except MemoryError:
             answer = _MEMORY
         except Exception as error:
-            told = f"The file cannot be read ({type(error).__name__}: {error})."
-            answer = _ERROR + json.dumps([told, "train the model again."]).encode()
+            message = f"The file cannot be read ({type(error).__name__}: {error})."
+            answer = _ERROR + json.dumps([message, "train the model again."]).encode()
         pipe.send_bytes(answer)
 
 

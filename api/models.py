@@ -136,8 +136,8 @@ class Models:
         self._refused.pop(name, None)
         RELOADS.labels(name, "loaded").inc()
         if before:
-            MODEL.remove(*_told(before.model))
-        MODEL.labels(*_told(loaded)).set(1)
+            MODEL.remove(*_info(before.model))
+        MODEL.labels(*_info(loaded)).set(1)
         log.info("Serving %s version %s (before: %s).", name, version, previous)
         return previous, version
 
@@ -165,7 +165,7 @@ class Models:
         """Serve a model no more that the registry holds no more."""
         served = self._served.pop(name, None)
         if served is not None:
-            MODEL.remove(*_told(served.model))
+            MODEL.remove(*_info(served.model))
             log.warning("%s version %s is served no more: it left the registry.", name, served.model.version)
 
     def _follow_one(self, name: str) -> None:
@@ -187,5 +187,5 @@ class Models:
                 log.error("%s version %s is refused: %s", name, version, error)
 
 
-def _told(model: LoadedModel) -> tuple[str, str, str, str]:
+def _info(model: LoadedModel) -> tuple[str, str, str, str]:
     return model.name, model.version, model.lineage.model, model.lineage.run_id

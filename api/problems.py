@@ -68,17 +68,17 @@ def respond(error: Exception) -> Response:  # noqa: PLR0911  (a case a kind of e
         case RequestValidationError():
             return invalid((_path(e["loc"]), _message(e)) for e in error.errors())
         case ValidationError():
-            return _told(error)
+            return _validation_problem(error)
         case SceneError():
             return invalid(error.defects, error.example)
         case InputError():
             return problem(422, None, str(error))
         case BusyError():
-            told = "Too many requests wait; ask again in a second, or ask for several scenes at once."
-            return problem(503, "Busy", told, headers={"Retry-After": "1"})
+            detail = "Too many requests wait; ask again in a second, or ask for several scenes at once."
+            return problem(503, "Busy", detail, headers={"Retry-After": "1"})
         case StartingError():
-            told = "The registry's models are being loaded; ask again in a few seconds."
-            return problem(503, STARTING, told, headers={"Retry-After": "2"})
+            detail = "The registry's models are being loaded; ask again in a few seconds."
+            return problem(503, STARTING, detail, headers={"Retry-After": "2"})
         case ModelError():
             return problem(503, None, str(error))
         case ClientDisconnect():  # nobody hears it; it is counted as the caller's, not as ours
@@ -99,10 +99,10 @@ KNOWN: Final = (
 )
 
 
-def _told(error: ValidationError) -> Response:
+def _validation_problem(error: ValidationError) -> Response:
     if error.error_count() > MANY_DEFECTS:
-        told = f"{error.error_count():,} values or fields are wrong; send one scene to be told which."
-        return problem(422, None, told)
+        detail = f"{error.error_count():,} values or fields are wrong; send one scene that shows which."
+        return problem(422, None, detail)
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return invalid((_path(e["loc"]), _message(e)) for e in found)
 

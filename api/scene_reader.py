@@ -12,7 +12,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from api.schemas.errors import Defect, Said, SceneError
+from api.schemas.errors import Defect, Given, SceneError
 from api.schemas.fields import (
     _NOTHING,
 )
@@ -25,7 +25,7 @@ from include.accidents.data.departments import DEPARTMENTS, department_number, i
 from include.accidents.features.arrays import DRIVER
 
 
-def read(body: bytes) -> list[Said]:
+def read(body: bytes) -> list[Given]:
     """Read one scene or a list of scenes from JSON.
 
     Raises
@@ -38,7 +38,7 @@ def read(body: bytes) -> list[Said]:
     """
     several = body.lstrip()[:1] == b"["
     try:
-        scenes: list[Said] = SEVERAL.validate_json(body) if several else [ONE.validate_json(body)]
+        scenes: list[Given] = SEVERAL.validate_json(body) if several else [ONE.validate_json(body)]
     except ValidationError as error:
         flat = flat_record(body)
         if flat is None:
@@ -57,7 +57,7 @@ def read(body: bytes) -> list[Said]:
     return scenes
 
 
-def _complete(scene: Said, prefix: str) -> list[Defect]:
+def _complete(scene: Given, prefix: str) -> list[Defect]:
     """Fill in what follows from the rest of the scene, in place; return what contradicts it."""
     defects = [] if scene.get("people") else _assume_people(scene, prefix)
     accident = scene.get("accident")
@@ -68,7 +68,7 @@ def _complete(scene: Said, prefix: str) -> list[Defect]:
     return defects + _contradictions(scene, prefix)
 
 
-def _assume_people(scene: Said, prefix: str) -> list[Defect]:
+def _assume_people(scene: Given, prefix: str) -> list[Defect]:
     vehicles = scene.get("vehicles")
     if not vehicles:
         message = "are missing, and vehicles too; give the people, or vehicles alone: one driver in each is assumed"
@@ -78,7 +78,7 @@ def _assume_people(scene: Said, prefix: str) -> list[Defect]:
     return []
 
 
-def _contradictions(scene: Said, prefix: str) -> list[Defect]:
+def _contradictions(scene: Given, prefix: str) -> list[Defect]:
     marks: set[str | None] = {None}
     defects = []
     for i, vehicle in enumerate(scene.get("vehicles", ())):
@@ -104,7 +104,7 @@ _FORMER_CODES: Final[Mapping[str, str]] = {"97123": "97701", "97127": "97801"}
 _CODE_OF: Final = {department_number(code): code for code in DEPARTMENTS}
 
 
-def _position_defects(accident: Said, prefix: str) -> list[Defect]:
+def _position_defects(accident: Given, prefix: str) -> list[Defect]:
     lat, long = accident.get("lat"), accident.get("long")
     # The files write 0 and 0, or -1 and -1, where nobody located the accident; alone, both may be a longitude.
     if lat is None and "lat" in accident and long in (0, *NOT_GIVEN):
@@ -131,7 +131,7 @@ def _remedy(lat: float, long: float) -> str:
     return "give degrees (WGS84) of a place in France or overseas, or leave both out"
 
 
-def _place_in_commune(scene: Said, accident: Said, prefix: str) -> list[Defect]:
+def _place_in_commune(scene: Given, accident: Given, prefix: str) -> list[Defect]:
     """Set the département and the position from the commune where they are not given."""
     code, department = accident["com"], accident.get("dep")
     commune = communes.find(_FORMER_CODES.get(code, code))

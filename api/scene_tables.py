@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from api.schemas.errors import Said
+from api.schemas.errors import Given
 from api.schemas.fields import ACCIDENT, PERSON, VEHICLE
 from include.accidents.features.arrays import PEDESTRIAN
 
@@ -21,14 +21,14 @@ _OF_ACCIDENT, _OF_VEHICLE, _OF_PERSON = (
 )
 
 
-def to_tables(scenes: Sequence[Said]) -> tuple[Columns, Columns, Columns]:
+def to_tables(scenes: Sequence[Given]) -> tuple[Columns, Columns, Columns]:
     """Turn requests into the columns of accidents, vehicles and people that features are made from.
 
     The accidents have one column more: `people_assumed`, 1 where the people were not given, else 0.
     """
-    accidents: list[Said] = []
-    vehicles: list[Said] = []
-    people: list[Said] = []
+    accidents: list[Given] = []
+    vehicles: list[Given] = []
+    people: list[Given] = []
     vehicle_of: list[int] = []
     accident_of_vehicle: list[int] = []
     accident_of_person: list[int] = []
@@ -52,13 +52,13 @@ def to_tables(scenes: Sequence[Said]) -> tuple[Columns, Columns, Columns]:
     )
 
 
-def _columns(said: Sequence[Said], names: Mapping[str, int]) -> Columns:
+def _columns(records: Sequence[Given], names: Mapping[str, int]) -> Columns:
     """Fill one table, a value a field that was given; all else stays missing."""
-    n = len(said)
+    n = len(records)
     made = np.full((len(names), n), np.nan, dtype=np.float32)
     at: list[int] = []
     values: list[float] = []
-    for row, fields in enumerate(said):
+    for row, fields in enumerate(records):
         for name, value in fields.items():
             if value is not None and name in names:
                 at.append(names[name] * n + row)
@@ -79,7 +79,7 @@ _LINKS: Final = frozenset({"id", "vehicle"})
 _MORE_EQUIPMENT: Final = frozenset({"secu2", "secu3"})
 
 
-def given_fields(scene: Said) -> frozenset[str]:
+def given_fields(scene: Given) -> frozenset[str]:
     """Return the names of the fields that a scene gives.
 
     A field of vehicles or people counts when at least half of them give it; what only pedestrians have, when half of
@@ -103,7 +103,7 @@ def given_fields(scene: Said) -> frozenset[str]:
     return frozenset(given - _LINKS)
 
 
-def _given_by_half(rows: Sequence[Said]) -> set[str]:
+def _given_by_half(rows: Sequence[Given]) -> set[str]:
     names = [name for row in rows for name, value in row.items() if value is not None]
     if len(rows) <= 2:  # of two, one is half
         return set(names)

@@ -44,8 +44,8 @@ def read_settings() -> ApiSettings:
         for defect in error.errors(include_input=False):
             name = str(defect["loc"][0])
             variable = name if name.isupper() else f"ACCIDENTS_{name.upper()}"
-            told = {"missing": "is not set", "too_short": "is shorter than 16 characters"}
-            defects.append(f"{variable} {told.get(defect['type'], '(' + defect['msg'].lower() + ')')}")
+            reasons = {"missing": "is not set", "too_short": "is shorter than 16 characters"}
+            defects.append(f"{variable} {reasons.get(defect['type'], '(' + defect['msg'].lower() + ')')}")
         raise SettingsError(
             f"The API cannot start: {', '.join(defects)}.",
             "set them in the environment; `make up` does it for the embedded stack. A key: "

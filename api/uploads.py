@@ -126,9 +126,9 @@ def _read_year(contents: Mapping[str, bytes]) -> Upload:
         years.add(year)
     absent = [table.value for table in Table if table not in found]
     if absent or len(years) != 1 or len(contents) != len(Table):
-        told = f"{', '.join(absent)} missing" if absent else f"years {', '.join(map(str, sorted(years)))}"
+        reason = f"{', '.join(absent)} missing" if absent else f"years {', '.join(map(str, sorted(years)))}"
         raise InputError(
-            f"Files sent: {len(contents)} ({told}).",
+            f"Files sent: {len(contents)} ({reason}).",
             "send the four files of one year (caracteristiques, lieux, vehicules, usagers), or one merged CSV.",
         )
     scenes, _ = reader.read_year(found, years.pop(), need_severity=False)

@@ -70,7 +70,7 @@ def tell_failure(context: Any) -> None:
     from airflow.sdk.exceptions import AirflowNotFoundException
 
     instance = context["ti"]
-    told = {
+    message = {
         "dag": instance.dag_id,
         "run": instance.run_id,
         "task": instance.task_id,
@@ -84,31 +84,33 @@ def tell_failure(context: Any) -> None:
         except AirflowNotFoundException:
             continue
         try:
-            send(connection, told, context)
+            send(connection, message, context)
         except Exception as error:  # a notification that fails is reported, and changes nothing
-            log.warning("Nobody could be told by %s (%s: %s).", connection_id, type(error).__name__, error)
+            log.warning("Nobody could be reached by %s (%s: %s).", connection_id, type(error).__name__, error)
 
 
-def _mail(connection: Any, told: dict[str, Any], context: Any) -> None:
+def _mail(connection: Any, message: dict[str, Any], context: Any) -> None:
     from html import escape
 
     from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
-    rows = "".join(f"<tr><th align=left>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in told.items())
+    rows = "".join(
+        f"<tr><th align=left>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in message.items()
+    )
     SmtpNotifier(
         smtp_conn_id=SMTP,
         to=connection.extra_dejson["to"],
         from_email=connection.extra_dejson.get("from_email"),
-        subject=f"{told['dag']}: {told['task']} failed",
+        subject=f"{message['dag']}: {message['task']} failed",
         html_content=f"<table>{rows}</table>",
     ).notify(context)
 
 
-def _post(connection: Any, told: dict[str, Any], context: Any) -> None:
+def _post(connection: Any, message: dict[str, Any], context: Any) -> None:
     from airflow.providers.http.notifications.http import HttpNotifier
 
     headers = {"Authorization": f"Bearer {connection.password}"} if connection.password else {}
-    HttpNotifier(http_conn_id=WEBHOOK, json=told, headers=headers).notify(context)
+    HttpNotifier(http_conn_id=WEBHOOK, json=message, headers=headers).notify(context)
 
 
 DEFAULTS: Final[dict[str, Any]] = {

@@ -116,8 +116,8 @@ def _params() -> Json:
     for name in context["dag_run"].conf or {}:
         if name not in PARAMS:
             near = difflib.get_close_matches(name, PARAMS, 1)
-            told = f" (did you mean {near[0]!r}?)" if near else ""
-            raise InputError(f"The run was given {name!r}, which is not known{told}.", f"name {', '.join(PARAMS)}.")
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise InputError(f"The run was given {name!r}, which is not known{hint}.", f"name {', '.join(PARAMS)}.")
     return dict(context["params"])
 
 
@@ -339,9 +339,9 @@ def reload_best_model(selected: Json) -> Json:
         context = get_current_context()
         if context["ti"].try_number <= context["ti"].max_tries:
             raise
-        told = f"The API could not be reached ({type(error).__name__}): it will serve the model when it is back."
-        _write_note(context["dag_run"].run_id, f"{selected['note']}\n\n{told}")
-        raise AirflowSkipException(told) from error
+        hint = f"The API could not be reached ({type(error).__name__}): it will serve the model when it is back."
+        _write_note(context["dag_run"].run_id, f"{selected['note']}\n\n{hint}")
+        raise AirflowSkipException(hint) from error
 
 
 def _failures(instance: Any, n_models: int) -> dict[str, str]:

@@ -16,15 +16,15 @@ REFUSED: Final = "This service is not asked under that name; add the name to ACC
 _PORT: Final = re.compile(r":\d+$")
 
 
-def allowed(told: str, *services: str) -> frozenset[str]:
-    """Return the names of this machine, those of the service inside a stack of containers, and those that are told.
+def allowed(extra: str, *services: str) -> frozenset[str]:
+    """Return the names of this machine, those of the service inside a stack of containers, and extra ones.
 
     Parameters
     ----------
-    told
+    extra
         What `ACCIDENTS_ALLOWED_HOSTS` says: names without a port, with commas between them; `*` is any.
     """
-    return OWN | frozenset(services) | {name.strip().lower() for name in told.split(",") if name.strip()}
+    return OWN | frozenset(services) | {name.strip().lower() for name in extra.split(",") if name.strip()}
 
 
 def is_allowed(host: str, names: frozenset[str]) -> bool:

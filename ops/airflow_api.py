@@ -122,8 +122,8 @@ class Airflow:
         for name in conf:
             if name not in known:
                 near = get_close_matches(name, known, 1)
-                told = f" (did you mean {near[0]!r}?)" if near else ""
-                raise AirflowError(f"The trigger form has no {name!r}{told}.", f"name {', '.join(known)}.")
+                hint = f" (did you mean {near[0]!r}?)" if near else ""
+                raise AirflowError(f"The trigger form has no {name!r}{hint}.", f"name {', '.join(known)}.")
         run_id = f"manual__{datetime.now(UTC).isoformat()}"
         body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)}
         for tries_left in reversed(range(TRIES)):

@@ -33,13 +33,13 @@ def main(options: list[str]) -> None:
     cli([*fixed, *options], prog_name="mlflow")
 
 
-def _allow_names(told: str) -> None:
-    """Tell MLflow under which names it may be asked: this machine's, its own in containers, and those that are told.
+def _allow_names(extra: str) -> None:
+    """Tell MLflow under which names it may be asked: this machine's, its own in containers, and extra ones.
 
     MLflow wants each with and without a port, and the page's own address among the origins that may ask. `*`, any name,
     is no origin: any site could then ask in the name of a person who is logged in.
     """
-    more = [name.strip() for name in told.split(",") if name.strip()]
+    more = [name.strip() for name in extra.split(",") if name.strip()]
     hosts = [f"{name}{port}" for name in ("127.0.0.1", "localhost", "mlflow", *more) for port in ("", ":*")]
     named = [name for name in more if name != "*"]
     origins = [f"{scheme}://{name}{port}" for scheme in ("http", "https") for name in named for port in ("", ":*")]

@@ -125,5 +125,5 @@ def _signed(bucket: str, key: str) -> str:
         aws_secret_access_key=found.password,
         config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
     )
-    said = {"Bucket": bucket, "Key": key}
-    return str(client.generate_presigned_url("get_object", Params=said, ExpiresIn=LINK_SECONDS))
+    params = {"Bucket": bucket, "Key": key}
+    return str(client.generate_presigned_url("get_object", Params=params, ExpiresIn=LINK_SECONDS))

@@ -18,9 +18,9 @@ from include.accidents.registry.names import BEST
 _PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 
 
-def problems_of(**told: str) -> dict[int | str, dict[str, Any]]:
+def problems_of(**texts: str) -> dict[int | str, dict[str, Any]]:
     """Return error responses for the OpenAPI, by status (`s404="..."`)."""
-    return {int(status[1:]): {"description": text, **_PROBLEM} for status, text in told.items()}
+    return {int(status[1:]): {"description": text, **_PROBLEM} for status, text in texts.items()}
 
 
 COMMON = problems_of(

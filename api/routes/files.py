@@ -161,8 +161,8 @@ async def _files(request: Request) -> list[tuple[str, BinaryIO]]:
     form = await request.form(max_files=5, max_fields=5)
     found = [file for file in form.getlist("files") if isinstance(file, UploadFile)]
     if len(found) not in (1, 4) or len(form.multi_items()) != len(found):
-        told = f"files sent: {len(found)}; send one merged CSV, or the four files of one year, each as `files`"
-        raise errors.SceneError([("files", told)])
+        message = f"files sent: {len(found)}; send one merged CSV, or the four files of one year, each as `files`"
+        raise errors.SceneError([("files", message)])
     return [(os.path.basename(file.filename or "the CSV"), file.file) for file in found]  # noqa: PTH119
 
 

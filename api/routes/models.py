@@ -68,8 +68,8 @@ class _registry:  # noqa: N801
         if isinstance(error, ModelError):
             raise HTTPException(409, str(error)) from error
         if isinstance(error, ReaderDiedError | MemoryError):
-            told = f"The model could not be read now ({error}); what was served goes on being served. Ask again."
-            raise HTTPException(503, told) from error
+            message = f"The model could not be read now ({error}); what was served goes on being served. Ask again."
+            raise HTTPException(503, message) from error
         if isinstance(error, MlflowException | OSError):
-            told = f"MLflow cannot be reached ({type(error).__name__}); what was served goes on being served."
-            raise HTTPException(503, told) from error
+            message = f"MLflow cannot be reached ({type(error).__name__}); what was served goes on being served."
+            raise HTTPException(503, message) from error

@@ -80,27 +80,27 @@ async def explain_scene(
 
     A field is made missing and the model asked again: this works for every model of the catalogue.
     """
-    said = scene_reader.read(await _json(request))
-    if len(said) != 1:
-        raise errors.SceneError([("body", f"{len(said)} scenes were sent; send one to be explained")])
-    (scene,) = said
+    asked = scene_reader.read(await _json(request))
+    if len(asked) != 1:
+        raise errors.SceneError([("body", f"{len(asked)} scenes were sent; send one to be explained")])
+    (scene,) = asked
     if person is not None and person >= len(scene["people"]):
         raise HTTPException(404, f"There is no person {person}: the scene has {len(scene['people'])}, counted from 0.")
     served = served_by(request, model)
-    told = await batcher_of(request).run(explain.explain, served.model, scene, person)
-    return respond({"model": origin_of(served.model), "method": "occlusion", **told})
+    effects = await batcher_of(request).run(explain.explain, served.model, scene, person)
+    return respond({"model": origin_of(served.model), "method": "occlusion", **effects})
 
 
 async def predict_scenes(name: str, request: Request) -> Response:
     """Answer the scenes of a request by the model of a name."""
-    said = scene_reader.read(await _json(request))
+    asked = scene_reader.read(await _json(request))
     served = served_by(request, name)
-    answered = await batcher_of(request).predict(served.model, said)
+    answered = await batcher_of(request).predict(served.model, asked)
     served.requests += 1
-    return respond({"model": origin_of(served.model), "scenes": _lines(said, answered, served.model)})
+    return respond({"model": origin_of(served.model), "scenes": _lines(asked, answered, served.model)})
 
 
-def _lines(said: Sequence[errors.Said], answered: Answered, model: LoadedModel) -> list[dict[str, Any]]:
+def _lines(asked: Sequence[errors.Given], answered: Answered, model: LoadedModel) -> list[dict[str, Any]]:
     proba, decided = answered.proba, answered.decided
     classes = proba.argmax(axis=1)
     for index, count in enumerate(np.bincount(classes, minlength=len(CLASSES)).tolist()):
@@ -111,7 +111,7 @@ def _lines(said: Sequence[errors.Said], answered: Answered, model: LoadedModel) 
     any_severe, any_killed = decided.p_any_severe.round(6).tolist(), decided.p_any_killed.round(6).tolist()
     alert = decided.alert.tolist()
     made, start = [], 0
-    for i, (scene, level) in enumerate(zip(said, answered.levels, strict=True)):
+    for i, (scene, level) in enumerate(zip(asked, answered.levels, strict=True)):
         end = start + len(scene["people"])
         people = [
             {
@@ -140,7 +140,7 @@ def _lines(said: Sequence[errors.Said], answered: Answered, model: LoadedModel) 
     return made
 
 
-def _rule(scene: errors.Said, level: Level, model: LoadedModel) -> dict[str, Any]:
+def _rule(scene: errors.Given, level: Level, model: LoadedModel) -> dict[str, Any]:
     """Return by which rule a scene is decided, and what would sharpen the answer."""
     rule = model.decision[decision.state_of(level, people_assumed="people_assumed" in scene)]
     return {

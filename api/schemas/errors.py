@@ -26,7 +26,7 @@ class SceneError(ValueError):
         self.example = example
 
 
-Said = dict[str, Any]
+Given = dict[str, Any]
 """A scene as it was read and checked: codes as numbers, None for what is not known.
 
 `people_assumed` is True when `people` was left out and filled with one driver a vehicle, `position_of_commune` when

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 from pydantic_core import from_json
 
-from api.schemas.errors import Said, SceneError
+from api.schemas.errors import Given, SceneError
 from api.schemas.fields import ACCIDENT, PERSON, VEHICLE
 from api.schemas.scenes import PARTS
 from include.accidents.data.columns import COLUMNS
@@ -54,9 +54,9 @@ def _is_flat(record: Any) -> bool:
     )
 
 
-def _nested(record: Mapping[str, Any]) -> tuple[Said, list[str]]:
+def _nested(record: Mapping[str, Any]) -> tuple[Given, list[str]]:
     """Return a record's values as a scene, and the names that no scene has."""
-    parts: dict[str, Said] = {part: {} for part in PARTS}
+    parts: dict[str, Given] = {part: {} for part in PARTS}
     unknown = []
     for key, value in record.items():
         name = key.casefold()
@@ -65,7 +65,7 @@ def _nested(record: Mapping[str, Any]) -> tuple[Said, list[str]]:
         elif _is_plain(value):
             parts[_PART_OF[name]][name] = value[:MAX_SHOWN] if isinstance(value, str) else value
     accident, vehicle, person = (parts[part] for part in PARTS)
-    scene: Said = {"accident": accident} if accident else {}
+    scene: Given = {"accident": accident} if accident else {}
     if vehicle:
         scene["vehicles"] = [{"id": "A", **vehicle}]
     if person or not vehicle:

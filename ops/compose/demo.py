@@ -34,13 +34,13 @@ def main(raw: Annotated[Path | None, typer.Option(help="Folder of CSV files (pla
 
 def _run(raw: Path | None, console: Console) -> bool:
     file = os.environ.get("ACCIDENTS_ENV_FILE", ".env")
-    said = envfile.read(ROOT / file) | os.environ  # as Compose reads them
-    given = raw or (Path(said["ACCIDENTS_RAW_DIR"]) if said.get("ACCIDENTS_RAW_DIR") else None)
+    known = envfile.read(ROOT / file) | os.environ  # as Compose reads them
+    given = raw or (Path(known["ACCIDENTS_RAW_DIR"]) if known.get("ACCIDENTS_RAW_DIR") else None)
     folder = demo.find_input(given, settings.load(), console)
     environ = {**os.environ, "ACCIDENTS_RAW_DIR": str(folder)}
     if subprocess.run([ROOT / "ops" / "compose" / "stack.sh", "up", "--build"], env=environ, check=False).returncode:  # noqa: S603
         return False
-    env = clients(said)
+    env = clients(known)
     airflow = stack.connect(env)
     _wait_for_dag(health.dag(airflow, lambda: _start_of("airflow-dag-processor", file)))
     run_id = airflow.trigger({})
@@ -55,24 +55,24 @@ def _run(raw: Path | None, console: Console) -> bool:
     return succeeded
 
 
-def clients(said: Mapping[str, str]) -> dict[str, str]:
+def clients(known: Mapping[str, str]) -> dict[str, str]:
     """Compose addresses and logins from the settings, under the names of the embedded stack's env file."""
 
     def url(service: str, usual: int) -> str:
-        return f"http://{HOST}:{said.get(f'ACCIDENTS_{service}_PORT') or usual}"
+        return f"http://{HOST}:{known.get(f'ACCIDENTS_{service}_PORT') or usual}"
 
     return {
         "AIRFLOW_URL": url("AIRFLOW", 8080),
         "AIRFLOW_USER": USER,
-        "AIRFLOW_PASSWORD": said["AIRFLOW_PASSWORD"],
+        "AIRFLOW_PASSWORD": known["AIRFLOW_PASSWORD"],
         "MLFLOW_TRACKING_URI": url("MLFLOW", 5000),
         "MLFLOW_TRACKING_USERNAME": USER,
-        "MLFLOW_TRACKING_PASSWORD": said["MLFLOW_PASSWORD"],
+        "MLFLOW_TRACKING_PASSWORD": known["MLFLOW_PASSWORD"],
         "ACCIDENTS_API_URL": url("API", 8000),
-        "ACCIDENTS_API_KEY": said["ACCIDENTS_API_KEY"],
+        "ACCIDENTS_API_KEY": known["ACCIDENTS_API_KEY"],
         "AWS_ENDPOINT_URL": url("S3", 9000),
-        "AWS_ACCESS_KEY_ID": said["MINIO_ROOT_USER"],
-        "AWS_SECRET_ACCESS_KEY": said["MINIO_ROOT_PASSWORD"],
+        "AWS_ACCESS_KEY_ID": known["MINIO_ROOT_USER"],
+        "AWS_SECRET_ACCESS_KEY": known["MINIO_ROOT_PASSWORD"],
     }
 
 

@@ -97,8 +97,8 @@ class Stack:
         StackError
             If a service dies or does not become ready in time.
         """
-        told = "Another start of the stack is under way: it is waited for."
-        with held(self.settings.folder / "run" / "start.lock", lambda: console.print(told)):
+        message = "Another start of the stack is under way: it is waited for."
+        with held(self.settings.folder / "run" / "start.lock", lambda: console.print(message)):
             self._up(console)
 
     def _up(self, console: Console) -> None:

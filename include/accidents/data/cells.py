@@ -38,11 +38,11 @@ NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)$"
 class _Cells:
     """A column of numbers by its distinct cells.
 
-    `said` are the cells as written, `values` what they mean (NaN: not given), `codes` the position of each row's
+    `texts` are the cells as written, `values` what they mean (NaN: not given), `codes` the position of each row's
     cell among them; None where every row has a cell of its own.
     """
 
-    said: pa.Array
+    texts: pa.Array
     values: npt.NDArray[np.float64]
     codes: npt.NDArray[np.signedinteger[Any]] | None
 
@@ -61,9 +61,9 @@ class _Cells:
 
     def examples(self, positions: Positions) -> dict[str, int]:
         """Return the most frequent of these cells with their counts."""
-        counts = np.ones(len(self.values)) if self.codes is None else np.bincount(self.codes, minlength=len(self.said))
-        told = Counter({str(self.said[int(i)])[:40]: int(counts[i]) for i in positions})
-        return dict(told.most_common(checks.EXAMPLES))
+        counts = np.ones(len(self.values)) if self.codes is None else np.bincount(self.codes, minlength=len(self.texts))
+        shown = Counter({str(self.texts[int(i)])[:40]: int(counts[i]) for i in positions})
+        return dict(shown.most_common(checks.EXAMPLES))
 
 
 @dataclass
@@ -102,13 +102,13 @@ def judge_cells(parsed: Parsed, column: Column, cells: pa.ChunkedArray) -> _Cell
     codes = None
     if pa.types.is_dictionary(cells.type):
         whole = cells.unify_dictionaries()
-        said = whole.chunk(0).dictionary
-        small = np.min_scalar_type(-len(said))
+        texts = whole.chunk(0).dictionary
+        small = np.min_scalar_type(-len(texts))
         codes = np.concatenate([chunk.indices.to_numpy().astype(small) for chunk in whole.chunks])
     else:
-        said = cells.combine_chunks()
-    values, unreadable = _numbers(column, said, parsed.year)
-    made = _Cells(said, values, codes)
+        texts = cells.combine_chunks()
+    values, unreadable = _numbers(column, texts, parsed.year)
+    made = _Cells(texts, values, codes)
     if len(unreadable):
         rows = made.rows_with(unreadable)
         rule = "unknown department" if column.name == "dep" else "not a number"
@@ -117,9 +117,9 @@ def judge_cells(parsed: Parsed, column: Column, cells: pa.ChunkedArray) -> _Cell
     return made
 
 
-def _numbers(column: Column, said: pa.Array, year: int) -> tuple[npt.NDArray[np.float64], Positions]:
+def _numbers(column: Column, texts: pa.Array, year: int) -> tuple[npt.NDArray[np.float64], Positions]:
     """Return what each cell means (NaN: not given), and the positions of cells that mean nothing."""
-    clean = pc.replace_substring_regex(said, SPACES, "")
+    clean = pc.replace_substring_regex(texts, SPACES, "")
     given = ~pc.is_in(clean, pa.array(EMPTY_CELLS)).to_numpy(zero_copy_only=False)
     special = _special(column, year)
     if special:

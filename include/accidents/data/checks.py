@@ -98,9 +98,11 @@ class Report:
     def prove(self) -> None:
         """See that no row disappeared uncounted; a RuntimeError is a fault of this program."""
         for table in Table:
-            told = self.rows_out[table] + sum(self.dropped(table).values())
-            if self.rows_in[table] != told:
-                raise RuntimeError(f"{self.files[table]}: {self.rows_in[table]} rows in, but {told} accounted for.")
+            accounted = self.rows_out[table] + sum(self.dropped(table).values())
+            if self.rows_in[table] != accounted:
+                raise RuntimeError(
+                    f"{self.files[table]}: {self.rows_in[table]} rows in, but {accounted} accounted for."
+                )
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -210,16 +212,16 @@ def enforce(report: Report, limits: Thresholds) -> None:
     failures = [f for f in report.findings if level(f, report, limits) is Level.FAILURE]
     if not failures:
         return
-    told = "; ".join(_told(f, report) for f in failures[:EXAMPLES])
+    reasons = "; ".join(_described(f, report) for f in failures[:EXAMPLES])
     setting = "REPAIRED" if failures[0].action is Action.MISSING else "DROPPED"
     raise CheckError(
-        f"The files of {report.year} break {len(failures)} rule{'s'[: len(failures) > 1]} too often: {told}.",
+        f"The files of {report.year} break {len(failures)} rule{'s'[: len(failures) > 1]} too often: {reasons}.",
         "replace the file by the publisher's, or, if it is right, raise "
         f"ACCIDENTS_CHECK_{setting}_FAILURE (a share of the rows).",
     )
 
 
-def _told(finding: Finding, report: Report) -> str:
+def _described(finding: Finding, report: Report) -> str:
     file, rows = report.files[finding.table], report.rows_in[finding.table]
     line = f", line {finding.line}" if finding.line else ""
     column = f", column {finding.column!r}" if finding.column else ""

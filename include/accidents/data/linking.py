@@ -155,10 +155,10 @@ def _check_ages(accidents: pd.DataFrame, people: pd.DataFrame, report: Report) -
     age = accidents["an"].to_numpy()[people["accident"].to_numpy()] - people["an_nais"].to_numpy()
     impossible = (age < 0) | (age > OLDEST)
     if impossible.any():
-        said = Counter(f"{year:.0f}" for year in people["an_nais"].to_numpy()[impossible])
+        counts = Counter(f"{year:.0f}" for year in people["an_nais"].to_numpy()[impossible])
         people.loc[impossible, "an_nais"] = np.nan
         rule = f"age outside 0 to {OLDEST}"
-        examples = dict(said.most_common(checks.EXAMPLES))
+        examples = dict(counts.most_common(checks.EXAMPLES))
         report.findings.append(
             Finding(Table.USAGERS, "an_nais", rule, int(impossible.sum()), Action.MISSING, examples=examples)
         )

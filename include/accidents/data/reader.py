@@ -230,9 +230,9 @@ def _unreadable(name: str, text: bytes, delimiter: str, width: int, error: Excep
     try:
         for line, row in _rows(text, delimiter):
             if len(row) != width:
-                said = delimiter.join(row)[:80]
+                shown = delimiter.join(row)[:80]
                 return InputError(
-                    f"{name}, line {line}: {len(row)} cells where {width} columns are named: {said!r}.",
+                    f"{name}, line {line}: {len(row)} cells where {width} columns are named: {shown!r}.",
                     "correct or remove that line.",
                 )
     except csv.Error as wrong:

@@ -106,8 +106,8 @@ def _parse(text: str, source: str) -> Any:
     return document
 
 
-def _no_number(said: str) -> Any:
-    raise ValueError(f"{said} is not JSON")
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
 
 
 def _check_depth(value: Any, depth: int = 0) -> None:
@@ -138,9 +138,9 @@ def _tell(error: ValidationError, document: Any, defects: Defects) -> None:
             continue
         if any(other.startswith(f"{pointer}/") for other in misfits):
             continue  # it is of the right type, and the defect lies inside
-        told = messages[0] + "".join(f", or {m.removeprefix('Input should be ')}" for m in messages[1:])
-        near = closest_quoted(found, told)
-        defects.add(pointer, f"{told}; found {json.dumps(found, default=str)[:80]}{near}")
+        message = messages[0] + "".join(f", or {m.removeprefix('Input should be ')}" for m in messages[1:])
+        near = closest_quoted(found, message)
+        defects.add(pointer, f"{message}; found {json.dumps(found, default=str)[:80]}{near}")
 
 
 def _path(document: Any, location: Sequence[int | str], *, absent: bool = False) -> list[int | str]:
@@ -201,7 +201,7 @@ def _without(document: Any, error: ValidationError) -> Catalogue | None:
             case path:
                 _drop(left, path[:1])
     models = left.get("models") or {}
-    left["models"] = {name: said for name, said in models.items() if isinstance(said, dict) and "pipeline" in said}
+    left["models"] = {name: spec for name, spec in models.items() if isinstance(spec, dict) and "pipeline" in spec}
     try:
         return Catalogue.model_validate(left)
     except ValidationError:

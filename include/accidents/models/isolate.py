@@ -109,6 +109,6 @@ def _portable(error: Exception) -> Exception:
     """Return an error that can be sent: ours as they are, others by name, message and traceback."""
     if isinstance(error, AccidentsError):
         return error
-    told = ModelError(f"{type(error).__name__}: {error}", "correct the model's entry in the catalogue.")
-    told.add_note(traceback.format_exc())
-    return told
+    portable = ModelError(f"{type(error).__name__}: {error}", "correct the model's entry in the catalogue.")
+    portable.add_note(traceback.format_exc())
+    return portable

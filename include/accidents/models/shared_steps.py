@@ -39,12 +39,12 @@ def unknown(document: Any) -> dict[str, str]:
 
 def at_shared_places(defects: Sequence[str], filled: dict[str, str]) -> list[str]:
     """Return defects with the place where a person corrects them: a shared step's own, and once."""
-    said = []
+    placed = []
     for defect in defects:
-        pointer, _, told = defect.partition(": ")
+        pointer, _, message = defect.partition(": ")
         used = next((place for place in filled if pointer == place or pointer.startswith(f"{place}/")), None)
-        said.append(defect if used is None else f"{filled[used]}{pointer.removeprefix(used)}: {told}")
-    return list(dict.fromkeys(said))
+        placed.append(defect if used is None else f"{filled[used]}{pointer.removeprefix(used)}: {message}")
+    return list(dict.fromkeys(placed))
 
 
 def _named(document: Any) -> Iterator[tuple[Place, list[Any]]]:

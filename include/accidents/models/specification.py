@@ -112,7 +112,7 @@ Positive = Annotated[float, Field(gt=0)]
 Values = Annotated[list[Any], Field(min_length=1)]
 ValuesOrDistribution = Annotated[
     Annotated[Values, Tag("values")] | Annotated[Distribution, Tag("range")],
-    Discriminator(lambda said: "values" if isinstance(said, list) else "range"),
+    Discriminator(lambda value: "values" if isinstance(value, list) else "range"),
 ]
 
 
@@ -180,8 +180,8 @@ class Catalogue(Strict):
 
 def fingerprint(spec: ModelSpec, defaults: Defaults) -> str:
     """Return a hash of all that the file says of how a model is made and judged."""
-    said = json.dumps([as_json(spec), defaults.model_dump(exclude={"minutes"})], sort_keys=True)
-    return hashlib.sha256(said.encode()).hexdigest()
+    described = json.dumps([as_json(spec), defaults.model_dump(exclude={"minutes"})], sort_keys=True)
+    return hashlib.sha256(described.encode()).hexdigest()
 
 
 def as_json(spec: ModelSpec) -> dict[str, Any]:

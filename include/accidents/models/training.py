@@ -63,12 +63,12 @@ def fit(spec: ModelSpec, defaults: Defaults, params: Params | None, data: Datase
 
 def class_weights(spec: ModelSpec, y: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Return the weight of each person, by class and with mean 1."""
-    said = spec.class_weight
-    if isinstance(said, dict):
-        by_class = np.array([said.get(name, 1.0) for name in CLASSES])
+    wanted = spec.class_weight
+    if isinstance(wanted, dict):
+        by_class = np.array([wanted.get(name, 1.0) for name in CLASSES])
     else:
         rarity = len(y) / np.maximum(np.bincount(y, minlength=len(CLASSES)), 1)
-        by_class = rarity ** (1.0 if said == "balanced" else said or 0.0)
+        by_class = rarity ** (1.0 if wanted == "balanced" else wanted or 0.0)
     weights = by_class[y].astype(np.float64)
     return np.asarray(weights / weights.mean())
 

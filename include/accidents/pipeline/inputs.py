@@ -62,12 +62,12 @@ def _planned(spec: ModelSpec, defaults: Defaults) -> tuple[Any, ...]:
     return spec.search.kind if tried > 1 else "none", tried, fits, spec.max_rows or "all", f"{minutes:g}"
 
 
-def _limited(said: Json, folds: int | None, max_rows: int | None) -> Json:
+def _limited(document: Json, folds: int | None, max_rows: int | None) -> Json:
     defaults = {"search_folds": folds, "evaluation_folds": folds} if folds else {}
-    models = said["models"]
+    models = document["models"]
     if max_rows:
         models = {k: {**m, "max_rows": min(m.get("max_rows") or max_rows, max_rows)} for k, m in models.items()}
-    return {**said, "defaults": {**said.get("defaults", {}), **defaults}, "models": models}
+    return {**document, "defaults": {**document.get("defaults", {}), **defaults}, "models": models}
 
 
 def _text_at(store: Store, address: str) -> str:
@@ -113,8 +113,8 @@ def model_digest(spec: ModelSpec, checked: Catalogue, data: CleanData, method: s
 
     xgboost = "xgboost" if sys.platform == "darwin" else "xgboost-cpu"  # as pyproject.toml has it
     libraries = [version(package) for package in ("scikit-learn", "lightgbm", xgboost, "skops")]
-    said = specification.fingerprint(spec, checked.defaults)
-    return _digest(data.version, said, method, libraries)
+    described = specification.fingerprint(spec, checked.defaults)
+    return _digest(data.version, described, method, libraries)
 
 
 def _digest(*parts: Any) -> str:

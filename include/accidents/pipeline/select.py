@@ -194,14 +194,14 @@ def _note(
 
     Airflow takes 1,000 characters at most; some are left for a sentence of the task that reloads.
     """
-    told = [f"- {name} failed: {why[:150]}" for name, why in failed.items()]
-    told += [f"- {name} is registered, but {why[:150]}" for name, why in failures.items() if name not in failed]
+    failed_lines = [f"- {name} failed: {why[:150]}" for name, why in failed.items()]
+    failed_lines += [f"- {name} is registered, but {why[:150]}" for name, why in failures.items() if name not in failed]
     ranked = [f"{i}. {row['model']}: {row['selection_score']:.4f}" for i, row in enumerate(board, 1)]
-    shown = told[:4]
+    shown = failed_lines[:4]
     while len("\n".join(shown)) > 500:
         shown.pop()
-    more = [f"- … and {len(told) - len(shown)} more"] if len(told) > len(shown) else []
-    lines = [*shown, *more, *([""] if told else []), f"**{reason[:300]}**", ""]
+    more = [f"- … and {len(failed_lines) - len(shown)} more"] if len(failed_lines) > len(shown) else []
+    lines = [*shown, *more, *([""] if failed_lines else []), f"**{reason[:300]}**", ""]
     for line in ranked:
         if len("\n".join([*lines, line])) > 870:
             lines.append("…")

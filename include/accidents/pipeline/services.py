@@ -23,15 +23,15 @@ def reload_model(url: str, key: str, model: str, version: str) -> dict[str, str]
     if answer.status_code in (409, 422):
         raise ModelError(f"The API did not load {model}: {_json(answer).get('detail')}", "see the API's log.")
     answer.raise_for_status()
-    told: dict[str, str] = _json(answer)
-    if told.get("version") != version:
+    reloaded: dict[str, str] = _json(answer)
+    if reloaded.get("version") != version:
         raise ModelError(
-            f"The API serves {model} version {told.get('version')}, but this run registered {version}.",
+            f"The API serves {model} version {reloaded.get('version')}, but this run registered {version}.",
             "see that the API and Airflow use the same MLflow; then clear this task.",
         )
-    rows = [("model", model), ("version", version), ("version before", str(told.get("previous_version") or "none"))]
+    rows = [("model", model), ("version", version), ("version before", str(reloaded.get("previous_version") or "none"))]
     log.info("The API at %s serves it:\n%s", url, text_table(("", ""), rows))
-    return told
+    return reloaded
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:

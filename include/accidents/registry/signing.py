@@ -32,13 +32,13 @@ class Lineage:
 
 
 def _claims(name: str, version: str, lineage: Lineage, content: bytes) -> bytes:
-    said = {
+    claims = {
         "name": name,
         "version": str(version),
         "sha256": hashlib.sha256(content).hexdigest(),
         **asdict(lineage),
     }
-    return json.dumps(said, sort_keys=True).encode()
+    return json.dumps(claims, sort_keys=True).encode()
 
 
 def sign(

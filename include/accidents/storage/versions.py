@@ -172,8 +172,8 @@ class Store(ABC):
         return found
 
     def _signature(self, bucket: str, version: str, manifest: Manifest) -> str:
-        said = json.dumps([bucket, version, manifest], sort_keys=True)
-        return hmac.new(self._key, said.encode(), "sha256").hexdigest()
+        claims = json.dumps([bucket, version, manifest], sort_keys=True)
+        return hmac.new(self._key, claims.encode(), "sha256").hexdigest()
 
     def intact(self, bucket: str, version: str) -> Manifest | None:
         """Return the manifest of a version whose files are all as they were written, else None: make it anew."""

@@ -167,9 +167,9 @@ def _old_equipment(values: Columns) -> Text:
     None at all reads as a belt that was not used, what cannot be determined as a belt of unknown use, and
     everything that only riders wear as a helmet.
     """
-    said = {0: "12", 8: "13", 5: "21", 6: "21", 7: "21"}
-    said |= {code: f"{code}1" for code in OLD_EQUIPMENT}
-    cells = np.array([said.get(code, "") for code in range(-1, 10)], dtype=object)[values["secu1"] + 1]
+    codes_of_secu = {0: "12", 8: "13", 5: "21", 6: "21", 7: "21"}
+    codes_of_secu |= {code: f"{code}1" for code in OLD_EQUIPMENT}
+    cells = np.array([codes_of_secu.get(code, "") for code in range(-1, 10)], dtype=object)[values["secu1"] + 1]
     return blank(pa.array(cells, pa.string()), values["catu"] == 3, "")
 
 
