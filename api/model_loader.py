@@ -62,8 +62,10 @@ class Reader:
         ------
         ModelError
             When it holds types that are not on the list, cannot predict, or crashes its reader.
-        ReaderDiedError, MemoryError
-            When its reader was killed, or was short of memory: neither says anything of the file.
+        ReaderDiedError
+            When its reader was killed: that says nothing of the file.
+        MemoryError
+            When its reader was short of memory: nor does that.
         """
         with self._one_at_a_time:
             answer, code = self._ask(content)

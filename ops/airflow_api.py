@@ -117,7 +117,9 @@ class Airflow:
         ------
         AirflowError
             If the DAG knows no such value, or refuses it.
-        """
+        TimeoutException
+            If Airflow does not answer, however often it is asked.
+        """  # noqa: DOC501  (the AssertionError cannot be)
         known = self._get(f"/api/v2/dags/{PIPELINE}/details")["params"]
         for name in conf:
             if name not in known:

@@ -46,6 +46,11 @@ def follow(airflow: Airflow, run_id: str, console: Console) -> bool:
     -------
     bool
         Whether the run succeeded.
+
+    Raises
+    ------
+    AirflowError
+        If Airflow does not answer for `SILENCE_SECONDS`.
     """
     graph = airflow.graph()
     view = LiveView(graph, console) if console.is_terminal else PlainView(graph, console)

@@ -61,7 +61,7 @@ def test_a_reader_that_was_taken_over_runs_nothing_here(tmp_path: Path) -> None:
     for made in (
         pickle.dumps(Calls(Path.touch, harm)),
         pickle.dumps(Calls(np.memmap, str(harm), "u1", "w+", 0, (1,))),
-        pickle.dumps(Calls(eval, f"open({str(harm)!r}, 'w')")),
+        pickle.dumps(Calls(eval, f"open({str(harm)!r}, 'w')")),  # noqa: S307
         pickle.dumps(Calls(partial, open, str(harm), "w")),
         b"cbuiltins\nopen\n(V" + str(harm).encode() + b"\nVw\ntR.",
     ):

@@ -368,10 +368,9 @@ def _checked(response: httpx.Response, address: str) -> httpx.Response:
 def _persistently(call: Callable[[], T], address: str, advance: Callable[[], int] = lambda: 0) -> T:
     """Call until it succeeds, with growing pauses.
 
-    Attempts are counted from the last one that got further than any before (`advance`: bytes), so that a long
-    file over a bad line ends, and a server that always fails at the same place does not hold the caller for
-    ever.
-    """
+    Attempts count from the last one that got further (`advance`: bytes): a long file over a bad line ends, and a
+    server that always fails at one place holds nobody for ever. DownloadError after `_ATTEMPTS`.
+    """  # noqa: DOC501  (said in the last sentence)
     failures, furthest = 0, advance()
     while True:
         try:

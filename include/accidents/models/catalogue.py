@@ -49,7 +49,7 @@ def load(text: str, source: str, *, built: Collection[str] | None = None) -> Cat
     ------
     CatalogueError
         Naming every defect with its JSON pointer.
-    """
+    """  # noqa: DOC501  (raised by a helper that makes it)
     document, filled = shared_steps.resolve(_parse(text, source))
     defects = Defects()
     catalogue: Catalogue | None

@@ -47,7 +47,7 @@ def run(
         When the limit was reached.
     ModelError
         When the work raised (with its traceback as a note) or its process died.
-    """
+    """  # noqa: DOC501  (raised by a helper that makes it)
     context: Any = multiprocessing.get_context(METHOD)
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(theirs, minutes * 60, work, args), daemon=True)

@@ -56,7 +56,9 @@ def search(spec: ModelSpec, defaults: Defaults, data: Dataset) -> Found:
     Raises
     ------
     ModelError
-        When no candidate could be judged: all failed, or the time was over before the first one was done.
+        When no candidate could be judged: all failed.
+    OutOfTimeError
+        When the time was over before the first one was done.
     """
     tried = candidates(spec, defaults)
     if len(tried) == 1:

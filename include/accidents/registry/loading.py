@@ -89,6 +89,11 @@ def newest(client: MlflowClient, name: str) -> str | None:
 
     The newest is the last one of the run that looked at the raw files last: to repeat an old run does not undo a new
     one.
+
+    Raises
+    ------
+    MlflowException
+        When MLflow cannot say it.
     """
     from mlflow.exceptions import MlflowException
 

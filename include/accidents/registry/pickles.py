@@ -48,6 +48,8 @@ def read(pickled: bytes, content: bytes) -> Any:
     ------
     ModelError
         When the pickle names anything else than the file, or is none.
+    MemoryError
+        When memory is short: that says nothing of the file.
     """
     try:
         schema = zipfile.ZipFile(io.BytesIO(content)).read("schema.json")
@@ -72,7 +74,7 @@ def _named(node: Any) -> Iterator[tuple[str, str]]:
         yield from _named(child)
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle.Unpickler):  # noqa: S301
     def __init__(self, file: io.BytesIO, named: frozenset[tuple[str, str]]) -> None:
         super().__init__(file)
         self._named = named
