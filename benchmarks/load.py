@@ -355,7 +355,7 @@ def _pages(said: dict[str, str], run_id: str, count: int) -> None:
     """Time, in a headless Chromium, the grid and the list of instances of the widest run."""
     from playwright.sync_api import sync_playwright
 
-    from ops.airflow_api import DAG_ID
+    from include.accidents.pipeline.names import PIPELINE
     from tests.browser.chromium import CHROMIUM, FLAGS
 
     if CHROMIUM is None:
@@ -378,7 +378,7 @@ def _pages(said: dict[str, str], run_id: str, count: int) -> None:
             return time.monotonic() - began
 
         # The group's name bears the number of its instances, as the grid and the graph show it.
-        grid = f"/dags/{DAG_ID}/runs/{quote(run_id)}"
+        grid = f"/dags/{PIPELINE}/runs/{quote(run_id)}"
         first = seconds(grid, page.get_by_text("select_best_model").first.wait_for)
         again = seconds(grid, page.get_by_text("select_best_model").first.wait_for)
         mapped = seconds(

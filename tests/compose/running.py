@@ -17,8 +17,9 @@ from typing import Any
 import boto3
 import httpx
 
+from include.accidents.pipeline.names import PIPELINE
 from ops import envfile
-from ops.airflow_api import DAG_ID, Airflow
+from ops.airflow_api import Airflow
 from ops.compose.demo import clients
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,7 +171,7 @@ class Compose:
 
     def hosts(self, run_id: str) -> dict[str, set[str]]:
         """The containers in which the instances of each task ran."""
-        path = f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances"
+        path = f"/api/v2/dags/{PIPELINE}/dagRuns/{run_id}/taskInstances"
         found: dict[str, set[str]] = {}
         for each in self.airflow()._get(path, params={"limit": 200})["task_instances"]:
             found.setdefault(each["task_id"], set()).add(each["hostname"])

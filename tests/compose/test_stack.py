@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from api.schemas.scenes import EXAMPLE
+from include.accidents.pipeline.names import PIPELINE
 from ops import envfile
-from ops.airflow_api import DAG_ID
 from tests.compose.running import ROOT, SERVICES, Compose, docker, inspect
 from tests.helpers import OTHER_NAME
 
@@ -155,7 +155,7 @@ def test_every_tasks_log_is_read_from_s3(stack: Compose, first: str) -> None:
 
 
 def test_the_buttons_of_a_tasks_page_lead_to_where_a_browser_gets(stack: Compose, first: str) -> None:
-    said, path = stack.clients, f"/api/v2/dags/{DAG_ID}/dagRuns/{first}/taskInstances"
+    said, path = stack.clients, f"/api/v2/dags/{PIPELINE}/dagRuns/{first}/taskInstances"
 
     def button(task: str, name: str) -> str:
         found = stack.airflow()._get(f"{path}/{task}/links", params={"map_index": 0})["extra_links"]
