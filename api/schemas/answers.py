@@ -80,8 +80,8 @@ _ANSWERED_BY: dict[str, Any] = {
     "run_id": "18ca4bd2dd904cea91705c67e499d9ac",
     "sample": False,
 }
-_DRIVER = {"unharmed": 0.793949, "killed": 0.007821, "hospitalised": 0.013302, "light": 0.184929}
-_RIDER = {"unharmed": 0.002164, "killed": 0.374454, "hospitalised": 0.489991, "light": 0.133391}
+_DRIVER = {"unharmed": 0.835427, "killed": 0.002724, "hospitalised": 0.012543, "light": 0.149305}
+_RIDER = {"unharmed": 0.005706, "killed": 0.132458, "hospitalised": 0.528325, "light": 0.333512}
 _PREDICTED: Any = {
     "model": _ANSWERED_BY,
     "scenes": [
@@ -89,18 +89,18 @@ _PREDICTED: Any = {
             "people": [
                 {
                     "person": 0, "vehicle": "A", "class": "unharmed", "probabilities": _DRIVER,
-                    "severe": False, "severe_probability": 0.021122,
+                    "severe": False, "severe_probability": 0.015268,
                 },
                 {
                     "person": 1, "vehicle": "B", "class": "hospitalised", "probabilities": _RIDER,
-                    "severe": True, "severe_probability": 0.864445,
+                    "severe": True, "severe_probability": 0.660783,
                 },
             ],
-            "worst": {"person": 1, "class": "hospitalised", "severe_probability": 0.864445},
-            "expected": {"unharmed": 0.797158, "killed": 0.424003, "hospitalised": 0.463739, "light": 0.315099},
-            "p_any_severe": 0.897217, "p_any_killed": 0.390347, "alert": True, "alert_threshold": 0.347545,
-            "alert_recall": 0.8005, "alert_precision": 0.6762, "severe_threshold": 0.243022, "level": "on_scene",
-            "sharpen": ["accident.plan", "accident.situ"],
+            "worst": {"person": 1, "class": "hospitalised", "severe_probability": 0.660783},
+            "expected": {"unharmed": 0.846517, "killed": 0.152606, "hospitalised": 0.521311, "light": 0.479566},
+            "p_any_severe": 0.723629, "p_any_killed": 0.167093, "alert": True, "alert_threshold": 0.344243,
+            "alert_recall": 0.8005, "alert_precision": 0.6781, "severe_threshold": 0.23729, "level": "on_scene",
+            "sharpen": ["accident.lat", "accident.infra", "accident.plan"],
             "assumed": {"position": "The usual place of accidents in Lille (59350)."},
         }
     ],
@@ -111,11 +111,11 @@ _EXPLAINED: Any = {
     "method": "occlusion",
     "person": 1,
     "probabilities": _RIDER,
-    "severe_probability": 0.864445,
+    "severe_probability": 0.660783,
     "fields": [
         {
-            "field": "vehicles[1].catv", "name": "catv", "value": 33, "severe_change": 0.189,
-            "changes": {"unharmed": -0.055, "killed": 0.031, "hospitalised": 0.158, "light": -0.134},
+            "field": "vehicles[1].catv", "name": "catv", "value": 33, "severe_change": 0.225284,
+            "changes": {"unharmed": -0.051226, "killed": 0.064207, "hospitalised": 0.161077, "light": -0.174058},
         }
     ],
 }  # fmt: skip
