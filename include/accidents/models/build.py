@@ -106,7 +106,6 @@ def _estimator(described: Mapping[str, Any], pointer: str, defects: Defects) -> 
 
 
 def parameters_of(cls: type) -> list[str]:
-    """Return the names of the parameters of a class."""
     """Return the names that a class takes; XGBoost's stand in get_params alone, a composite's in its signature."""
     named = [name for name, p in inspect.signature(cls).parameters.items() if p.kind is not p.VAR_KEYWORD]
     try:

@@ -34,7 +34,7 @@ ASKED_PEOPLE: Final = 300  # people by whom it is found which fields to ask for
 
 # Folds are judged on whole accidents, stratified by the worst injury. On so many people the standard error of
 # weighted F1 is 0.002 (root of 0.2 / n, times 1.2 because people of one accident resemble each other). The rules of the
-# decision need as many: learned from half of them, they lose 0.0003 of the accidents' AUC.
+# decision need as many: learned from half of them, they lose 0.0002 of the accidents' AUC.
 JUDGED_PEOPLE: Final = 50_000
 # At each other state: its thresholds rest on some 1,300 accidents with somebody severe, a standard error of the recall
 # of 0.011.

@@ -106,8 +106,9 @@ def _logged(client: MlflowClient, model: str, version: Any, run_id: Any) -> Logg
 def _facts(run: ModelRun, checked: Catalogue, evaluation: str) -> dict[str, str]:
     """Return what decides the outcome of an evaluation, as tags of MLflow's run."""
     how = checked.model_dump(mode="json", by_alias=True, include={"defaults", "selection", "decision"})
-    digest = hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:12]
-    facts = {"model_version": run.version, "code_version": run.method, "params": json.dumps(run.params)}
+    # Hashed with the parameters, which may be longer than a tag.
+    digest = hashlib.sha256(json.dumps([how, run.params], sort_keys=True).encode()).hexdigest()[:12]
+    facts = {"model_version": run.version, "code_version": run.method}
     return {**facts, "evaluation": evaluation, "judged_as": digest}
 
 
