@@ -57,6 +57,8 @@ COPY --from=source /app/include/accidents/data /app/include/accidents/data
 COPY --from=source /app/include/accidents/features /app/include/accidents/features
 COPY --from=source /app/include/accidents/models /app/include/accidents/models
 COPY --from=source /app/include/accidents/registry /app/include/accidents/registry
+COPY --from=source /app/include/accidents/reporting/__init__.py /app/include/accidents/reporting/plots.py \
+    /app/include/accidents/reporting/
 COPY --from=source /app/api /app/api
 EXPOSE 8000
 CMD ["uvicorn", "--factory", "api.app:create_app", "--host", "0.0.0.0", "--port", "8000"]

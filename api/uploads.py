@@ -27,7 +27,7 @@ from include.accidents.data.scenes import Scenes
 from include.accidents.errors import InputError
 from include.accidents.features import matrix
 from include.accidents.features.declaration import Floats
-from include.accidents.registry import predictions
+from include.accidents.models import predictions
 from include.accidents.registry.loading import LoadedModel
 
 MAX_LINES: Final = 500_000  # of one file; four years of people, or the whole of one

@@ -7,23 +7,69 @@ Does not import Airflow.
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
 from include.accidents.errors import SettingsError
-
-T = TypeVar("T")
+from ops import envfile
 
 FILE: Final = Path(__file__).resolve().parent.parent / "airflow_settings.yaml"
 
+T = TypeVar("T", bound=BaseModel)
+
 _PLACEHOLDER: Final = re.compile(r"\$\{(\w+)\}")
-_CONNECTION_FIELDS: Final = ("type", "host", "schema", "login", "password", "port", "extra")
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+
+class _Connection(_Entry):
+    conn_id: str = Field(min_length=1)
+    conn_type: str = "generic"
+    conn_host: str | None = None
+    conn_schema: str | None = None
+    conn_login: str | None = None
+    conn_password: str | None = None
+    conn_port: int | None = None
+    conn_extra: JsonValue = None
+
+    def rendered(self) -> dict[str, Any]:
+        given = {name.removeprefix("conn_"): value for name, value in self if value and name != "conn_id"}
+        if not isinstance(given.get("extra", ""), str):
+            given["extra"] = json.dumps(given["extra"])
+        return {"conn_type": given.pop("type"), **given}
+
+
+class _Pool(_Entry):
+    pool_name: str = Field(min_length=1)
+    pool_slot: int
+    pool_description: str = ""
+
+
+class _Variable(_Entry):
+    variable_name: str = Field(min_length=1)
+    variable_value: str = ""
+
+
+def _nothing(value: object) -> object:
+    return [] if value is None else value  # `pools:` with nothing below it
+
+
+class _Sections(_Entry):
+    connections: Annotated[list[_Connection], BeforeValidator(_nothing)] = []
+    pools: Annotated[list[_Pool], BeforeValidator(_nothing)] = []
+    variables: Annotated[list[_Variable], BeforeValidator(_nothing)] = []
+
+
+class _File(_Entry):
+    airflow: _Sections
 
 
 @dataclass(frozen=True)
@@ -37,7 +83,10 @@ class AirflowSettings:
     def write(self, folder: Path) -> list[Path]:
         """Write `connections.json`, `pools.json` and `variables.json`, readable by the owner alone."""
         contents = {"connections": self.connections, "pools": self.pools, "variables": self.variables}
-        return [_write_private(folder / f"{name}.json", json.dumps(each)) for name, each in contents.items()]
+        paths = {folder / f"{name}.json": json.dumps(each) for name, each in contents.items()}
+        for path, text in paths.items():
+            envfile.write_private(path, text)
+        return list(paths)
 
 
 def load(path: Path, environ: Mapping[str, str]) -> AirflowSettings:
@@ -55,11 +104,25 @@ def load(path: Path, environ: Mapping[str, str]) -> AirflowSettings:
     SettingsError
         If the file is absent, not of the format, or names a variable that is not set.
     """
-    filled = _fill(_sections(path), environ, path)
+    filled = _fill(_content(path), environ, path)
+    try:
+        found = _File.model_validate(filled).airflow
+    except ValidationError as error:
+        # Without what was found there, which may be a secret.
+        defects = [
+            f"{'.'.join(str(part) for part in each['loc']) or 'the file'}: {each['msg']}"
+            for each in error.errors(include_url=False, include_input=False)
+        ]
+        raise SettingsError(f"{path}: {'; '.join(defects)}.", "correct these entries.") from None
     return AirflowSettings(
-        connections=_by_name(filled["connections"], "conn_id", _connection, path),
-        pools=_by_name(filled["pools"], "pool_name", _pool, path),
-        variables=_by_name(filled["variables"], "variable_name", _variable, path),
+        connections={name: each.rendered() for name, each in _by_name(found.connections, "conn_id", path).items()},
+        pools={
+            name: {"slots": each.pool_slot, "description": each.pool_description, "include_deferred": False}
+            for name, each in _by_name(found.pools, "pool_name", path).items()
+        },
+        variables={
+            name: each.variable_value for name, each in _by_name(found.variables, "variable_name", path).items()
+        },
     )
 
 
@@ -73,21 +136,13 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def _sections(path: Path) -> dict[str, list[dict[str, Any]]]:
+def _content(path: Path) -> Any:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except FileNotFoundError as error:
         raise SettingsError(f"{path} does not exist.", "restore it from the repository.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that cannot be, text that is not UTF-8
         raise SettingsError(f"{path} is not YAML: {' '.join(str(error).split())}.", "correct that line.") from error
-    airflow = content.get("airflow") if isinstance(content, dict) else None
-    if not isinstance(airflow, dict):
-        raise SettingsError(f"{path} has no mapping `airflow` at its top.", "put `airflow:` over the sections.")
-    sections = {name: airflow.get(name) or [] for name in ("connections", "pools", "variables")}
-    for name, entries in sections.items():
-        if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
-            raise SettingsError(f"{path}: `{name}` is not a list of mappings.", "begin each entry with a dash.")
-    return sections
 
 
 def _fill(value: Any, environ: Mapping[str, str], path: Path) -> Any:
@@ -107,71 +162,11 @@ def _lookup(name: str, environ: Mapping[str, str], path: Path) -> str:
     return environ[name]
 
 
-def _by_name(
-    entries: list[dict[str, Any]], field: str, read: Callable[[Mapping[str, Any], Path], T], path: Path
-) -> dict[str, T]:
-    """Read the entries of a section, each under the name that stands in `field`."""
+def _by_name(entries: Sequence[T], field: str, path: Path) -> dict[str, T]:
     found: dict[str, T] = {}
     for entry in entries:
-        name = entry.get(field)
-        if not isinstance(name, str) or not name:
-            raise SettingsError(f"{path}: an entry has no `{field}`.", f"give it a `{field}`.")
+        name = getattr(entry, field)
         if name in found:
             raise SettingsError(f"{path}: two entries have the `{field}` {name}.", "remove one of them.")
-        found[name] = read(entry, path)
+        found[name] = entry
     return found
-
-
-def _connection(entry: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    _check_fields(entry, {"conn_id", *(f"conn_{field}" for field in _CONNECTION_FIELDS)}, path)
-    given = {field: entry[f"conn_{field}"] for field in _CONNECTION_FIELDS if entry.get(f"conn_{field}")}
-    if "port" in given:
-        given["port"] = _integer(given["port"], f"the port of the connection {entry['conn_id']}", path)
-    if "extra" in given:
-        given["extra"] = given["extra"] if isinstance(given["extra"], str) else _json(given["extra"], entry, path)
-    return {"conn_type": given.pop("type", "generic"), **given}
-
-
-def _json(value: Any, entry: Mapping[str, Any], path: Path) -> str:
-    try:
-        return json.dumps(value)
-    except (TypeError, ValueError) as error:
-        raise SettingsError(
-            f"{path}: the extra of the connection {entry['conn_id']} is no JSON ({error}).", "put dates in quotes."
-        ) from error
-
-
-def _pool(entry: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    _check_fields(entry, {"pool_name", "pool_slot", "pool_description"}, path)
-    slots = _integer(entry.get("pool_slot"), f"the slots of the pool {entry['pool_name']}", path)
-    return {
-        "slots": slots,
-        "description": str(entry.get("pool_description") or ""),
-        "include_deferred": False,
-    }
-
-
-def _variable(entry: Mapping[str, Any], path: Path) -> str:
-    _check_fields(entry, {"variable_name", "variable_value"}, path)
-    return str(entry.get("variable_value") or "")
-
-
-def _check_fields(entry: Mapping[str, Any], known: set[str], path: Path) -> None:
-    for field in entry:
-        if field not in known:
-            raise SettingsError(f"{path}: the field `{field}` is not known.", f"use one of {', '.join(sorted(known))}.")
-
-
-def _integer(value: object, what: str, path: Path) -> int:
-    try:
-        return int(str(value))
-    except ValueError as error:
-        raise SettingsError(f"{path}: {what} is {value!r}.", "make it a whole number.") from error
-
-
-def _write_private(path: Path, text: str) -> Path:
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    return path

@@ -17,7 +17,7 @@ from rich.table import Table
 from api.schemas.scenes import EXAMPLE, EXAMPLE_IN_WORDS
 from include.accidents.data import download, files
 from include.accidents.errors import SettingsError
-from include.accidents.registry.names import ALIAS, BASELINE, BEST, DAG_RUNS, EXPERIMENT
+from include.accidents.registry.names import ALIAS, BASELINE, BEST, DAG_RUNS, EXPERIMENT, LEADERBOARD, of_selection
 from include.accidents.settings import Settings as PipelineSettings
 from include.accidents.synthetic import sample
 from ops.local.settings import ROOT, Settings
@@ -120,7 +120,7 @@ def results(env: Mapping[str, str], run_id: str) -> Results:
     url, login = env["MLFLOW_TRACKING_URI"], (env["MLFLOW_TRACKING_USERNAME"], env["MLFLOW_TRACKING_PASSWORD"])
     with httpx.Client(base_url=url, auth=login, timeout=30, trust_env=False) as client:
         runs = sorted(_runs(client, run_id), key=_rank)
-        return Results(run_id, runs, _baseline(client, runs), _production(client))
+        return Results(run_id, runs, _baseline(client, runs, run_id), _production(client))
 
 
 def origin(found: Results, folder: Path) -> str:
@@ -230,10 +230,11 @@ def _runs(client: httpx.Client, dag_run_id: str) -> list[LoggedModel]:
     return list(models.values())
 
 
-def _baseline(client: httpx.Client, runs: Sequence[LoggedModel]) -> list[LoggedModel]:
+def _baseline(client: httpx.Client, runs: Sequence[LoggedModel], dag_run_id: str) -> list[LoggedModel]:
     """Read the leaderboard's row of the baseline, which is no run of its own, from the run that was selected."""
+    path = of_selection(dag_run_id, LEADERBOARD)
     for run in runs:
-        found = client.get("/get-artifact", params={"run_uuid": run.run_id, "path": "leaderboard.json"})
+        found = client.get("/get-artifact", params={"run_uuid": run.run_id, "path": path})
         if found.is_success:
             return [LoggedModel("", row["model"], row) for row in found.json() if row["model"] == BASELINE]
     return []

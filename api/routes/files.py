@@ -19,9 +19,9 @@ from api import uploads
 from api.routes.common import ASKING, batcher_of, problems_of, served_by
 from api.schemas import errors
 from api.upload_limiter import RECEIVING_SECONDS, FileAnswer
-from include.accidents.registry import predictions
 from include.accidents.registry.loading import LoadedModel
 from include.accidents.registry.names import BEST
+from include.accidents.reporting import plots
 
 router = APIRouter(prefix="/api/v1")
 
@@ -138,7 +138,7 @@ def _zip(csv: BinaryIO, scores: dict[str, Any]) -> BinaryIO:
             shutil.copyfileobj(csv, target, 1 << 20)
         if scores:
             packed.writestr("scores.json", orjson.dumps(scores, option=orjson.OPT_INDENT_2))
-            packed.writestr("calibration.png", predictions.calibration_png(scores))
+            packed.writestr("calibration.png", plots.png(plots.calibration(scores)))
     return made
 
 

@@ -210,7 +210,10 @@ def test_mlflow_holds_a_complete_run_a_model(mlflow_client: MlflowClient, first:
     best = max(runs.values(), key=lambda run: run.data.metrics["selection_score"])
     champion = mlflow_client.get_model_version_by_alias("BestModel", "production")
     assert champion.tags["model"] == best.info.run_name
-    assert {"report.html", "model_card.html"} <= {a.path for a in mlflow_client.list_artifacts(best.info.run_id)}
+    assert "model_card.html" in {a.path for a in mlflow_client.list_artifacts(best.info.run_id)}
+    (folder,) = mlflow_client.list_artifacts(best.info.run_id, "selections")
+    names = {a.path.rpartition("/")[2] for a in mlflow_client.list_artifacts(best.info.run_id, folder.path)}
+    assert names == {"report.html", "leaderboard.json"}
     assert best.data.tags["selection_reason"] in first["note"]
     assert "Dummy: 0." in first["note"]
 

@@ -75,8 +75,9 @@ class Runs:
         found = search.search_params(self.store, name, self.data, catalogue, force=False)
         return train.train_model(self.store, found, force=False)
 
-    def log(self, trained: ModelRun) -> LoggedModel:
-        return log.log_model(self.store, self.client, trained, f"run-{self.count}", KEY, force=False)
+    def log(self, trained: ModelRun, evaluation: str = "basic") -> LoggedModel:
+        run_id = f"run-{self.count}"
+        return log.log_model(self.store, self.client, trained, run_id, KEY, force=False, evaluation=evaluation)
 
     def run(self, models: Mapping[str, Any], wanted: Sequence[str] | None = None, **data: Any) -> Selection:
         """Run the pipeline once; what the selection returns."""

@@ -56,13 +56,19 @@ def test_an_empty_secret_counts_as_missing(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("airflow: [", "is not YAML"),
-        ("connections: []", "no mapping `airflow`"),
-        ("airflow: {pools: {}, connections: {conn_id: x}}", "`connections` is not a list"),
-        ("airflow: {connections: [{conn_type: http}]}", "no `conn_id`"),
-        ("airflow: {connections: [{conn_id: a, conn_hots: b}]}", "`conn_hots` is not known"),
-        ("airflow: {connections: [{conn_id: a, conn_port: http}]}", "port of the connection a is 'http'"),
+        ("connections: []", "airflow: Field required"),
+        ("airflow: {pools: {}, connections: {conn_id: x}}", "airflow.connections: Input should be a valid list"),
+        ("airflow: {connections: [{conn_type: http}]}", "airflow.connections.0.conn_id: Field required"),
+        (
+            "airflow: {connections: [{conn_id: a, conn_hots: b}]}",
+            "airflow.connections.0.conn_hots: Extra inputs are not permitted",
+        ),
+        (
+            "airflow: {connections: [{conn_id: a, conn_port: http}]}",
+            "airflow.connections.0.conn_port: Input should be a valid integer",
+        ),
         ("airflow: {connections: [{conn_id: a}, {conn_id: a}]}", "two entries"),
-        ("airflow: {pools: [{pool_name: p}]}", "slots of the pool p"),
+        ("airflow: {pools: [{pool_name: p}]}", "airflow.pools.0.pool_slot: Field required"),
     ],
 )
 def test_a_defect_is_named_with_its_remedy(tmp_path: Path, text: str, said: str) -> None:

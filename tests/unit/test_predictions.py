@@ -19,13 +19,15 @@ from include.accidents.data.columns import CLASSES, Table
 from include.accidents.features import clean, matrix
 from include.accidents.features.levels import LEVELS
 from include.accidents.features.version import feature_version
+from include.accidents.models import predictions
 from include.accidents.models.evaluate import SEVERE
 from include.accidents.pipeline import predict
 from include.accidents.pipeline.contracts import PredictedBatch
-from include.accidents.registry import loading, predictions
+from include.accidents.registry import loading
 from include.accidents.registry.loading import LoadedModel
 from include.accidents.registry.names import BEST
 from include.accidents.registry.signing import Lineage
+from include.accidents.reporting import plots
 from include.accidents.storage.buckets import INCOMING, PREDICTIONS
 from include.accidents.storage.folder import FolderStore
 from tests.helpers import rules, sample_files, sample_scenes, with_rules
@@ -186,7 +188,7 @@ def test_of_a_few_known_people_the_scores_are_numbers(known: int) -> None:
 
 
 def test_the_picture_of_a_calibration_is_a_png() -> None:
-    assert predictions.calibration_png(scored(all_known())).startswith(PNG)
+    assert plots.png(plots.calibration(scored(all_known()))).startswith(PNG)
 
 
 # --- a batch -----------------------------------------------------------------------------------------------

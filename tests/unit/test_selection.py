@@ -14,7 +14,7 @@ from include.accidents.errors import ModelError
 from include.accidents.features.version import feature_version
 from include.accidents.pipeline import select
 from include.accidents.registry import promotion
-from include.accidents.registry.names import BEST
+from include.accidents.registry.names import BEST, LEADERBOARD, MODEL_CARD, REPORT, of_selection
 from tests.unit.runs import DUMMY, KEY, TREE, Runs
 
 
@@ -108,10 +108,10 @@ def test_the_winner_of_two_years_is_judged_on_the_later_one_by_the_earlier(tmp_p
         )
     assert found["temporal_auc_severe"] > 0.7
     assert not temporal(logged["Weak"].data.metrics)
-    board = {row["model"]: row for row in json.loads(runs.artifact(logged["Oak"], select.LEADERBOARD))}
+    board = {row["model"]: row for row in json.loads(runs.artifact(logged["Oak"], of_selection("run-1", LEADERBOARD)))}
     assert temporal(board["Oak"]) == pytest.approx(found)
     assert not temporal(board["Weak"])
-    for page in (select.REPORT, select.MODEL_CARD):
+    for page in (of_selection("run-1", REPORT), MODEL_CARD):
         assert f"{found['temporal_first_call_auc_severe']:.4f}" in runs.artifact(logged["Oak"], page), page
 
 

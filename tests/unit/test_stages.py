@@ -15,6 +15,7 @@ from include.accidents.models import candidates, search
 from include.accidents.models.specification import Defaults, ModelSpec
 from include.accidents.pipeline import ingest, inputs, judge, log, predict
 from include.accidents.registry import loading, names, skops_files
+from include.accidents.registry.names import REPORT, of_selection
 from include.accidents.storage.buckets import INCOMING, MODELS
 from include.accidents.storage.folder import FolderStore
 from tests.unit.runs import DUMMY, KEY, TREE, Runs
@@ -201,8 +202,10 @@ def test_unchanged_inputs_register_no_new_version(tmp_path: Path) -> None:
         name: run.info.run_id for name, run in before.items()
     }
     assert loading.newest(runs.client, "Oak") == loading.newest(runs.client, "Dull") == "1"
-    page = runs.artifact(runs.logged()["Oak"], "report.html")
-    assert "run-2" in page
+    oak = runs.logged()["Oak"]
+    for dag_run in ("run-1", "run-2"):  # the later selection keeps the report of the earlier one
+        assert dag_run in runs.artifact(oak, of_selection(dag_run, REPORT))
+    assert oak.data.tags["selection_reason"] == first.reason
 
 
 def test_one_changed_model_is_the_only_new_version(tmp_path: Path) -> None:
@@ -214,6 +217,17 @@ def test_one_changed_model_is_the_only_new_version(tmp_path: Path) -> None:
     # Back to what was before: the newest version is another one, so a third is made.
     runs.run({"Oak": TREE, "Dull": DUMMY})
     assert (loading.newest(runs.client, "Oak"), loading.newest(runs.client, "Dull")) == ("1", "3")
+
+
+def test_a_full_evaluation_serves_for_a_basic_one_and_not_the_other_way_round(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+    _, catalogue = runs.catalogue({"Oak": TREE})
+    trained = runs.train("Oak", catalogue)
+    made = []
+    for evaluation in ("basic", "full", "basic", "full"):
+        runs.count += 1
+        made.append(runs.log(trained, evaluation).registered_version)
+    assert made == ["1", "2", "2", "2"]
 
 
 @pytest.mark.parametrize("change", ["recall", "signing key", "file", "withdrawn"])

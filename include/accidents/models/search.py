@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from include.accidents.models import isolate, judging
 from include.accidents.models.candidates import HALVING_FACTOR, HALVING_MIN_ROWS, candidates, minutes
 from include.accidents.models.specification import Defaults, ModelSpec, Params
 from include.accidents.models.training import fit, limit_threads
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
@@ -115,8 +112,13 @@ def ranked(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _try_all(
     spec: ModelSpec, defaults: Defaults, tried: Sequence[Params], data: Dataset, on_progress: isolate.OnProgress
 ) -> None:
-    """Judge the candidates; of a halving search, round by round on more accidents."""
     limit_threads()
+    for row in rounds(spec, defaults, tried, data):
+        on_progress(row)
+
+
+def rounds(spec: ModelSpec, defaults: Defaults, tried: Sequence[Params], data: Dataset) -> Iterator[dict[str, Any]]:
+    """Judge the candidates, here in this process; of a halving search, round by round on more accidents."""
     folds = split.folds(data.y, data.accident, n_splits=spec.search.folds or defaults.search_folds, seed=defaults.seed)
     most = min(spec.max_rows or len(data.y), len(folds[0][0]))
     left = list(range(len(tried)))
@@ -131,7 +133,7 @@ def _try_all(
             judged.append(
                 {"candidate": i, "params": tried[i], "rows": rows, **_try(spec, defaults, tried[i], data, parts)}
             )
-            on_progress(judged[-1])
+            yield judged[-1]
         left = [row["candidate"] for row in ranked(judged)[: -(-len(left) // HALVING_FACTOR)]]
 
 
@@ -163,22 +165,3 @@ def _try(
         "mean_fit_time": float(np.mean(seconds)) if seconds else float("nan"),
         "error": error,
     }
-
-
-def picture(found: Sequence[Mapping[str, Any]], scoring: str) -> Figure:
-    """Draw each candidate's mean score with its spread over the folds, best first."""
-    from matplotlib.figure import Figure
-
-    shown = [row for row in found if not row["error"]][:40]
-    figure = Figure(figsize=(8, 1.2 + 0.3 * len(shown)), layout="constrained")
-    axes = figure.subplots()
-    labels = [", ".join(f"{k.removeprefix('clf__')}={v}" for k, v in row["params"].items())[:70] for row in shown]
-    axes.errorbar(
-        [row["mean_test_score"] for row in shown],
-        range(len(shown)),
-        xerr=[row["std_test_score"] for row in shown],
-        fmt="o",
-    )
-    axes.set(yticks=range(len(shown)), yticklabels=labels, xlabel=f"{scoring} over the folds", title="Candidates")
-    axes.invert_yaxis()
-    return figure

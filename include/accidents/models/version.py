@@ -2,8 +2,7 @@
 
 It decides, with the data, the specification and the libraries, whether a search, a training or an evaluation is made
 anew. Like the version of the features it is decided by behaviour: comments and names change nothing; other masks,
-folds, weights, metrics or rules of the decision do. How a search picks and how a model is judged over years is not
-covered: after such a change, trigger with `force`.
+folds, weights, metrics, rules of the decision, another order of candidates or other years to judge on do.
 """
 
 from __future__ import annotations
@@ -16,11 +15,12 @@ from typing import Any, Final
 import numpy as np
 
 from include.accidents.data import dataset
+from include.accidents.data.dataset import Dataset
 from include.accidents.features import clean
 from include.accidents.features.knowledge import STATES
 from include.accidents.features.levels import LEVELS
 from include.accidents.features.version import probe_scenes
-from include.accidents.models import decision, judging, training
+from include.accidents.models import decision, judging, search, temporal, training
 from include.accidents.models.specification import DEFAULT_RECALL, Defaults, ModelSpec
 
 DECIMALS: Final = 4
@@ -38,7 +38,7 @@ _SPEC: Final = {
 def method_version() -> str:
     """Return the version of the method: 12 hexadecimal digits, the same on every Python and platform.
 
-    The first call takes about two seconds.
+    The first call takes about three seconds.
     """
     data = dataset.join([clean.clean(scenes)[0] for scenes, _ in probe_scenes()])
     spec, defaults = ModelSpec.model_validate(_SPEC), Defaults(evaluation_folds=3)
@@ -52,7 +52,21 @@ def method_version() -> str:
         for array in (np.round(judged.proba * 10**DECIMALS), judged.y, judged.accident, judged.people):
             digest.update(array.astype("<i8").tobytes())
         digest.update(json.dumps(_decided(rules, judged, state)).encode())
+    digest.update(json.dumps([_searched(spec, defaults, data), _judged_years(data)]).encode())
     return digest.hexdigest()[:12]
+
+
+def _searched(spec: ModelSpec, defaults: Defaults, data: Dataset) -> list[Any]:
+    """Return the candidates of a small search, best first, with their scores."""
+    tried = [{"clf__max_depth": depth} for depth in (2, 6)]
+    rows = list(search.rounds(spec, defaults, tried, data))
+    return [[row["params"], row["rows"], round(row["mean_test_score"], DECIMALS)] for row in search.ranked(rows)]
+
+
+def _judged_years(data: Dataset) -> list[Any]:
+    """Return which people a model learns from, and on which it is judged, over years."""
+    found = [[later, len(earlier), len(rows)] for later, earlier, rows in judging.origins(data)]
+    return [*found, temporal.CALIBRATION_FOLDS]
 
 
 def _rounded(metrics: dict[str, float]) -> dict[str, float]:

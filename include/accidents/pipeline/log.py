@@ -16,7 +16,7 @@ from include.accidents.data import dataset
 from include.accidents.errors import ModelError
 from include.accidents.features import knowledge
 from include.accidents.features.levels import RECORD
-from include.accidents.models import bootstrap, decision, evaluate, judging, search, specification, training
+from include.accidents.models import bootstrap, decision, evaluate, judging, specification, training
 from include.accidents.models.specification import Catalogue, ModelSpec
 from include.accidents.pipeline.contracts import Json, LoggedModel, ModelRun
 from include.accidents.pipeline.inputs import kept_catalogue, load_split
@@ -116,9 +116,10 @@ def _unchanged(
     client: MlflowClient, run: ModelRun, facts: Mapping[str, str], features: str, key: bytes
 ) -> tuple[Any, ModelVersion] | None:
     """Return the run and the version that were made just like this, if it is the newest version and may be used."""
-    earlier = tracking.made_alike(client, {"model": run.model, **facts})
     newest = loading.newest(client, run.model)
-    if earlier is None or newest is None or earlier.data.tags["registered_version"] != newest:
+    alike = (tracking.made_alike(client, tags) for tags in _alike(run, facts))
+    earlier = next((each for each in alike if each and each.data.tags["registered_version"] == newest), None)
+    if earlier is None or newest is None:
         return None
     try:
         loading.load(client, run.model, newest, key, features)
@@ -126,6 +127,11 @@ def _unchanged(
         log.info("%s version %s is not used again: %s", run.model, newest, error.cause)
         return None
     return earlier, client.get_model_version(run.model, newest)
+
+
+def _alike(run: ModelRun, facts: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the tags of runs that serve: of the same evaluation, or of the full one, which holds the basic one."""
+    return [{"model": run.model, **facts, "evaluation": each} for each in dict.fromkeys((facts["evaluation"], "full"))]
 
 
 def _lineage(store: Store, run: ModelRun) -> Json:
@@ -236,7 +242,7 @@ def _plots(
     title = f"{model} on global_test"
     drawn = {"confusion_matrix.png": plots.confusion(held_out.y, proba.argmax(axis=1), title)}
     if results:
-        drawn["cv_results.png"] = search.picture(results, spec.search.scoring or checked.defaults.scoring)
+        drawn["cv_results.png"] = plots.search(results, spec.search.scoring or checked.defaults.scoring)
     if evaluation != "full":
         return drawn, {}
     importances = evaluate.importance(fitted, held_out, seed=checked.defaults.seed)

@@ -16,11 +16,12 @@ from include.accidents.data.scenes import Scenes
 from include.accidents.errors import ModelError
 from include.accidents.features import matrix
 from include.accidents.features.version import feature_version
+from include.accidents.models import predictions
 from include.accidents.pipeline.contracts import Batch, PredictedBatch
 from include.accidents.pipeline.names import PIPELINE
-from include.accidents.registry import loading, predictions
+from include.accidents.registry import loading
 from include.accidents.registry.names import BEST
-from include.accidents.reporting import texts
+from include.accidents.reporting import plots, texts
 from include.accidents.storage.buckets import INCOMING, PREDICTIONS
 from include.accidents.storage.versions import Store, megabytes
 
@@ -91,7 +92,7 @@ def predict_batch(store: Store, client: MlflowClient, key: bytes, batch: Batch) 
     store.write(PREDICTIONS, target, _csv(scenes, made))
     calibration = batch.object("calibration", "png")
     if scores:
-        store.write(PREDICTIONS, calibration, predictions.calibration_png(scores))
+        store.write(PREDICTIONS, calibration, plots.png(plots.calibration(scores)))
     else:
         store.delete(PREDICTIONS, [calibration])  # of files that held severities before
     facts = {**made_of, "people": len(made.proba), "scores": scores, "report": checked.as_dict()}

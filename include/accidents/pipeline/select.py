@@ -20,7 +20,18 @@ from include.accidents.pipeline.contracts import CleanData, Json, ModelRun, Sele
 from include.accidents.pipeline.inputs import kept_catalogue, load_split
 from include.accidents.pipeline.judge import judged_over_years
 from include.accidents.registry import loading, promotion, signing, tracking
-from include.accidents.registry.names import BASELINE, BEST, DECISION, GROUPS, PROMOTED_BY
+from include.accidents.registry.names import (
+    BASELINE,
+    BEST,
+    DAG_RUN,
+    DECISION,
+    GROUPS,
+    LEADERBOARD,
+    MODEL_CARD,
+    PROMOTED_BY,
+    REPORT,
+    of_selection,
+)
 from include.accidents.reporting import pages, plots, texts
 from include.accidents.storage.buckets import MODELS
 from include.accidents.storage.versions import Store
@@ -30,11 +41,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Artifacts of MLflow's runs; the last three stand in the run of the best model.
+# Plots of the best model, where its evaluation drew them.
 PLOTS = ("confusion_matrix.png", "cv_results.png", "precision_recall.png", "reliability.png", "importance.png")
-REPORT = "report.html"
-LEADERBOARD = "leaderboard.json"
-MODEL_CARD = "model_card.html"
 
 
 def select_best(
@@ -69,18 +77,18 @@ def select_best(
     complete = set(checked.models) <= set(names)
     version, reason = _decide(store, client, ranked, checked, data, dag_run_id, key, complete=complete, promote=promote)
     run_id = ranked.best.info.run_id
-    client.set_tag(run_id, "selection_reason", reason)
     if version is not None:
         client.log_text(run_id, _card(client, ranked.best, version, reason, data, over_years), MODEL_CARD)
-    client.log_text(run_id, json.dumps(board, indent=1), LEADERBOARD)
-    client.log_text(run_id, _page(client, ranked, board, reason, dag_run_id, data), REPORT)
+    report = of_selection(dag_run_id, REPORT)
+    client.log_text(run_id, json.dumps(board, indent=1), of_selection(dag_run_id, LEADERBOARD))
+    client.log_text(run_id, _page(client, ranked, board, reason, dag_run_id, data), report)
     log.info("Leaderboard:\n%s\n%s", texts.leaderboard(board), reason)
     return Selection(
         promoted=version is not None,
         reason=reason,
         winner=ranked.best.data.tags["model"],
         production_version=loading.newest(client, BEST),
-        report=f"runs:/{run_id}/{REPORT}",
+        report=f"runs:/{run_id}/{report}",
         failed=ranked.failed,
         note=_note(board, ranked.failed, failures, reason),
     )
@@ -162,7 +170,9 @@ def _decide(
             first = ranked.runs[0].data.tags
             why = ranked.rolled_back[first["model_version"]]
             reason += f" {first['model']} ranks first, but was rolled back: {why}."
-    client.set_model_version_tag(winner.name, winner.version, "selection_reason", reason)
+    if best.data.tags[DAG_RUN] == dag_run_id:  # else the reason of the run that made it stays
+        client.set_tag(best.info.run_id, "selection_reason", reason)
+        client.set_model_version_tag(winner.name, winner.version, "selection_reason", reason)
     if not promoted:
         return None, reason
     return version or str(promotion.promote(client, winner, key, reason, dag_run_id).version), reason
@@ -317,7 +327,7 @@ def _page(
     """Return the report of a run: leaderboard, what changed since each model's run before, the winner's plots."""
     best = ranked.best
     before = {r.data.tags["model"]: found for r in ranked.runs if (found := tracking.run_before(client, r)) is not None}
-    shown = {"Models with 95 % intervals": pages.png(plots.leaderboard(board))}
+    shown = {"Models with 95 % intervals": plots.png(plots.leaderboard(board))}
     for path in PLOTS:
         content = tracking.artifact(client, best.info.run_id, path)
         if content is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 EXPERIMENT: Final = "Gravite_Accidents"
@@ -24,7 +25,17 @@ PROMOTED_BY: Final = "promoted_by"
 ROLLED_BACK: Final = "rolled_back"
 """Tag of a version of BestModel that a rollback left, or whose promotion broke off."""
 
-
 # Artifacts of a model's run in MLflow.
 GROUPS = "recall_by_group.json"
 DECISION = "decision.json"
+MODEL_CARD = "model_card.html"
+REPORT = "report.html"
+LEADERBOARD = "leaderboard.json"
+
+
+def of_selection(dag_run_id: str, file: str) -> str:
+    """Return the path of a selection's `REPORT` or `LEADERBOARD` in the run of its winner.
+
+    A folder a run of the DAG: where nothing changes, a model wins again.
+    """
+    return f"selections/{re.sub(r'[^0-9A-Za-z._-]', '_', dag_run_id)}/{file}"

@@ -147,10 +147,11 @@ def run_before(client: MlflowClient, run: Any) -> Any | None:
 
 
 def artifact(client: MlflowClient, run_id: str, path: str) -> bytes | None:
-    """Return an artifact of a run; None when it has none of that name."""
+    """Return an artifact of a run; None when it has none at that path."""
     from mlflow.artifacts import download_artifacts
 
-    if path not in {found.path for found in client.list_artifacts(run_id)}:
+    folder = path.rpartition("/")[0] or None
+    if path not in {found.path for found in client.list_artifacts(run_id, folder)}:
         return None
     with tempfile.TemporaryDirectory() as folder:
         content = download_artifacts(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -15,7 +14,6 @@ from include.accidents.reporting.texts import COLUMNS, Row
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-    from matplotlib.figure import Figure
 
 PAGE_COLUMNS = (*COLUMNS, "test_auc_severe", "test_log_loss", "test_calibration_error", "test_three_class_f1_macro")
 LEVEL_COLUMNS = (
@@ -144,13 +142,6 @@ def model_card(
         rules=rules,
         written=_now(),
     )
-
-
-def png(figure: Figure) -> bytes:
-    """Return a picture as a PNG file."""
-    sink = io.BytesIO()
-    figure.savefig(sink, format="png", dpi=90)
-    return sink.getvalue()
 
 
 def _now() -> str:

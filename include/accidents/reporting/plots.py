@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,13 @@ from include.accidents.models.evaluate import N_CLASSES, Labels, Probabilities
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+def png(figure: Figure) -> bytes:
+    """Return a plot as a PNG file."""
+    sink = io.BytesIO()
+    figure.savefig(sink, format="png", dpi=90)
+    return sink.getvalue()
 
 
 def confusion(y_true: Labels, y_pred: Labels, title: str) -> Figure:
@@ -89,4 +97,43 @@ def leaderboard(rows: Sequence[Mapping[str, Any]], metric: str = "test_f1_weight
         axes.plot(row[metric], i, "o")
     axes.set(yticks=range(len(rows)), yticklabels=[row["model"] for row in rows], xlabel=f"{metric}, 95 % interval")
     axes.invert_yaxis()
+    return figure
+
+
+def search(results: Sequence[Mapping[str, Any]], scoring: str) -> Figure:
+    """Draw the mean score of each candidate of a search with its spread over the folds, best first."""
+    from matplotlib.figure import Figure
+
+    shown = [row for row in results if not row["error"]][:40]
+    figure = Figure(figsize=(8, 1.2 + 0.3 * len(shown)), layout="constrained")
+    axes = figure.subplots()
+    labels = [", ".join(f"{k.removeprefix('clf__')}={v}" for k, v in row["params"].items())[:70] for row in shown]
+    axes.errorbar(
+        [row["mean_test_score"] for row in shown],
+        range(len(shown)),
+        xerr=[row["std_test_score"] for row in shown],
+        fmt="o",
+    )
+    axes.set(yticks=range(len(shown)), yticklabels=labels, xlabel=f"{scoring} over the folds", title="Candidates")
+    axes.invert_yaxis()
+    return figure
+
+
+def calibration(scores: Mapping[str, Any]) -> Figure:
+    """Draw how often people were severe over what was foretold, of `models.predictions.score`."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="perfect")
+    foretold, happened, _ = zip(*scores["calibration"], strict=True)
+    axes.plot(foretold, happened, "o-", label=f"{scores['people']:,} people in {len(foretold)} bins")
+    axes.set(
+        xlabel="mean predicted probability of killed or hospitalised",
+        ylabel="share of people who were",
+        xlim=(0, 1),
+        ylim=(0, 1),
+        title="Calibration",
+    )
+    axes.legend()
     return figure

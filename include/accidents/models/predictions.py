@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +18,11 @@ from include.accidents.features import knowledge
 from include.accidents.features.declaration import Floats
 from include.accidents.features.levels import LEVELS
 from include.accidents.models import decision, evaluate
-from include.accidents.models.decision import Decided
+from include.accidents.models.decision import Decided, Decision
 from include.accidents.models.evaluate import SEVERE, Probabilities, probabilities
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from matplotlib.figure import Figure
-
-    from include.accidents.registry.loading import LoadedModel
 
 COLUMNS: Final = (
     *(f"p_{name}" for name in CLASSES),
@@ -41,6 +38,18 @@ COLUMNS: Final = (
 
 BLOCK: Final = 2_000  # people predicted at a time: what a tree reads then stays in the processor's cache
 BINS: Final = 10
+
+
+class Asked(Protocol):
+    """A fitted model and its rules, as they are loaded together."""
+
+    @property
+    def estimator(self) -> Any:
+        """Fitted, with `predict_proba`."""
+
+    @property
+    def decision(self) -> Decision:
+        """The rules of each state of knowledge."""
 
 
 @dataclass(frozen=True)
@@ -63,20 +72,20 @@ class Predicted:
     decided: Decided
 
 
-def blocks(model: LoadedModel, x: Floats) -> Iterator[Probabilities]:
+def blocks(model: Asked, x: Floats) -> Iterator[Probabilities]:
     """Predict people some thousand at a time, so that others get their turn in between."""
     for start in range(0, len(x), BLOCK):
         yield probabilities(model.estimator, x[start : start + BLOCK])
 
 
-def decided(model: LoadedModel, x: Floats, proba: Probabilities, accident: npt.NDArray[np.int64]) -> Predicted:
+def decided(model: Asked, x: Floats, proba: Probabilities, accident: npt.NDArray[np.int64]) -> Predicted:
     """Decide on the accidents of people who were predicted, each by the level of what is known of it."""
     number, position = np.unique(accident, return_inverse=True)
     level = knowledge.levels_of(x, position, len(number))
     return Predicted(proba, position, level, decision.decide(model.decision, level, proba, position))
 
 
-def predict(model: LoadedModel, x: Floats, accident: npt.NDArray[np.int64]) -> Predicted:
+def predict(model: Asked, x: Floats, accident: npt.NDArray[np.int64]) -> Predicted:
     """Predict the people of some accidents and decide on these."""
     return decided(model, x, np.concatenate(list(blocks(model, x))), accident)
 
@@ -147,29 +156,3 @@ def score(predicted: Predicted, grav: Floats) -> dict[str, Any]:
         if len(rows)
     ]
     return {name: round(value, 6) if isinstance(value, float) else value for name, value in found.items()}
-
-
-def calibration_png(scores: dict[str, Any]) -> bytes:
-    """Return the picture of a calibration as a PNG file: how often people were severe, by what was foretold."""
-    sink = io.BytesIO()
-    _calibration(scores).savefig(sink, format="png", dpi=90)
-    return sink.getvalue()
-
-
-def _calibration(scores: dict[str, Any]) -> Figure:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.5, 5), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="perfect")
-    foretold, happened, _ = zip(*scores["calibration"], strict=True)
-    axes.plot(foretold, happened, "o-", label=f"{scores['people']:,} people in {len(foretold)} bins")
-    axes.set(
-        xlabel="mean predicted probability of killed or hospitalised",
-        ylabel="share of people who were",
-        xlim=(0, 1),
-        ylim=(0, 1),
-        title="Calibration",
-    )
-    axes.legend()
-    return figure
