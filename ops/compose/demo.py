@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from dotenv import dotenv_values
 from rich.console import Console
 
 from include.accidents.cli.errors import errors_shown
 from include.accidents.errors import SettingsError
-from ops import demo, envfile
+from ops import demo
 from ops.follow import follow
 from ops.local import health, settings, stack
 from ops.local.settings import HOST, ROOT
@@ -34,7 +35,8 @@ def main(raw: Annotated[Path | None, typer.Option(help="Folder of CSV files (pla
 
 def _run(raw: Path | None, console: Console) -> bool:
     file = os.environ.get("ACCIDENTS_ENV_FILE", ".env")
-    known = envfile.read(ROOT / file) | os.environ  # as Compose reads them
+    written = {name: value for name, value in dotenv_values(ROOT / file).items() if value is not None}
+    known = written | os.environ  # as Compose reads them
     given = raw or (Path(known["ACCIDENTS_RAW_DIR"]) if known.get("ACCIDENTS_RAW_DIR") else None)
     folder = demo.find_input(given, settings.load(), console)
     environ = {**os.environ, "ACCIDENTS_RAW_DIR": str(folder)}

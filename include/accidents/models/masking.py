@@ -30,6 +30,9 @@ BELOW_RECORD: Final = 0.5
 WITHOUT_POSITION: Final = 0.5
 """Share of the copies without coordinates, whatever else they lose: most callers give none."""
 
+WITH_COMMUNE: Final = 0.15
+"""Share of the copies of a first call or dispatch that keep their position, as of a caller who names the commune."""
+
 DRIVERS_ALONE: Final = 0.08
 """Share of the copies in which nobody has said who is there beside the drivers."""
 
@@ -61,10 +64,14 @@ def _masked(data: Dataset, share: float, random: np.random.Generator) -> Dataset
     rate = 2 * random.random(len(distinct)) ** 2 * np.where(level == len(LEVELS) - 1, 1.0, BELOW_RECORD)
     dropped = {field: random.random(len(distinct)) < rate * DROPPED.get(field, SELDOM) for field in FIELDS}
     dropped["lat"] = dropped["long"] = random.random(len(distinct)) < WITHOUT_POSITION
+    located = random.random(len(distinct)) < WITH_COMMUNE
     gone = {}
     for field in FIELDS:
         unknown = np.array([field in each.unknown for each in LEVELS.values()])
-        gone[field] = (unknown[level] | dropped[field])[inverse]
+        if field in ("lat", "long"):
+            gone[field] = np.where(unknown[level], ~located, dropped[field])[inverse]
+        else:
+            gone[field] = (unknown[level] | dropped[field])[inverse]
     x = copied.x.copy(order="F")
     knowledge.hide(x, gone)
     rough = np.array(["an_nais" in each.rough for each in LEVELS.values()])
