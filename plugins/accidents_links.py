@@ -1,7 +1,7 @@
 """Buttons on a task's page in Airflow: its run in MLflow, its object in the bucket, its model in the API.
 
-A link is made when the page is opened, from what the task returned: nothing secret lies in XCom. Where the browser
-reaches a service under another address than the tasks do (in containers), ACCIDENTS_PUBLIC_…_URL says it.
+A link is made when the page is opened, from what the task returned: XCom holds no secret. Where the browser needs
+another address of a service than the tasks (in containers), ACCIDENTS_PUBLIC_…_URL gives it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from include.accidents.pipeline.names import PIPELINE
 from include.accidents.settings import Settings
 
 Json = dict[str, Any]
-# What a person wants to see of a task: bucket and key, from what the task returned.
+# The object that a task stored: bucket and key, filled in from what the task returned.
 OBJECTS: dict[str, tuple[str, str]] = {
     "prepare_data": ("accidents-preprocessed-csv", "versions/{version}/manifest.json"),
     "clean_data": ("accidents-train-csv", "versions/{version}/manifest.json"),
@@ -44,7 +44,7 @@ class MlflowRun(BaseOperatorLink):
 
 
 class BucketObject(BaseOperatorLink):
-    """What the task stored, by an address that is signed for an hour."""
+    """The object that the task stored, at an address signed for an hour."""
 
     name = "Object in the bucket"
 
@@ -77,7 +77,7 @@ class AccidentsLinks(AirflowPlugin):
 
 
 def _returned(ti_key: Any) -> Json:
-    """Return what the instance returned, as the api-server finds it in the database; empty for anything else."""
+    """Return what the task instance returned, from Airflow's database; empty for tasks of other DAGs."""
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
@@ -92,8 +92,8 @@ def _returned(ti_key: Any) -> Json:
     )
     with create_session() as session:
         value = session.scalar(query.with_only_columns(XComModel.value))
-    found = json.loads(value) if isinstance(value, str) else value
-    return found if isinstance(found, dict) else {}
+    returned = json.loads(value) if isinstance(value, str) else value
+    return returned if isinstance(returned, dict) else {}
 
 
 def _connection(connection_id: str) -> Any:
@@ -106,23 +106,23 @@ def _connection(connection_id: str) -> Any:
 
 
 def _address(connection_id: str) -> str:
-    found = _connection(connection_id)
-    return f"{found.schema or 'http'}://{found.host}:{found.port}" if found else ""
+    connection = _connection(connection_id)
+    return f"{connection.schema or 'http'}://{connection.host}:{connection.port}" if connection else ""
 
 
 def _signed(bucket: str, key: str) -> str:
     import boto3
     from botocore.config import Config
 
-    found = _connection("minio")
-    if not found:
+    connection = _connection("minio")
+    if not connection:
         return ""
     client = boto3.client(
         "s3",
-        endpoint_url=Settings().public_s3_url or found.extra_dejson.get("endpoint_url"),
-        region_name=found.extra_dejson.get("region_name"),
-        aws_access_key_id=found.login,
-        aws_secret_access_key=found.password,
+        endpoint_url=Settings().public_s3_url or connection.extra_dejson.get("endpoint_url"),
+        region_name=connection.extra_dejson.get("region_name"),
+        aws_access_key_id=connection.login,
+        aws_secret_access_key=connection.password,
         config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
     )
     params = {"Bucket": bucket, "Key": key}

@@ -1,6 +1,6 @@
-"""What every request to Airflow's server passes first: it knows its names, and no other site may frame its pages.
+"""Checks the host name of every request to Airflow's server, and forbids other sites to frame its pages.
 
-The API of this project (`api/edge.py`) and MLflow do so by themselves, Airflow does not.
+The API of this project (`api/middleware.py`) and MLflow do so by themselves, Airflow does not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HEADERS: Final = (
 )
 
 
-class Edge:
+class HostMiddleware:
     """A plain ASGI middleware."""
 
     def __init__(self, app: Any) -> None:
@@ -30,7 +30,7 @@ class Edge:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass a request on, or refuse it with status 400."""
 
-        async def marked(message: Any) -> None:
+        async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *HEADERS]
             await send(message)
@@ -38,15 +38,15 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif is_allowed(dict(scope["headers"]).get(b"host", b"").decode("latin-1"), self._names):
-            await self._app(scope, receive, marked)
+            await self._app(scope, receive, send_with_headers)
         else:
             text = [(b"content-type", b"text/plain; charset=utf-8")]
-            await marked({"type": "http.response.start", "status": 400, "headers": text})
-            await marked({"type": "http.response.body", "body": REFUSED.encode()})
+            await send_with_headers({"type": "http.response.start", "status": 400, "headers": text})
+            await send_with_headers({"type": "http.response.body", "body": REFUSED.encode()})
 
 
-class AccidentsEdge(AirflowPlugin):
+class AccidentsHosts(AirflowPlugin):
     """Registers the middleware."""
 
-    name = "accidents_edge"
-    fastapi_root_middlewares = [{"name": "edge", "middleware": Edge}]  # noqa: RUF012 (Airflow's interface)
+    name = "accidents_hosts"
+    fastapi_root_middlewares = [{"name": "hosts", "middleware": HostMiddleware}]  # noqa: RUF012 (Airflow's interface)
