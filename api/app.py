@@ -21,12 +21,12 @@ from starlette.staticfiles import StaticFiles
 from api import metrics, problems
 from api.auth import Keys
 from api.batching import Batcher
-from api.middleware import POLICY, Edge
+from api.middleware import POLICY, RequestMiddleware
 from api.routes import ROUTERS
 from api.routes.shortcut import Shortcut
 from api.schemas import scenes
 from api.settings import ApiSettings, read_settings
-from api.upload_limiter import Gate
+from api.upload_limiter import UploadLimiter
 from include.accidents.errors import SettingsError
 from include.hosts import allowed
 
@@ -34,7 +34,7 @@ STATIC: Final = Path(__file__).parent / "static"
 
 
 def create_app(settings: ApiSettings | None = None) -> FastAPI:
-    """Make the application; without settings those of the environment, and an end when a secret is missing."""
+    """Create the application; without settings it reads the environment, and exits when a secret is missing."""
     if settings is None:
         try:
             settings = read_settings()
@@ -42,7 +42,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
             sys.exit(str(error))  # a message, not a traceback
         metrics.configure_logs()
     chosen = settings
-    # A registry that is away must not hold a request for MLflow's usual minutes.
+    # An unreachable registry must not block a request for minutes, which is MLflow's default.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -64,7 +64,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     _show_page(app)
     app.add_middleware(Shortcut)
     app.add_middleware(  # the last one added is the outermost
-        Edge,
+        RequestMiddleware,
         hosts=allowed(chosen.allowed_hosts, "api"),
         max_body=chosen.max_body_bytes,
         max_upload=chosen.max_upload_bytes,
@@ -85,7 +85,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     sys.setswitchinterval(0.001)  # s; a thread that loads a model gives way five times as often as usual
     gc.set_threshold(20_000, 20, 50)  # a batch makes thousands of objects, and hardly a cycle among them
     app.state.models = Models(app.state.settings)
-    app.state.batcher, app.state.gate = Batcher(), Gate()
+    app.state.batcher, app.state.upload_limiter = Batcher(), UploadLimiter()
     app.state.models.start()
     yield
     app.state.models.stop()
@@ -105,21 +105,21 @@ def _describe(app: FastAPI) -> None:
     plain = app.openapi
 
     def described() -> dict[str, Any]:
-        made = plain()
-        components = made.setdefault("components", {}).setdefault("schemas", {})
+        document = plain()
+        components = document.setdefault("components", {}).setdefault("schemas", {})
         if "Scene" not in components:
             components |= scenes.schemas()
             defect = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             components |= defect.pop("$defs") | {"Problem": defect}
             for unused in ("HTTPValidationError", "ValidationError"):
                 components.pop(unused, None)
-        return made
+        return document
 
     app.openapi = described  # type: ignore[method-assign]
 
 
 def _docs_policy(app: FastAPI) -> bytes:
-    """Allow the one script that stands in the documentation's page, by its hash, and its styles."""
+    """Return the policy that also allows the documentation page's script, by its hash, and its styles."""
     from fastapi.openapi.docs import get_swagger_ui_html
 
     page = get_swagger_ui_html(

@@ -1,4 +1,4 @@
-"""The key that changes of what is served ask for."""
+"""The API key that reload and rollback require."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _HEADER = APIKeyHeader(name="X-Api-Key", auto_error=False, description="The valu
 class Keys:
     """Compares keys in constant time.
 
-    An address that shows too many wrong ones in a minute is told to wait; its right one passes all the same, or a
-    stranger behind the same address could keep the pipeline from reloading. Keys are too long to be guessed.
+    An address that sends too many wrong keys in a minute gets status 429. The right key still passes: otherwise a
+    stranger behind the same address could keep the pipeline from reloading. Keys are too long to guess.
     """
 
     def __init__(self, settings: ApiSettings) -> None:
@@ -46,12 +46,12 @@ class Keys:
         )
 
     def _is_right(self, given: str) -> bool:
-        # Digests of the same length: not even the key's length shows in the time.
+        # Digests have the same length, so that the time does not reveal the key's length.
         digests = [hmac.digest(b"compare", key, "sha256") for key in (given.encode(), self._expected)]
         return hmac.compare_digest(*digests)
 
 
 def check_key(request: Request, given: Annotated[str | None, Security(_HEADER)] = None) -> None:
-    """Let only callers with the key pass."""
+    """Refuse callers without the key."""
     keys: Keys = request.app.state.keys
     keys.check(given, request.client.host if request.client else "")

@@ -1,11 +1,11 @@
-"""Which fields moved an answer most: each is taken away, and the model asked again.
+"""Which fields changed an answer most: each is removed, and the model predicts again.
 
 Occlusion needs nothing of a model but its probabilities, so it works for every model of the catalogue: forests and
 boosted trees, calibrated, stacked and linear models, networks. Explainers of trees do not take pipelines or
-calibrated models, and sampling ones take seconds. All questions about a person are one batch of some sixty rows.
+calibrated models, and sampling ones take seconds. All variants of a person are one batch of some sixty rows.
 
-What it does not tell: fields that say the same thing (`col` and the number of vehicles) share their effect, and each
-looks weaker than both together.
+Its limit: fields with the same information (`col` and the number of vehicles) share their effect, and each looks
+weaker than both together.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from api import scene_tables
-from api.schemas import errors
+from api.schemas.scenes import ScenePayload
 from include.accidents.data.columns import CLASSES
 from include.accidents.features import matrix
 from include.accidents.models.evaluate import SEVERE, probabilities
@@ -24,12 +24,12 @@ from include.accidents.registry.loading import LoadedModel
 
 AGES: Final = (20, 35, 50, 65, 80)
 SEXES: Final = (1, 2)
-"""A field is made missing, save these two. In the files a missing sex or year of birth means a person who fled, nearly
-always unharmed: to take it away would tell the model exactly that. So they are averaged over ordinary values."""
+"""A field is made missing, except sex and year of birth. In the files these are missing for a person who fled, nearly
+always unharmed. The model would take a missing one as that; so they are averaged over ordinary values."""
 
 
-def explain(model: LoadedModel, scene: errors.Given, person: int | None) -> dict[str, Any]:
-    """Tell how much each given field moved the probabilities of one person.
+def explain(model: LoadedModel, scene: ScenePayload, person: int | None) -> dict[str, Any]:
+    """Return how much each given field changed the probabilities of one person.
 
     Parameters
     ----------
@@ -38,16 +38,16 @@ def explain(model: LoadedModel, scene: errors.Given, person: int | None) -> dict
 
     Returns
     -------
-    The person's probabilities, and the fields, strongest first: the change of each probability that the field's
-    value brought, with the answer without it.
+    The person's probabilities, and the fields, strongest first. A field's change of a probability is the one with its
+    value minus the one without.
     """
     if person is None:
         proba = probabilities(model.estimator, matrix.from_columns(*scene_tables.to_tables([scene])))
         person = int(proba[:, SEVERE].sum(axis=1).argmax())
     variants = list(_variants(scene, person))
-    asked = [scene, *(changed for _, _, changed in variants)]
-    rows = np.arange(len(asked)) * len(scene["people"]) + person
-    proba = probabilities(model.estimator, matrix.from_columns(*scene_tables.to_tables(asked))[rows])
+    scenes = [scene, *(changed for _, _, changed in variants)]
+    rows = np.arange(len(scenes)) * len(scene["people"]) + person
+    proba = probabilities(model.estimator, matrix.from_columns(*scene_tables.to_tables(scenes))[rows])
     effects: dict[str, dict[str, Any]] = {}
     for path in dict.fromkeys(path for path, _, _ in variants):
         those = [i for i, variant in enumerate(variants, start=1) if variant[0] == path]
@@ -67,15 +67,15 @@ def explain(model: LoadedModel, scene: errors.Given, person: int | None) -> dict
     }
 
 
-def _variants(scene: errors.Given, person: int) -> Iterator[tuple[str, str, errors.Given]]:
-    """Yield path, name and changed scene. Others' fields are taken away from all of them at once."""
+def _variants(scene: ScenePayload, person: int) -> Iterator[tuple[str, str, ScenePayload]]:
+    """Yield path, name and changed scene. A field of the other vehicles or people is removed from all at once."""
     accident, vehicles, people = scene.get("accident", {}), scene.get("vehicles", []), scene["people"]
     own = next((i for i, v in enumerate(vehicles) if v["id"] == people[person].get("vehicle")), None)
     # The year only dates the scene: without it nobody has an age. One coordinate alone is no position.
     for name in _given([{**accident, "an": None, "com": None, "long": None}]):
-        gone = {name: None, "long": None} if name == "lat" else {name: None}
+        removed = {name: None, "long": None} if name == "lat" else {name: None}
         shown = "com" if name == "lat" and "position_of_commune" in scene else name
-        yield f"accident.{shown}", shown, {**scene, "accident": {**accident, **gone}}
+        yield f"accident.{shown}", shown, {**scene, "accident": {**accident, **removed}}
     for path, key, rows, chosen in (
         (f"vehicles[{own}]", "vehicles", vehicles, {own} - {None}),
         ("vehicles[others]", "vehicles", vehicles, set(range(len(vehicles))) - {own}),
@@ -102,8 +102,8 @@ def _instead(name: str, accident: Mapping[str, Any]) -> Sequence[int | None]:
     return (None,)
 
 
-def _value(scene: errors.Given, path: str) -> Any:
-    """Return what the scene says at a path; None for several vehicles or people."""
+def _value(scene: ScenePayload, path: str) -> Any:
+    """Return the scene's value at a path; None for several vehicles or people."""
     table, _, name = path.partition(".")
     if table == "accident":
         return scene["accident"][name]

@@ -1,4 +1,4 @@
-"""What would make an answer more certain, and what was assumed where the scene says nothing."""
+"""The fields that would make an answer more certain, and the assumptions for what a scene leaves out."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from api.scene_tables import given_fields
-from api.schemas.errors import Given
 from api.schemas.fields import ACCIDENT, PERSON, VEHICLE
+from api.schemas.scenes import ScenePayload
 from include.accidents.data import communes
 from include.accidents.features.arrays import PEDESTRIAN
 
@@ -20,25 +20,25 @@ _PART: Final = {
 _ON_FOOT: Final = frozenset({"locp", "actp", "etatp"})
 
 
-def to_ask(scene: Given, ranked: Sequence[str]) -> list[str]:
+def to_ask(scene: ScenePayload, ranked: Sequence[str]) -> list[str]:
     """Return the fields that would sharpen the answer most, as `part.field`, the best one first.
 
     Parameters
     ----------
     ranked
-        Fields by what they bring at the scene's level, as the model's own rules have them.
+        Fields by their gain at the scene's level, the best one first, from the model's decision rules.
     """
     given = given_fields(scene)
-    found = ["people"] if "people_assumed" in scene else []
+    fields = ["people"] if "people_assumed" in scene else []
     for name in ranked:
-        if len(found) == MOST:
+        if len(fields) == MOST:
             break
         if name not in given and _applies(name, scene):
-            found.append(f"{_PART[name]}.{_asked_as(name, scene)}")
-    return found
+            fields.append(f"{_PART[name]}.{_asked_as(name, scene)}")
+    return fields
 
 
-def _applies(name: str, scene: Given) -> bool:
+def _applies(name: str, scene: ScenePayload) -> bool:
     part = _PART[name]
     if part == "people" and "people_assumed" in scene:
         return False
@@ -47,18 +47,18 @@ def _applies(name: str, scene: Given) -> bool:
     return name not in _ON_FOOT or any(person.get("catu") == PEDESTRIAN for person in scene["people"])
 
 
-def _asked_as(name: str, scene: Given) -> str:
-    """A position is asked for by the commune, which people know, unless that is given."""
+def _asked_as(name: str, scene: ScenePayload) -> str:
+    """Return `com` instead of `lat` unless the commune is given: people know the commune."""
     return "com" if name == "lat" and not scene.get("accident", {}).get("com") else name
 
 
-def assumed(scene: Given) -> dict[str, Any]:
+def assumed(scene: ScenePayload) -> dict[str, Any]:
     """Return what was assumed, a sentence for each of `people` and `position`; empty when nothing was."""
-    found = {}
+    sentences = {}
     if "people_assumed" in scene:
-        found["people"] = "One driver in each vehicle, and nothing is known of anybody else."
+        sentences["people"] = "One driver in each vehicle, and nothing is known of anybody else."
     if "position_of_commune" in scene:
         code = scene["accident"]["com"]
         commune = communes.find(code)
-        found["position"] = f"The usual place of accidents in {commune.name if commune else code} ({code})."
-    return found
+        sentences["position"] = f"The usual place of accidents in {commune.name if commune else code} ({code})."
+    return sentences

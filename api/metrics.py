@@ -1,4 +1,4 @@
-"""What the service tells of itself: Prometheus metrics, and a JSON line a request. No line holds a scene."""
+"""Prometheus metrics, and logs with a JSON line a request. No line holds a scene."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def metrics() -> bytes:
 
 
 def configure_logs() -> None:
-    """Write every log line, ours and the libraries', as one line of JSON to standard error's sibling, stdout."""
+    """Write every log line, ours and the libraries', as one line of JSON to stdout."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -57,7 +57,7 @@ def configure_logs() -> None:
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
-    # Our own line a request says more; without a handler uvicorn does not even make its own.
+    # Our own line a request holds more; without a handler uvicorn does not even format its own.
     access = logging.getLogger("uvicorn.access")
     access.handlers, access.propagate = [], False
     for name in ("httpx", "httpcore", "urllib3", "alembic"):

@@ -1,6 +1,6 @@
-"""What every request passes first: host, size, an id; and what every answer gets: headers, a count, a log line.
+"""Checks each request's host and size and gives it an id; adds headers, a count and a log line to each answer.
 
-One plain ASGI middleware, because at thousands of requests a second each layer is paid for.
+One plain ASGI middleware, because each layer costs time at thousands of requests a second.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _HEADERS: Final = (
 
 
 class TooLargeError(Exception):
-    """The body is larger than the route takes."""
+    """The body is larger than the route allows."""
 
 
-class Edge:
-    """The outermost layer."""
+class RequestMiddleware:
+    """The outermost layer of the application."""
 
     def __init__(
         self, app: ASGIApp, *, hosts: frozenset[str], max_body: int, max_upload: int, docs_policy: bytes = POLICY
@@ -69,7 +69,7 @@ class Edge:
         limit = self._max_upload if path == UPLOAD else self._max_body
         received = 0
 
-        async def counted() -> Message:
+        async def receive_counted() -> Message:
             nonlocal received
             message = await receive()
             if message["type"] == "http.request":
@@ -78,7 +78,7 @@ class Edge:
                     raise TooLargeError
             return message
 
-        async def marked(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -86,14 +86,14 @@ class Edge:
             await send(message)
 
         try:
-            await self._serve(scope, counted, marked, limit)
+            await self._serve(scope, receive_counted, send_with_headers, limit)
         except Exception:
             log.exception("failed", request_id=scope["request_id"], method=scope["method"], path=path)
             if status == 500:  # nothing was sent yet
-                message = "The service failed; its log tells more under the id of the header X-Request-ID."
-                await problem(500, "Internal error", message)(scope, receive, marked)
+                message = "The service failed; its log explains it under the id of the header X-Request-ID."
+                await problem(500, "Internal error", message)(scope, receive, send_with_headers)
         finally:
-            _tell(scope, status, time.perf_counter() - began)
+            _record_request(scope, status, time.perf_counter() - began)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         """Let the application answer, unless the host is unknown or the body has more than `limit` bytes."""
@@ -121,7 +121,8 @@ def _too_large(limit: int) -> Any:
     return problem(413, "Too large", f"The body is larger than {limit:,} bytes; send it in parts.")
 
 
-def _tell(scope: Scope, status: int, seconds: float) -> None:
+def _record_request(scope: Scope, status: int, seconds: float) -> None:
+    """Count a request, observe its time, and log it unless it is a quiet one that succeeded."""
     route = scope.get("route_path") or getattr(scope.get("route"), "path", "other")
     REQUESTS.labels(route, scope["method"] if route != "other" else "other", status).inc()
     LATENCY.labels(route).observe(seconds)

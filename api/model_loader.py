@@ -1,9 +1,9 @@
-"""Model files are read in a process of their own.
+"""Reads model files in a separate process.
 
-To read a file of some thousand arrays costs a tenth of a second or more of Python, during which every answer would
-wait for the interpreter's lock again and again. What the serving process gets is the finished model, which costs it a
-twentieth of that. A file that crashes its reader does not crash the service, and one that takes it over gets no secret
-and runs nothing here: see `registry.pickles`.
+Reading a file of some thousand arrays takes a tenth of a second or more of Python. In the serving process, every answer
+would wait for the interpreter's lock meanwhile. It gets the finished model instead, in a twentieth of that time. A file
+that crashes its reader does not crash the service. A hostile file gets no secret and runs nothing in the service: see
+`registry.pickles`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from include.accidents.registry import pickles
 
 # What the reader's process sees of the environment: no key, no password, no address.
 _ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-# How its answers begin: a pickled model, an error as JSON, or that it was short of memory.
+# The first byte of its answer: a pickled model, an error as JSON, or out of memory.
 _MODEL, _ERROR, _MEMORY = b"m", b"e", b"o"
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 
 class ReaderDiedError(Exception):
-    """The process that reads models was killed; it may go well when it is asked again."""
+    """The process that reads models was killed; another try may succeed."""
 
 
 class Reader:
@@ -45,10 +45,10 @@ class Reader:
         self._one_at_a_time = threading.Lock()
 
     def start(self) -> None:
-        """Start the process, unless it runs; it takes seconds to import what models are made of."""
+        """Start the process unless it runs; its imports take seconds."""
         if self._process is not None and self._process.poll() is None:
             return
-        self.stop()  # what is left of one that died while nobody asked it
+        self.stop()  # clears up after a process that died between two requests
         self._pipe, theirs = Pipe()
         command = [sys.executable, "-m", "api.model_loader", str(theirs.fileno())]
         env = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT or name.startswith("PYTHON")}
@@ -56,21 +56,21 @@ class Reader:
             self._process = subprocess.Popen(command, cwd=ROOT, env=env, pass_fds=[theirs.fileno()])  # noqa: S603
 
     def read(self, content: bytes) -> Any:
-        """Return the model of a file, which has predicted once.
+        """Return the model of a file, after it has predicted once.
 
         Raises
         ------
         ModelError
             When it holds types that are not on the list, cannot predict, or crashes its reader.
         ReaderDiedError
-            When its reader was killed: that says nothing of the file.
+            When its reader was killed. The file may be good.
         MemoryError
-            When its reader was short of memory: nor does that.
+            When its reader was short of memory. The file may be good.
         """
         with self._one_at_a_time:
             answer, code = self._ask(content)
             if answer is None:
-                answer, code = self._ask(content)  # once more: the first may have died of something else
+                answer, code = self._ask(content)  # once more: the first process may have died for another reason
         if answer is None and code == -signal.SIGKILL:
             raise ReaderDiedError("the process that reads models was killed; see that the machine has memory left")
         if answer is None:
@@ -86,7 +86,7 @@ class Reader:
         raise ModelError(*json.loads(body))
 
     def _ask(self, content: bytes) -> tuple[bytes | None, int | None]:
-        """Return what the process answers, or None and its exit code when it ended instead."""
+        """Return the process's answer, or None and its exit code when it ended instead."""
         self.start()
         try:
             self._pipe.send_bytes(content)
@@ -99,7 +99,7 @@ class Reader:
         process, self._process = self._process, None
         if process is None:
             return None
-        self._pipe.close()  # it ends when nobody can ask it any more, so it does not outlive its parent either
+        self._pipe.close()  # the process ends when its pipe closes, so it does not outlive its parent either
         try:
             return process.wait(5)
         except subprocess.TimeoutExpired:
@@ -108,7 +108,7 @@ class Reader:
 
 
 def predict_once(estimator: Any) -> None:
-    """Predict one row: a model that cannot is never served, and one that can is warm; ModelError when it cannot."""
+    """Predict one row, which also warms the model up; ModelError for a model that cannot predict."""
     import numpy as np
 
     from include.accidents.features.definitions import NAMES
@@ -133,7 +133,7 @@ def _serve(pipe: Connection) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends this process
     training.limit_threads()
-    gc.freeze()  # what was imported, and a model while it is read, is not looked through for cycles
+    gc.freeze()  # no search for cycles among the imports, and few while a model is read
     gc.set_threshold(200_000)
     while True:
         try:
@@ -141,9 +141,9 @@ def _serve(pipe: Connection) -> None:
         except EOFError:
             return
         try:
-            made = skops_files.loads(content)
-            predict_once(made)
-            answer = _MODEL + pickle.dumps(made, 5)
+            estimator = skops_files.loads(content)
+            predict_once(estimator)
+            answer = _MODEL + pickle.dumps(estimator, 5)
         except ModelError as error:
             answer = _ERROR + json.dumps([error.cause, error.remedy]).encode()
         except MemoryError:

@@ -34,7 +34,7 @@ class Served:
 
 
 class Models:
-    """Models by name. The registry is the truth; reading never waits for loading."""
+    """The registry's models by name; reading never waits for loading."""
 
     def __init__(self, settings: ApiSettings) -> None:
         self._client = MlflowClient(settings.mlflow_tracking_uri)
@@ -70,7 +70,7 @@ class Models:
         return self._served.get(name)
 
     def looked(self) -> bool:
-        """Whether everything that the registry names was loaded, or refused, once."""
+        """Return whether every model of the registry was loaded, or refused, once."""
         return self._looked.is_set()
 
     def reload(self, name: str) -> tuple[str | None, str]:
@@ -110,12 +110,12 @@ class Models:
 
     def _roll_back(self) -> tuple[str, str]:
         with self._loading:
-            # It loads the version before anything is changed; so what it allows can be served.
-            gone = promotion.rollback(
+            # It loads the version before it changes anything; so this version can be served.
+            rolled_back = promotion.rollback(
                 self._client, self._key, feature_version(), reason="asked of the API", read=self._reader.read
             )
-            self._load(BEST, gone.version)
-            return gone.left, gone.version
+            self._load(BEST, rolled_back.version)
+            return rolled_back.left, rolled_back.version
 
     def _load(self, name: str, version: str) -> tuple[str | None, str]:
         before = self._served.get(name)
@@ -129,8 +129,8 @@ class Models:
             RELOADS.labels(name, "refused").inc()
             raise
         self._served[name] = Served(loaded, datetime.now(UTC))  # one assignment: the swap
-        # A model is many thousand objects, which a collection would look at again and again. What is garbage by now
-        # goes first: once frozen, it would stay for ever (2 MB a reload under traffic).
+        # A model is many thousand objects, which every garbage collection would scan. Garbage is collected first:
+        # once frozen, it would stay for ever (2 MB a reload under traffic).
         gc.collect()
         gc.freeze()
         self._refused.pop(name, None)
@@ -157,16 +157,16 @@ class Models:
         for name in names:
             try:
                 self._follow_one(name)
-            except Exception as error:  # of this model alone; it is tried again at the next look
+            except Exception as error:  # of this model alone; it is tried again next time
                 log.warning("%s cannot be loaded now (%s: %s).", name, type(error).__name__, error)
         self._looked.set()
 
     def _withdraw(self, name: str) -> None:
-        """Serve a model no more that the registry holds no more."""
+        """Stop serving a model that left the registry."""
         served = self._served.pop(name, None)
         if served is not None:
             MODEL.remove(*_info(served.model))
-            log.warning("%s version %s is served no more: it left the registry.", name, served.model.version)
+            log.warning("%s version %s is no longer served: it left the registry.", name, served.model.version)
 
     def _follow_one(self, name: str) -> None:
         with self._loading:
@@ -176,7 +176,7 @@ class Models:
             if version is None:
                 self._withdraw(name)
                 return
-            # A version is registered first and signed a moment later: refused in between, it is looked at again.
+            # A version is registered first and signed a moment later; one refused in between is tried again.
             state = version, loading.signature(self._client, name, version)
             if self._refused.get(name) == state:
                 return

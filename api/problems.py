@@ -33,11 +33,11 @@ TITLES = {
 }
 STARTING = "Starting"
 MAX_DEFECTS = 50
-MANY_DEFECTS = 1000  # to list more than these takes seconds, in which nobody else is answered
+MANY_DEFECTS = 1000  # listing more takes seconds, in which no other request is answered
 
 
 class StartingError(Exception):
-    """The service has not looked through the registry yet."""
+    """The service has not read the whole registry yet."""
 
 
 class Defect(BaseModel):
@@ -81,7 +81,7 @@ def respond(error: Exception) -> Response:  # noqa: PLR0911  (a case a kind of e
             return problem(503, STARTING, detail, headers={"Retry-After": "2"})
         case ModelError():
             return problem(503, None, str(error))
-        case ClientDisconnect():  # nobody hears it; it is counted as the caller's, not as ours
+        case ClientDisconnect():  # nobody reads it; it counts as the caller's error, not as ours
             return problem(499, None, "The caller broke the request off.")
     raise error
 
@@ -103,12 +103,12 @@ def _validation_problem(error: ValidationError) -> Response:
     if error.error_count() > MANY_DEFECTS:
         detail = f"{error.error_count():,} values or fields are wrong; send one scene that shows which."
         return problem(422, None, detail)
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return invalid((_path(e["loc"]), _message(e)) for e in found)
+    defects = error.errors(include_url=False, include_context=False, include_input=False)
+    return invalid((_path(defect["loc"]), _message(defect)) for defect in defects)
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of the application be a problem document."""
+    """Answer every error of the application with a problem document."""
 
     async def handle(_: Request, error: Exception) -> Response:
         return respond(error)
@@ -149,6 +149,6 @@ def _message(defect: Any) -> str:
 
 
 def _path(location: Sequence[int | str]) -> str:
-    """Write a place in the body as people do."""
+    """Return a place in the body as text, such as people[0].catu."""
     parts = location[1:] if location[:1] in (("body",), ("query",), ("path",), ("header",)) else location
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".") or "body"

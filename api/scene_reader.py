@@ -1,23 +1,23 @@
-"""From the body of a request to scenes: read, checked as a whole, and completed.
+"""Reads scenes from the body of a request, checks them and completes them.
 
-A scene is read in one go, without an object a row: at thousands of requests a second this is most of what an answer
-costs.
+A scene is read at once, without an object a row: at thousands of requests a second, reading is most of an answer's
+cost.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
-from api.schemas.errors import Defect, Given, SceneError
+from api.schemas.errors import Defect, SceneError
 from api.schemas.fields import (
     _NOTHING,
 )
 from api.schemas.flat import flat_record
-from api.schemas.scenes import MAX_PEOPLE_IN_ALL, ONE, SEVERAL
+from api.schemas.scenes import MAX_PEOPLE_IN_ALL, ONE, SEVERAL, ScenePayload
 from include.accidents.data import communes
 from include.accidents.data.columns import NOT_GIVEN
 from include.accidents.data.communes import Commune
@@ -25,20 +25,20 @@ from include.accidents.data.departments import DEPARTMENTS, department_number, i
 from include.accidents.features.arrays import DRIVER
 
 
-def read(body: bytes) -> list[Given]:
+def read(body: bytes) -> list[ScenePayload]:
     """Read one scene or a list of scenes from JSON.
 
     Raises
     ------
     pydantic.ValidationError
-        For what is no JSON, no scene, or holds a value that cannot be.
+        For a body that is not JSON or not a scene, or has a value that is not allowed.
     SceneError
-        For a flat record; a scene without people and vehicles; vehicles that share an id; people of a vehicle that is
-        not there; a commune or a position that cannot be; too many people in all.
+        For a flat record; a scene without people and vehicles; vehicles that share an id; people of an unknown
+        vehicle; an unknown commune or a position outside France; too many people in all.
     """
     several = body.lstrip()[:1] == b"["
     try:
-        scenes: list[Given] = SEVERAL.validate_json(body) if several else [ONE.validate_json(body)]
+        scenes: list[ScenePayload] = SEVERAL.validate_json(body) if several else [ONE.validate_json(body)]
     except ValidationError as error:
         flat = flat_record(body)
         if flat is None:
@@ -57,8 +57,8 @@ def read(body: bytes) -> list[Given]:
     return scenes
 
 
-def _complete(scene: Given, prefix: str) -> list[Defect]:
-    """Fill in what follows from the rest of the scene, in place; return what contradicts it."""
+def _complete(scene: ScenePayload, prefix: str) -> list[Defect]:
+    """Fill in, in place, what follows from the rest of the scene; return its contradictions."""
     defects = [] if scene.get("people") else _assume_people(scene, prefix)
     accident = scene.get("accident")
     if accident and ("com" in accident or "lat" in accident or "long" in accident):
@@ -68,7 +68,7 @@ def _complete(scene: Given, prefix: str) -> list[Defect]:
     return defects + _contradictions(scene, prefix)
 
 
-def _assume_people(scene: Given, prefix: str) -> list[Defect]:
+def _assume_people(scene: ScenePayload, prefix: str) -> list[Defect]:
     vehicles = scene.get("vehicles")
     if not vehicles:
         message = "are missing, and vehicles too; give the people, or vehicles alone: one driver in each is assumed"
@@ -78,7 +78,7 @@ def _assume_people(scene: Given, prefix: str) -> list[Defect]:
     return []
 
 
-def _contradictions(scene: Given, prefix: str) -> list[Defect]:
+def _contradictions(scene: ScenePayload, prefix: str) -> list[Defect]:
     marks: set[str | None] = {None}
     defects = []
     for i, vehicle in enumerate(scene.get("vehicles", ())):
@@ -99,14 +99,14 @@ def _contradictions(scene: Given, prefix: str) -> list[Defect]:
 
 # --- the place ---------------------------------------------------------------------------------------------
 
-# Guadeloupe's until 2007, and so in the files of these years.
+# Two communes that belonged to Guadeloupe until 2007, with their codes in the files of those years.
 _FORMER_CODES: Final[Mapping[str, str]] = {"97123": "97701", "97127": "97801"}
 _CODE_OF: Final = {department_number(code): code for code in DEPARTMENTS}
 
 
-def _position_defects(accident: Given, prefix: str) -> list[Defect]:
+def _position_defects(accident: dict[str, Any], prefix: str) -> list[Defect]:
     lat, long = accident.get("lat"), accident.get("long")
-    # The files write 0 and 0, or -1 and -1, where nobody located the accident; alone, both may be a longitude.
+    # The files write 0 and 0, or -1 and -1, for an unknown place. Without a lat, 0 or -1 may be a longitude.
     if lat is None and "lat" in accident and long in (0, *NOT_GIVEN):
         accident["long"] = long = None
     if lat is None and long is None:
@@ -131,7 +131,7 @@ def _remedy(lat: float, long: float) -> str:
     return "give degrees (WGS84) of a place in France or overseas, or leave both out"
 
 
-def _place_in_commune(scene: Given, accident: Given, prefix: str) -> list[Defect]:
+def _place_in_commune(scene: ScenePayload, accident: dict[str, Any], prefix: str) -> list[Defect]:
     """Set the département and the position from the commune where they are not given."""
     code, department = accident["com"], accident.get("dep")
     commune = communes.find(_FORMER_CODES.get(code, code))
@@ -153,7 +153,7 @@ def _place_in_commune(scene: Given, accident: Given, prefix: str) -> list[Defect
 
 
 def _departments(code: str, commune: Commune) -> set[int | None]:
-    """Return the commune's département, and that of its code: communes that moved were in it."""
+    """Return the commune's département, and that of its code, to which it belonged before it moved."""
     former = code[:3] if code.startswith(("97", "98")) else code[:2]
     return {department_number(commune.department), department_number(former)}
 

@@ -1,4 +1,4 @@
-"""From scenes to the columns that features are made from, and which fields a scene gives."""
+"""Turns scenes into the columns that features are made from, and finds which fields a scene gives."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from api.schemas.errors import Given
 from api.schemas.fields import ACCIDENT, PERSON, VEHICLE
+from api.schemas.scenes import ScenePayload
 from include.accidents.features.arrays import PEDESTRIAN
 
+Fields = dict[str, Any]
+"""The fields of one accident, vehicle or person by name."""
 Columns = dict[str, npt.NDArray[Any]]
 """The columns of one table by name: float32 with NaN for what is missing, links as positions (int64)."""
 
@@ -21,14 +23,14 @@ _OF_ACCIDENT, _OF_VEHICLE, _OF_PERSON = (
 )
 
 
-def to_tables(scenes: Sequence[Given]) -> tuple[Columns, Columns, Columns]:
-    """Turn requests into the columns of accidents, vehicles and people that features are made from.
+def to_tables(scenes: Sequence[ScenePayload]) -> tuple[Columns, Columns, Columns]:
+    """Turn scenes into the columns of accidents, vehicles and people that features are made from.
 
     The accidents have one column more: `people_assumed`, 1 where the people were not given, else 0.
     """
-    accidents: list[Given] = []
-    vehicles: list[Given] = []
-    people: list[Given] = []
+    accidents: list[Fields] = []
+    vehicles: list[Fields] = []
+    people: list[Fields] = []
     vehicle_of: list[int] = []
     accident_of_vehicle: list[int] = []
     accident_of_person: list[int] = []
@@ -52,10 +54,10 @@ def to_tables(scenes: Sequence[Given]) -> tuple[Columns, Columns, Columns]:
     )
 
 
-def _columns(records: Sequence[Given], names: Mapping[str, int]) -> Columns:
-    """Fill one table, a value a field that was given; all else stays missing."""
+def _columns(records: Sequence[Fields], names: Mapping[str, int]) -> Columns:
+    """Return the columns of one table; a field that was not given is missing (NaN)."""
     n = len(records)
-    made = np.full((len(names), n), np.nan, dtype=np.float32)
+    columns = np.full((len(names), n), np.nan, dtype=np.float32)
     at: list[int] = []
     values: list[float] = []
     for row, fields in enumerate(records):
@@ -63,8 +65,8 @@ def _columns(records: Sequence[Given], names: Mapping[str, int]) -> Columns:
             if value is not None and name in names:
                 at.append(names[name] * n + row)
                 values.append(value)
-    made.reshape(-1)[at] = values
-    return dict(zip(names, made, strict=True))
+    columns.reshape(-1)[at] = values
+    return dict(zip(names, columns, strict=True))
 
 
 def _positions(values: Sequence[int]) -> npt.NDArray[np.int64]:
@@ -79,12 +81,12 @@ _LINKS: Final = frozenset({"id", "vehicle"})
 _MORE_EQUIPMENT: Final = frozenset({"secu2", "secu3"})
 
 
-def given_fields(scene: Given) -> frozenset[str]:
+def given_fields(scene: ScenePayload) -> frozenset[str]:
     """Return the names of the fields that a scene gives.
 
-    A field of vehicles or people counts when at least half of them give it; what only pedestrians have, when half of
-    those on foot do (of all people, where nobody is). Further equipment counts as given with the first. A position
-    that stands for the commune is not given, nor is anything of people who are only assumed.
+    A field of vehicles or people counts when at least half of them give it. A field that only pedestrians have counts
+    when half of the pedestrians give it (half of all people, where there is no pedestrian). Further equipment counts
+    with the first. The position of a commune does not count, nor do the fields of assumed people.
     """
     accident = scene.get("accident", {})
     given = {name for name, value in accident.items() if value is not None}
@@ -103,7 +105,7 @@ def given_fields(scene: Given) -> frozenset[str]:
     return frozenset(given - _LINKS)
 
 
-def _given_by_half(rows: Sequence[Given]) -> set[str]:
+def _given_by_half(rows: Sequence[Fields]) -> set[str]:
     names = [name for row in rows for name, value in row.items() if value is not None]
     if len(rows) <= 2:  # of two, one is half
         return set(names)

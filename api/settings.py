@@ -9,16 +9,16 @@ from include.accidents.errors import SettingsError
 
 
 class ApiSettings(BaseSettings):
-    """What the API needs to know.
+    """The API's settings.
 
     Attributes
     ----------
     api_key
-        What a caller must show to reload a model or to roll back.
+        Key that a caller must send to reload a model or to roll back.
     signing_key
-        What registered models are signed with, the same as the pipeline's.
+        Key that registered models are signed with, the same as the pipeline's.
     allowed_hosts
-        Names under which the service may be asked beside this machine's own; see `include.accidents.hosts`.
+        Host names that requests may use besides this machine's own; see `include.hosts`.
     max_body_bytes, max_upload_bytes
         Largest body of a JSON request, and of a CSV upload.
     """

@@ -1,4 +1,4 @@
-"""Uploads in their turn: one is read and predicted at a time, and few are inside at all.
+"""Limits uploads: one is read and predicted at a time, and few are in progress at all.
 
 A file takes some 2 kB of memory a person while it is predicted. Its answer then waits on the disk for its caller. So
 neither many callers nor slow ones fill the memory.
@@ -23,26 +23,26 @@ SENDING_SECONDS: Final = 60  # for a part of an answer
 PART: Final = 256 << 10  # bytes
 
 
-class Gate:
-    """Counts who is inside, and gives the turn."""
+class UploadLimiter:
+    """Counts uploads in progress; the lock `turn` lets one at a time be predicted."""
 
     def __init__(self) -> None:
         self._inside = 0
         self.turn = asyncio.Lock()
 
     def enter(self) -> None:
-        """Let an upload in; BusyError when too many are inside. Who was let in must `leave`."""
+        """Count an upload that begins; BusyError when too many are in progress. Call `leave` when it ends."""
         if self._inside >= MAX_INSIDE:
             raise BusyError
         self._inside += 1
 
     def leave(self) -> None:
-        """Make place for another."""
+        """Count an upload as ended."""
         self._inside -= 1
 
 
 class FileAnswer(StreamingResponse):
-    """Sends a file, closes it, and tells that it is done; breaks off when its caller reads nothing for too long."""
+    """Sends a file, closes it, and calls `done`; stops when the caller reads nothing for too long."""
 
     def __init__(
         self, file: BinaryIO, done: Callable[[], None], headers: Mapping[str, str], *, media_type: str
@@ -53,7 +53,7 @@ class FileAnswer(StreamingResponse):
         super().__init__(self._parts(), media_type=media_type, headers={**headers, "Content-Length": str(size)})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send the file."""
 
         async def in_time(message: Message) -> None:
             async with asyncio.timeout(SENDING_SECONDS):

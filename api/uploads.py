@@ -1,7 +1,7 @@
 """CSV in, CSV out: the four BAAC files of a year, or the merged CSV that the pipeline writes.
 
-A file is read and checked whole before the first line is answered, so that a defect is an error and never half an
-answer; then features and probabilities are made and sent in parts.
+A file is read and checked as a whole before the first line is sent: a defect gives an error, never half an answer.
+Features and probabilities are then made and sent in parts.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Upload:
     Attributes
     ----------
     accident
-        What stands for each person's accident, shape (people,).
+        Number of each person's accident, shape (people,).
     grav
-        The severity of each person, NaN where the file does not say it.
+        The severity of each person, NaN where the file has none.
     """
 
     header: bytes
@@ -58,28 +58,28 @@ class Upload:
 
 @dataclass
 class Answer:
-    """The predictions of an upload, made and written a part at a time, so that others get their turn in between."""
+    """The predictions of an upload, made and written in parts; other requests are answered between two parts."""
 
     model: LoadedModel
     upload: Upload
     scores: dict[str, Any] = field(default_factory=dict)
 
     def parts(self) -> Iterator[bytes]:
-        """Yield the lines with the predictions appended; nothing while they are still being made.
+        """Yield the lines with the predictions appended, after an empty part for each block that is predicted.
 
-        An accident is decided by all of its people, wherever their lines stand: so all are predicted first.
+        An accident is decided by all of its people, and their lines may be far apart: so all are predicted first.
         """
         proba = []
         for block in predictions.blocks(self.model, self.upload.features):
             proba.append(block)
             yield b""
-        made = predictions.decided(self.model, self.upload.features, np.concatenate(proba), self.upload.accident)
-        self.scores = predictions.score(made, self.upload.grav)
+        decided = predictions.decided(self.model, self.upload.features, np.concatenate(proba), self.upload.accident)
+        self.scores = predictions.score(decided, self.upload.grav)
         delimiter, lines = self.upload.delimiter, self.upload.lines
         yield self.upload.header + predictions.header(delimiter) + b"\n"
         for start in range(0, len(lines), PART):
             part = slice(start, start + PART)
-            added = predictions.lines(made, delimiter.decode(), part)
+            added = predictions.lines(decided, delimiter.decode(), part)
             yield b"".join(
                 [b"%b%b%b\n" % (line, delimiter, cells) for line, cells in zip(lines[part], added, strict=True)]
             )
@@ -91,7 +91,7 @@ def read(uploaded: Mapping[str, bytes], limit: int) -> Upload:
     Raises
     ------
     InputError
-        Naming the file, the line or column, what was found, and the remedy.
+        For a file that cannot be used: it names the file, the line or column, the defect, and the remedy.
     """
     contents: dict[str, bytes] = {}
     for name, content in uploaded.items():
@@ -115,23 +115,23 @@ def _check_lines(name: str, content: bytes) -> None:
 
 
 def _read_year(contents: Mapping[str, bytes]) -> Upload:
-    found: dict[Table, tuple[str, bytes]] = {}
+    tables: dict[Table, tuple[str, bytes]] = {}
     years: set[int] = set()
     for name, content in contents.items():
         known = files.recognise(name)
         if known is None:
-            raise InputError(f"{name} is a name of no BAAC file.", f"accepted are {files.ACCEPTED_FORMS}.")
+            raise InputError(f"{name} is not the name of a BAAC file.", f"accepted are {files.ACCEPTED_FORMS}.")
         table, year = known
-        found[table] = (name, content)
+        tables[table] = (name, content)
         years.add(year)
-    absent = [table.value for table in Table if table not in found]
+    absent = [table.value for table in Table if table not in tables]
     if absent or len(years) != 1 or len(contents) != len(Table):
         reason = f"{', '.join(absent)} missing" if absent else f"years {', '.join(map(str, sorted(years)))}"
         raise InputError(
             f"Files sent: {len(contents)} ({reason}).",
             "send the four files of one year (caracteristiques, lieux, vehicules, usagers), or one merged CSV.",
         )
-    scenes, _ = reader.read_year(found, years.pop(), need_severity=False)
+    scenes, _ = reader.read_year(tables, years.pop(), need_severity=False)
     header, lines = _split("the merged files", merged(scenes), ";", len(scenes.people))
     accident, grav = (scenes.people[name].to_numpy() for name in ("accident", "grav"))
     return Upload(header, lines, b";", matrix.build(scenes), accident, grav)
@@ -166,11 +166,11 @@ def _header(name: str, content: bytes) -> tuple[bytes, str, list[str]]:
     names = [cell.strip().strip('"').lower() for cell in head.split(delimiter)]
     if "num_acc" not in names or not {"id_vehicule", "num_veh"} & set(names):
         raise InputError(
-            f"{name}, line 1: the columns num_acc and id_vehicule (or num_veh) are not there.",
+            f"{name}, line 1: the columns num_acc and id_vehicule (or num_veh) are missing.",
             f"send a merged CSV as the pipeline writes it (df_accidents.csv), or four files: {files.ACCEPTED_FORMS}.",
         )
     if len(set(names)) < len(names):
-        raise InputError(f"{name}, line 1: a column stands there twice.", "keep one of the two.")
+        raise InputError(f"{name}, line 1: a column name occurs twice.", "keep one of the two.")
     return text, delimiter, names
 
 
@@ -248,7 +248,7 @@ def _fill(name: str, read: pa.Table, wanted: Sequence[Column], rows: npt.NDArray
 
 
 def _values(name: str, read: pa.Table, column: Column) -> npt.NDArray[np.float32]:
-    """Return a column as numbers; InputError for a value that the column cannot hold."""
+    """Return a column as numbers; InputError for a value that is not allowed."""
     if column.name in TEXT_COLUMNS:
         cells = read.column(column.name).unify_dictionaries()
         distinct = cells.chunk(0).dictionary.to_pylist() if cells.num_chunks else []
@@ -266,9 +266,9 @@ def _values(name: str, read: pa.Table, column: Column) -> npt.NDArray[np.float32
             wrong = ~(np.isnan(values) | ((values >= low) & (values <= high) & np.isfinite(values)))
     if wrong.any():
         row = int(wrong.argmax())
-        found = read.column(column.name)[row].as_py()
+        value = read.column(column.name)[row].as_py()
         raise InputError(
-            f"{name}, person {row + 1}, column {column.name!r}: {found!r} cannot be.",
+            f"{name}, person {row + 1}, column {column.name!r}: {value!r} is not allowed.",
             "correct the value, or leave the cell empty; GET /api/v1/features lists what is allowed.",
         )
     return values
@@ -288,24 +288,24 @@ _DEPARTMENTS: Final = {
     if (number := department_number(code)) is not None
     for key in (code.lstrip("0"), str(number))
 }
-"""INSEE codes, and the numbers that stand for them in the pipeline's files."""
+"""INSEE codes, and the numbers that the pipeline's files hold instead of them."""
 
 
 def _minutes(cell: str) -> float:
-    """Read HH:MM, or minutes since midnight as the pipeline's files have them."""
+    """Read HH:MM, or minutes since midnight as in the pipeline's files."""
     text = cell.strip()
     if not text or text == "nan":
         return float("nan")
     try:
         hours, colon, minutes = text.partition(":")
-        found = 60 * int(hours) + int(minutes) if colon else float(text)
+        time = 60 * int(hours) + int(minutes) if colon else float(text)
     except ValueError:
         return -float("inf")
-    return float(found) if 0 <= found < 24 * 60 else -float("inf")
+    return float(time) if 0 <= time < 24 * 60 else -float("inf")
 
 
 def _split(name: str, text: bytes, delimiter: str, rows: int) -> tuple[bytes, list[bytes]]:
-    """Return the header and a line a person; a line break within quotes is made a space."""
+    """Return the header and a line a person; a line break within quotes becomes a space."""
     lines = [line for line in text.splitlines() if line]
     if len(lines) == rows + 1:
         return lines[0], lines[1:]

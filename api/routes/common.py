@@ -1,4 +1,4 @@
-"""What the routes share: errors as the OpenAPI shows them, and the parts of the application."""
+"""Shared by the routes: error responses for the OpenAPI, and access to the application's parts."""
 
 from __future__ import annotations
 

@@ -77,21 +77,21 @@ async def predict_csv(
 
     The lines of a merged CSV come back as they were; four files come back merged, one line a person.
     """
-    served, gate = served_by(request, model), request.app.state.gate
+    served, limiter = served_by(request, model), request.app.state.upload_limiter
     zipped = _ZIP in request.headers.get("accept", "")
-    gate.enter()
+    limiter.enter()
     try:
         async with asyncio.timeout(RECEIVING_SECONDS):
             uploaded = await _files(request)
-        async with gate.turn:
+        async with limiter.turn:
             file, scores = await _answer_files(request, served.model, uploaded, zipped=zipped)
     except TimeoutError as error:
-        gate.leave()
+        limiter.leave()
         raise HTTPException(
             408, f"The upload took more than {RECEIVING_SECONDS} seconds; send less at once."
         ) from error
     except BaseException:
-        gate.leave()
+        limiter.leave()
         raise
     served.requests += 1
     headers = {
@@ -102,7 +102,7 @@ async def predict_csv(
     }
     if scores:
         headers["X-Scores"] = orjson.dumps(scores).decode()
-    return FileAnswer(file, gate.leave, headers, media_type=_ZIP if zipped else "text/csv; charset=utf-8")
+    return FileAnswer(file, limiter.leave, headers, media_type=_ZIP if zipped else "text/csv; charset=utf-8")
 
 
 async def _answer_files(
@@ -130,16 +130,16 @@ async def _answer_files(
 
 
 def _zip(csv: BinaryIO, scores: dict[str, Any]) -> BinaryIO:
-    """Return the answer with its scores and their picture as a zip file; close the answer."""
-    made: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 (closed by who sends it)
-    with csv, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+    """Return the answer with its scores and their plot as a zip file; close the answer."""
+    archive: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 (closed by who sends it)
+    with csv, zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
         csv.seek(0)
         with packed.open("predictions.csv", "w", force_zip64=True) as target:
             shutil.copyfileobj(csv, target, 1 << 20)
         if scores:
             packed.writestr("scores.json", orjson.dumps(scores, option=orjson.OPT_INDENT_2))
             packed.writestr("calibration.png", plots.png(plots.calibration(scores)))
-    return made
+    return archive
 
 
 def _write_next(parts: Iterator[bytes], file: BinaryIO) -> bool:
@@ -149,7 +149,7 @@ def _write_next(parts: Iterator[bytes], file: BinaryIO) -> bool:
 
 
 async def _files(request: Request) -> list[tuple[str, BinaryIO]]:
-    """Take the files of a form, or a body that is a merged CSV; both wait on the disk."""
+    """Return the files of a form, or a body that is a merged CSV; both are kept on the disk."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "text/csv":
         file: Any = tempfile.SpooledTemporaryFile(max_size=8 << 20)  # noqa: SIM115 (the caller closes it)
@@ -159,11 +159,11 @@ async def _files(request: Request) -> list[tuple[str, BinaryIO]]:
     if kind != "multipart/form-data":
         raise HTTPException(415, f"The body is {kind!r:.60}; send text/csv, or files as multipart/form-data.")
     form = await request.form(max_files=5, max_fields=5)
-    found = [file for file in form.getlist("files") if isinstance(file, UploadFile)]
-    if len(found) not in (1, 4) or len(form.multi_items()) != len(found):
-        message = f"files sent: {len(found)}; send one merged CSV, or the four files of one year, each as `files`"
+    files = [file for file in form.getlist("files") if isinstance(file, UploadFile)]
+    if len(files) not in (1, 4) or len(form.multi_items()) != len(files):
+        message = f"files sent: {len(files)}; send one merged CSV, or the four files of one year, each as `files`"
         raise errors.SceneError([("files", message)])
-    return [(os.path.basename(file.filename or "the CSV"), file.file) for file in found]  # noqa: PTH119
+    return [(os.path.basename(file.filename or "the CSV"), file.file) for file in files]  # noqa: PTH119
 
 
 def _read_files(uploaded: Sequence[tuple[str, BinaryIO]], limit: int) -> uploads.Upload:

@@ -1,4 +1,4 @@
-"""What is loaded; reload and rollback."""
+"""The loaded models; reload and rollback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/api/v1")
 
 @router.get("/models", summary="What is loaded", responses=COMMON)
 def list_models(request: Request) -> list[answers.ModelAnswer]:
-    """Tell version, origin, metrics and requests served of every loaded model."""
+    """Return version, origin, metrics and requests served of every loaded model."""
     return [
         answers.ModelAnswer(
             **{
@@ -40,7 +40,7 @@ def list_models(request: Request) -> list[answers.ModelAnswer]:
     responses=KEYED,
 )
 def reload_model(model: ModelName, request: Request) -> answers.Reloaded:
-    """Load beside the serving, then swap; the old version stays when the new one may not be used."""
+    """Load the new version while the old one serves, then swap; the old one stays when the new one is refused."""
     with _registry():
         previous, version = models_of(request).reload(model)
     return answers.Reloaded(model=model, previous_version=previous, version=version)
@@ -53,14 +53,14 @@ def reload_model(model: ModelName, request: Request) -> answers.Reloaded:
     responses=KEYED,
 )
 def rollback(request: Request) -> answers.Reloaded:
-    """Let the registry's alias point to the version before, and serve it; nothing changes when it may not be used."""
+    """Move the registry's alias to the version before, and serve it; nothing changes when that one is refused."""
     with _registry():
         previous, version = models_of(request).roll_back()
     return answers.Reloaded(model=BEST, previous_version=previous, version=version)
 
 
 class _registry:  # noqa: N801
-    """Say what went wrong with the registry as the caller may understand it."""
+    """Turns errors of the registry into HTTP errors."""
 
     def __enter__(self) -> None: ...
 

@@ -14,6 +14,7 @@ from api.batching import Answered
 from api.metrics import PREDICTIONS
 from api.routes.common import ASKING, ModelName, batcher_of, origin_of, respond, served_by
 from api.schemas import answers, errors, scenes
+from api.schemas.scenes import ScenePayload
 from include.accidents.data.columns import CLASSES
 from include.accidents.features.levels import Level
 from include.accidents.models import decision
@@ -78,12 +79,12 @@ async def explain_scene(
 ) -> Response:
     """Take one scene; answer each given field with the change that it brought, strongest first.
 
-    A field is made missing and the model asked again: this works for every model of the catalogue.
+    Each field is made missing and the model predicts again: this works for every model of the catalogue.
     """
-    asked = scene_reader.read(await _json(request))
-    if len(asked) != 1:
-        raise errors.SceneError([("body", f"{len(asked)} scenes were sent; send one to be explained")])
-    (scene,) = asked
+    payloads = scene_reader.read(await _json(request))
+    if len(payloads) != 1:
+        raise errors.SceneError([("body", f"{len(payloads)} scenes were sent; send one to be explained")])
+    (scene,) = payloads
     if person is not None and person >= len(scene["people"]):
         raise HTTPException(404, f"There is no person {person}: the scene has {len(scene['people'])}, counted from 0.")
     served = served_by(request, model)
@@ -92,15 +93,15 @@ async def explain_scene(
 
 
 async def predict_scenes(name: str, request: Request) -> Response:
-    """Answer the scenes of a request by the model of a name."""
-    asked = scene_reader.read(await _json(request))
+    """Answer the scenes of a request with the model of this name."""
+    payloads = scene_reader.read(await _json(request))
     served = served_by(request, name)
-    answered = await batcher_of(request).predict(served.model, asked)
+    answered = await batcher_of(request).predict(served.model, payloads)
     served.requests += 1
-    return respond({"model": origin_of(served.model), "scenes": _lines(asked, answered, served.model)})
+    return respond({"model": origin_of(served.model), "scenes": _lines(payloads, answered, served.model)})
 
 
-def _lines(asked: Sequence[errors.Given], answered: Answered, model: LoadedModel) -> list[dict[str, Any]]:
+def _lines(payloads: Sequence[ScenePayload], answered: Answered, model: LoadedModel) -> list[dict[str, Any]]:
     proba, decided = answered.proba, answered.decided
     classes = proba.argmax(axis=1)
     for index, count in enumerate(np.bincount(classes, minlength=len(CLASSES)).tolist()):
@@ -110,8 +111,8 @@ def _lines(asked: Sequence[errors.Given], answered: Answered, model: LoadedModel
     severes, expected = proba[:, SEVERE].sum(axis=1).round(6).tolist(), decided.expected.round(6).tolist()
     any_severe, any_killed = decided.p_any_severe.round(6).tolist(), decided.p_any_killed.round(6).tolist()
     alert = decided.alert.tolist()
-    made, start = [], 0
-    for i, (scene, level) in enumerate(zip(asked, answered.levels, strict=True)):
+    lines, start = [], 0
+    for i, (scene, level) in enumerate(zip(payloads, answered.levels, strict=True)):
         end = start + len(scene["people"])
         people = [
             {
@@ -125,7 +126,7 @@ def _lines(asked: Sequence[errors.Given], answered: Answered, model: LoadedModel
             for row, person in zip(range(start, end), scene["people"], strict=True)
         ]
         worst = max(people, key=_severity)
-        made.append(
+        lines.append(
             {
                 "people": people,
                 "worst": {key: worst[key] for key in ("person", "class", "severe_probability")},
@@ -137,11 +138,11 @@ def _lines(asked: Sequence[errors.Given], answered: Answered, model: LoadedModel
             }
         )
         start = end
-    return made
+    return lines
 
 
-def _rule(scene: errors.Given, level: Level, model: LoadedModel) -> dict[str, Any]:
-    """Return by which rule a scene is decided, and what would sharpen the answer."""
+def _rule(scene: ScenePayload, level: Level, model: LoadedModel) -> dict[str, Any]:
+    """Return the decision rule of a scene, and the fields that would sharpen the answer."""
     rule = model.decision[decision.state_of(level, people_assumed="people_assumed" in scene)]
     return {
         "alert_threshold": round(rule.threshold, 6),

@@ -1,4 +1,4 @@
-"""What a request may say: fields, features, levels of knowledge, communes."""
+"""Reference data for requests: fields, features, levels of knowledge, communes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ router = APIRouter(prefix="/api/v1")
 
 @router.get("/features", summary="Every field of a scene and every feature made from it", responses=COMMON)
 def list_features() -> answers.Features:
-    """Tell types, codes with French and English labels, units, ranges and defaults."""
+    """Return types, codes with French and English labels, units, ranges and defaults."""
     parts = (("accident", fields.ACCIDENT), ("vehicles", fields.VEHICLE), ("people", fields.PERSON))
-    described: Any = [
+    scene_fields: Any = [
         {
             "name": c.name,
             "table": c.table,
@@ -41,8 +41,8 @@ def list_features() -> answers.Features:
         for part, columns in parts
         for c in columns
     ]
-    described.append(_COMMUNE)
-    made: Any = [
+    scene_fields.append(_COMMUNE)
+    features: Any = [
         {
             "name": f.name,
             "label": {"fr": f.label.fr, "en": f.label.en},
@@ -56,7 +56,7 @@ def list_features() -> answers.Features:
         {"name": level.name, "label": {"fr": level.label.fr, "en": level.label.en}, "fields": sorted(level.fields)}
         for level in LEVELS.values()
     ]
-    return answers.Features(fields=described, features=made, levels=levels, version=feature_version())
+    return answers.Features(fields=scene_fields, features=features, levels=levels, version=feature_version())
 
 
 @router.get("/communes", summary="Communes whose name begins with a text", responses=COMMON)
@@ -65,17 +65,17 @@ def list_communes(
     department: Annotated[str | None, Query(max_length=3, description="INSEE code of the département.")] = None,
     limit: Annotated[int, Query(ge=1, le=50)] = 10,
 ) -> list[answers.CommuneAnswer]:
-    """Tell code, name, population and position of communes, the largest first."""
+    """Return code, name, population and position of communes, the largest first."""
     return [
         answers.CommuneAnswer(
-            code=found.code,
-            name=found.name,
-            department=found.department,
-            population=found.population,
-            lat=None if math.isnan(found.lat) else found.lat,
-            long=None if math.isnan(found.long) else found.long,
+            code=commune.code,
+            name=commune.name,
+            department=commune.department,
+            population=commune.population,
+            lat=None if math.isnan(commune.lat) else commune.lat,
+            long=None if math.isnan(commune.long) else commune.long,
         )
-        for found in communes.starting_with(name, limit, department)
+        for commune in communes.starting_with(name, limit, department)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Predictions without the layers of a framework."""
+"""Predictions without the framework's layers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from include.accidents.registry.names import BEST
 
 
 class Shortcut:
-    """Answers predictions without the layers that a framework puts around a route: they cost more than the answer.
+    """Answers predictions without the layers that the framework puts around a route: these cost more than the answer.
 
-    Everything else goes its usual way, also to the documented routes of predictions: they are the same functions.
+    Any other request takes its usual way. The documented routes of predictions call the same functions.
     """
 
     _path: Final = re.compile(r"/api/v1/predict(?:/([A-Za-z][A-Za-z0-9_-]{0,63}))?")
@@ -26,13 +26,13 @@ class Shortcut:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a prediction, or pass the request on."""
-        found = self._path.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if found is None:
+        match = self._path.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if match is None:
             await self._app(scope, receive, send)
             return
-        scope["route_path"] = "/api/v1/predict/{model}" if found[1] else "/api/v1/predict"
+        scope["route_path"] = "/api/v1/predict/{model}" if match[1] else "/api/v1/predict"
         try:
-            response = await predict_scenes(found[1] or BEST, Request(scope, receive))
+            response = await predict_scenes(match[1] or BEST, Request(scope, receive))
         except problems.KNOWN as error:
             response = problems.respond(error)
         await response(scope, receive, send)

@@ -1,4 +1,4 @@
-"""What the API answers, as the OpenAPI tells it. The answers to predictions are written without these classes."""
+"""The API's answers, as the OpenAPI describes them. Answers to predictions are written without these classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Probabilities(BaseModel):
 
 
 class PersonAnswer(BaseModel):
-    """What is to be expected for one person."""
+    """The prediction for one person."""
 
     person: int = Field(description="Position in `people`.")
     vehicle: str | None
@@ -41,7 +41,7 @@ Level = Literal["first_call", "dispatch", "on_scene", "record"]
 
 
 class SceneAnswer(BaseModel):
-    """One scene: what is to be expected of the accident, and a line a person."""
+    """The prediction for one scene: the accident as a whole, and a line a person."""
 
     people: list[PersonAnswer]
     worst: Worst

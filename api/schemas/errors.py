@@ -1,4 +1,4 @@
-"""What is wrong with a scene."""
+"""The error of a scene that is not valid."""
 
 from __future__ import annotations
 
@@ -10,25 +10,17 @@ Defect = tuple[str, str]
 
 
 class SceneError(ValueError):
-    """A request that is no scene or contradicts itself.
+    """A request that is not a scene, or contradicts itself.
 
     Attributes
     ----------
     defects
         Pairs of field path and message.
     example
-        The scene that was probably meant, where one can be made of the request.
+        The scene that was probably meant, where the request allows to build one.
     """
 
     def __init__(self, defects: Sequence[Defect], example: dict[str, Any] | None = None) -> None:
         super().__init__("; ".join(f"{field}: {message}" for field, message in defects))
         self.defects = defects
         self.example = example
-
-
-Given = dict[str, Any]
-"""A scene as it was read and checked: codes as numbers, None for what is not known.
-
-`people_assumed` is True when `people` was left out and filled with one driver a vehicle, `position_of_commune` when
-`lat` and `long` are those of the commune `com`; else both keys are absent.
-"""

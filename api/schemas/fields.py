@@ -28,13 +28,13 @@ _NULL: Final = {"type": "null"}
 
 
 def _choice(choices: Mapping[int | str, int | None], expected: str, schema: Mapping[str, Any]) -> Any:
-    """Return a type that reads one of the choices, or that it is not given; a text is taken in any case."""
+    """Return a type that reads one of the choices, or "not given"; upper and lower case are the same."""
     known: dict[Any, int | None] = {None: None, **_NOTHING, **choices}
     known |= {key.casefold(): value for key, value in known.items() if isinstance(key, str)}
 
     def read(value: Any) -> int | None:
         try:
-            if type(value) is not bool:  # `True` is equal to 1 and no code
+            if type(value) is not bool:  # `True` equals 1, but is not a code
                 return known[value]  # also of 1.0: to JSON, that is a whole number
         except (KeyError, TypeError):
             pass
@@ -132,7 +132,7 @@ _NUMBER: Final = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?")
 
 
 def _from_text(text: str) -> float | str | None:
-    """Return the number that a text says, None for a blank one, and any other text as it is."""
+    """Return the number in a text, None for a blank one, and any other text as it is."""
     bare = text.strip()
     if not bare:
         return None

@@ -1,4 +1,4 @@
-"""A flat record, one person's fields side by side as courses send it: refused with the scene that it means."""
+"""Refuses a flat record, one person's fields side by side as courses send it, and shows the scene to send instead."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, Final
 import orjson
 from pydantic_core import from_json
 
-from api.schemas.errors import Given, SceneError
+from api.schemas.errors import SceneError
 from api.schemas.fields import ACCIDENT, PERSON, VEHICLE
-from api.schemas.scenes import PARTS
+from api.schemas.scenes import PARTS, ScenePayload
 from include.accidents.data.columns import COLUMNS
 
 _PART_OF: Final[Mapping[str, str]] = {
@@ -19,14 +19,14 @@ _PART_OF: Final[Mapping[str, str]] = {
     for name in (column.name for column in of)
 } | {"com": "accident"}
 _LEFT_OUT: Final = {column.name for column in COLUMNS} | {"id", "vehicle"}
-"""Fields of the files, and of a scene's form, that tell nothing of how the accident happened."""
+"""Fields of the files and of a scene's form that do not describe the accident."""
 
 MAX_NAMES = 10  # of unknown fields that a message lists
 MAX_SHOWN = 60  # characters of a value or a name that a message shows
 
 
 def flat_record(body: bytes) -> SceneError | None:
-    """Return what to say of a body with one person's fields side by side; None for any other body."""
+    """Return the error for a body with one person's fields side by side; None for any other body."""
     try:
         content = from_json(body)
     except ValueError:
@@ -54,9 +54,9 @@ def _is_flat(record: Any) -> bool:
     )
 
 
-def _nested(record: Mapping[str, Any]) -> tuple[Given, list[str]]:
+def _nested(record: Mapping[str, Any]) -> tuple[ScenePayload, list[str]]:
     """Return a record's values as a scene, and the names that no scene has."""
-    parts: dict[str, Given] = {part: {} for part in PARTS}
+    parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
     unknown = []
     for key, value in record.items():
         name = key.casefold()
@@ -65,7 +65,7 @@ def _nested(record: Mapping[str, Any]) -> tuple[Given, list[str]]:
         elif _is_plain(value):
             parts[_PART_OF[name]][name] = value[:MAX_SHOWN] if isinstance(value, str) else value
     accident, vehicle, person = (parts[part] for part in PARTS)
-    scene: Given = {"accident": accident} if accident else {}
+    scene: ScenePayload = {"accident": accident} if accident else {}
     if vehicle:
         scene["vehicles"] = [{"id": "A", **vehicle}]
     if person or not vehicle:
@@ -74,7 +74,7 @@ def _nested(record: Mapping[str, Any]) -> tuple[Given, list[str]]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Tell whether a value is one that a message can show."""
+    """Return whether a message can show a value."""
     if isinstance(value, int | float):
-        return abs(value) < 1 << 53  # neither infinite nor longer than JSON's readers take
+        return abs(value) < 1 << 53  # not infinite, and small enough for every JSON reader
     return isinstance(value, str)

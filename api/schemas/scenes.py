@@ -1,4 +1,4 @@
-"""What a request may say: the scene of an accident, in the words of the BAAC files.
+"""The schema of a request: the scene of an accident, with the fields of the BAAC files.
 
 The fields come from the table of columns.
 """
@@ -27,13 +27,20 @@ from include.accidents.data.columns import Column
 MAX_VEHICLES, MAX_PEOPLE, MAX_SCENES = 100, 300, 1000
 MAX_PEOPLE_IN_ALL = 10_000
 
+ScenePayload = dict[str, Any]
+"""A scene as it was read and checked: codes as numbers, None for what is not known.
+
+`people_assumed` is True when `people` was left out and filled with one driver a vehicle, `position_of_commune` when
+`lat` and `long` are those of the commune `com`; else both keys are absent.
+"""
+
 
 def _typed(name: str, about: str, of: Sequence[Column], **more: Any) -> Any:
     fields = {c.name: NotRequired[Annotated[type_of(c), Field(description=_about(c))]] for c in of}
     make: Any = TypedDict  # the fields come from the table of columns, which type checkers cannot follow
-    made = make(name, fields | more, total=False)
-    made.__doc__, made.__pydantic_config__ = about, STRICT
-    return made
+    typed_dict = make(name, fields | more, total=False)
+    typed_dict.__doc__, typed_dict.__pydantic_config__ = about, STRICT
+    return typed_dict
 
 
 Accident: Any = _typed(
@@ -129,5 +136,5 @@ SEVERAL: Final[Any] = TypeAdapter(Annotated[list[Scene], Field(min_length=1, max
 
 def schemas() -> dict[str, Any]:
     """Return the JSON schemas of a scene and its parts, as components of the OpenAPI."""
-    made = ONE.json_schema(ref_template="#/components/schemas/{model}")
-    return {**made.pop("$defs"), "Scene": made}
+    scene = ONE.json_schema(ref_template="#/components/schemas/{model}")
+    return {**scene.pop("$defs"), "Scene": scene}

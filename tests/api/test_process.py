@@ -25,7 +25,7 @@ from starlette.types import Message
 from api import uploads
 from api.batching import BusyError
 from api.schemas.scenes import EXAMPLE
-from api.upload_limiter import MAX_INSIDE, FileAnswer, Gate
+from api.upload_limiter import MAX_INSIDE, FileAnswer, UploadLimiter
 from include.accidents.registry import promotion
 from ops.local.settings import ROOT
 from tests.api.world import KEY, SIGNING, World
@@ -164,7 +164,7 @@ def test_callers_that_read_nothing_hold_neither_memory_nor_the_others(tmp_path: 
 @pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
 def test_an_answer_that_nobody_reads_is_broken_off(monkeypatch: pytest.MonkeyPatch, spec_version: str) -> None:
     monkeypatch.setattr("api.upload_limiter.SENDING_SECONDS", 0.2)
-    file, gate = io.BytesIO(), Gate()
+    file, limiter = io.BytesIO(), UploadLimiter()
     file.write(b"a;b\n" * 100_000)
     sent: list[str] = []
 
@@ -177,15 +177,15 @@ def test_an_answer_that_nobody_reads_is_broken_off(monkeypatch: pytest.MonkeyPat
         await asyncio.Event().wait()
         raise AssertionError
 
-    gate.enter()
-    answer = FileAnswer(file, gate.leave, {}, media_type="text/csv")
+    limiter.enter()
+    answer = FileAnswer(file, limiter.leave, {}, media_type="text/csv")
     asyncio.run(answer({"type": "http", "asgi": {"spec_version": spec_version}}, receive, send))
     assert sent == ["http.response.start", "http.response.body"]
     assert file.closed
     for _ in range(MAX_INSIDE):
-        gate.enter()
+        limiter.enter()
     with pytest.raises(BusyError):
-        gate.enter()
+        limiter.enter()
 
 
 def address(log: Path) -> str:
