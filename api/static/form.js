@@ -111,8 +111,8 @@ function drawRows() {
 }
 
 function remove(part, i) {
-  const [removed] = scene[part].splice(i, 1);
-  for (const person of part === "vehicles" ? scene.people : []) if (person.vehicle === removed.id) delete person.vehicle;
+  const [row] = scene[part].splice(i, 1);
+  for (const person of part === "vehicles" ? scene.people : []) if (person.vehicle === row.id) delete person.vehicle;
   drawRows();
   changed();
   $(ADD[part]).focus();

@@ -1,4 +1,4 @@
-"""Cells of one file: every distinct value is judged once."""
+"""Reads the cells of one file; every distinct value is judged once."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Text: TypeAlias = Any
 """A column of strings (pyarrow.ChunkedArray)."""
 
 LAST_OLD_YEAR = 2018
-# What stands for "not given" in any column, once spaces are taken away.
+# Cells that mean "not given" in any column, once spaces are removed.
 EMPTY_CELLS = ("", ".", "N/A", "NA", "NC", "N/C", "nan", "#ERREUR", "#VALEURMULTI", "(1)")
-# Ordinary white space, no-break spaces, and what precedes these where UTF-8 was once read as latin-1.
+# Ordinary white space, no-break spaces, and the character before these where UTF-8 was read as latin-1.
 SPACES = r"[\s\x{00A0}\x{202F}\x{00C2}]"
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)$"
 
@@ -38,8 +38,8 @@ NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)$"
 class _Cells:
     """A column of numbers by its distinct cells.
 
-    `texts` are the cells as written, `values` what they mean (NaN: not given), `codes` the position of each row's
-    cell among them; None where every row has a cell of its own.
+    `texts` are the distinct cells as written, `values` their numbers (NaN: not given), `codes` the position of each
+    row's cell among them; None where every row has a cell of its own.
     """
 
     texts: pa.Array
@@ -68,7 +68,7 @@ class _Cells:
 
 @dataclass
 class Parsed:
-    """One file: its keys and texts, its numbers before they are judged, and what was already found."""
+    """One file: its keys and texts, its numbers before they are judged, and the findings so far."""
 
     table: Table
     name: str
@@ -84,21 +84,21 @@ class Parsed:
         return Finding(self.table, column, rule, len(rows), action, self.line(int(rows[0])), **more)
 
     def frame(self) -> pd.DataFrame:
-        """Return today's columns in their order; what the vintage lacks is missing."""
-        made = {name: self.numbers.pop(name).expand() for name in list(self.numbers)}  # memory goes as it is used
-        if "secu" in made:
-            made |= _todays_equipment(made.pop("secu"))
-        made |= self.columns
+        """Return today's columns in their order; a column that the vintage lacks is missing."""
+        present = {name: self.numbers.pop(name).expand() for name in list(self.numbers)}  # each pop frees memory
+        if "secu" in present:
+            present |= _todays_equipment(present.pop("secu"))
+        present |= self.columns
         nothing = np.full(self.rows, np.nan, dtype=np.float32)
         unknown = pd.Series(pd.array(pa.nulls(self.rows, pa.string()), dtype="str"))
         numeric = (Kind.CODE, Kind.NUMBER)
         return pd.DataFrame(
-            {c.name: made.get(c.name, nothing if c.kind in numeric else unknown) for c in columns(self.table)}
+            {c.name: present.get(c.name, nothing if c.kind in numeric else unknown) for c in columns(self.table)}
         )
 
 
 def judge_cells(parsed: Parsed, column: Column, cells: pa.ChunkedArray) -> _Cells:
-    """Turn each distinct cell into a number; what is none is missing, and a finding."""
+    """Turn each distinct cell into a number; a cell that is not a number is missing, and a finding."""
     codes = None
     if pa.types.is_dictionary(cells.type):
         whole = cells.unify_dictionaries()
@@ -108,17 +108,17 @@ def judge_cells(parsed: Parsed, column: Column, cells: pa.ChunkedArray) -> _Cell
     else:
         texts = cells.combine_chunks()
     values, unreadable = _numbers(column, texts, parsed.year)
-    made = _Cells(texts, values, codes)
+    distinct = _Cells(texts, values, codes)
     if len(unreadable):
-        rows = made.rows_with(unreadable)
+        rows = distinct.rows_with(unreadable)
         rule = "unknown department" if column.name == "dep" else "not a number"
-        more = {"examples": made.examples(unreadable)}
+        more = {"examples": distinct.examples(unreadable)}
         parsed.findings.append(parsed.find(column.name, rule, rows, Action.MISSING, **more))
-    return made
+    return distinct
 
 
 def _numbers(column: Column, texts: pa.Array, year: int) -> tuple[npt.NDArray[np.float64], Positions]:
-    """Return what each cell means (NaN: not given), and the positions of cells that mean nothing."""
+    """Return the number of each cell (NaN: not given), and the positions of unreadable cells."""
     clean = pc.replace_substring_regex(texts, SPACES, "")
     given = ~pc.is_in(clean, pa.array(EMPTY_CELLS)).to_numpy(zero_copy_only=False)
     special = _special(column, year)
@@ -147,7 +147,7 @@ def _numbers(column: Column, texts: pa.Array, year: int) -> tuple[npt.NDArray[np
 
 
 def _special(column: Column, year: int) -> Callable[[str], float | None] | None:
-    """Return how a cell of a column that is not written in plain digits is read."""
+    """Return the function that reads a column's cells, where they are not plain numbers; else None."""
     if column.name == "hrmn":
         return _minutes
     if column.name == "actp":
@@ -158,13 +158,13 @@ def _special(column: Column, year: int) -> Callable[[str], float | None] | None:
 
 
 def _minutes(cell: str) -> float | None:
-    """Minutes since midnight of ``17:15``, ``1715`` or ``5`` (00:05)."""
+    """Return the minutes since midnight of ``17:15``, ``1715`` or ``5`` (00:05)."""
     if cell == "-1":
         return -1
-    found = re.fullmatch(r"(\d{1,2}):(\d{2})(?::\d{2})?", cell) or re.fullmatch(r"(\d{0,2}?)(\d{1,2})", cell)
-    if not found:
+    match = re.fullmatch(r"(\d{1,2}):(\d{2})(?::\d{2})?", cell) or re.fullmatch(r"(\d{0,2}?)(\d{1,2})", cell)
+    if not match:
         return None
-    hours, minutes = int(found.group(1) or 0), int(found.group(2))
+    hours, minutes = int(match.group(1) or 0), int(match.group(2))
     return float(60 * hours + minutes) if hours < 24 and minutes < 60 else None
 
 
@@ -176,7 +176,7 @@ def _action(cell: str) -> float | None:
 
 
 def _old_department(cell: str) -> float | None:
-    """To 2018 a third digit follows the department's number (590 = 59; 201, 202 = 2A, 2B)."""
+    """Return a department's number from a cell to 2018, with a third digit (590 = 59; 201, 202 = 2A, 2B)."""
     if re.fullmatch(r"[0-9]{1,3}", cell):
         number = int(cell)
         if number in (201, 202):
@@ -190,15 +190,15 @@ def _strip(cells: Text) -> Text:
 
 
 def keys(cells: Text) -> Text:
-    """Take all spaces away; an empty key is missing."""
-    clean = pc.replace_substring(cells, "\u00a0", "")  # nearly always the only one, and much cheaper than a pattern
+    """Remove all spaces; an empty key is missing."""
+    clean = pc.replace_substring(cells, "\u00a0", "")  # nearly always the only space; much faster than a pattern
     if not pc.all(pc.ascii_is_alnum(clean)).as_py():
         clean = _strip(clean)
     return pc.if_else(pc.is_in(clean, pa.array((*EMPTY_CELLS, "-1"))), pa.scalar(None, pa.string()), clean)
 
 
 def texts(cells: Text) -> Text:
-    """Ordinary spaces inside, none at the ends; what is not given is missing."""
+    """Turn every space into an ordinary one, and remove those at the ends; an empty text is missing."""
     for space in ("\u00c2\u00a0", "\u00a0", "\u202f"):
         cells = pc.replace_substring(cells, space, " ")
     clean = pc.utf8_trim_whitespace(cells)
@@ -206,7 +206,7 @@ def texts(cells: Text) -> Text:
 
 
 def accident_numbers(parsed: Parsed, cells: Text) -> npt.NDArray[np.int64]:
-    """Return the numbers of the accidents of a file, shape (rows,); 0 where a cell holds none."""
+    """Return the accident number of each row, shape (rows,); InputError for a cell without one."""
     try:
         clean = cells
         if not pc.all(pc.utf8_is_decimal(cells)).as_py():
@@ -232,36 +232,36 @@ def _todays_equipment(secu: Floats) -> dict[str, Floats]:
 
 
 def repair(parsed: Parsed) -> list[Finding]:
-    """Set what breaks a rule of the schema to missing."""
-    found = []
+    """Set each value that breaks a rule of the schema to missing; return the findings."""
+    findings = []
     broken = checks.bad_values(parsed.table, {name: cells.values for name, cells in parsed.numbers.items()})
     for name, (rule, at) in broken.items():
         cells = parsed.numbers[name]
         more = {"examples": cells.examples(at)}
-        found.append(parsed.find(name, rule, cells.rows_with(at), Action.MISSING, **more))
+        findings.append(parsed.find(name, rule, cells.rows_with(at), Action.MISSING, **more))
         cells.values[at] = np.nan
-    return found
+    return findings
 
 
 def drop_half_positions(parsed: Parsed) -> list[Finding]:
-    """Set both coordinates to missing where one of them is: the other alone is no position."""
+    """Set both coordinates to missing where one of them is: one alone is not a position. Return the findings."""
     if parsed.table is not Table.CARACTERISTIQUES:
         return []
     lat, long = parsed.numbers["lat"], parsed.numbers["long"]
     no_lat, no_long = np.isnan(lat.values), np.isnan(long.values)
-    found = []
-    # To 2018 an accident that nobody located says 0 and 0: that is how the files write it, and no repair.
+    findings = []
+    # To 2018 the files write 0 and 0 for an accident that nobody located; that is not a defect.
     unlocated = np.flatnonzero(no_lat & (long.values == 0))
     if len(unlocated):
         rule = "longitude 0 without a latitude: nobody located the accident"
-        found.append(parsed.find("long", rule, unlocated, Action.IGNORED))
+        findings.append(parsed.find("long", rule, unlocated, Action.IGNORED))
         long.values[unlocated] = np.nan
     for name, cells, half in (("long", long, no_lat & ~np.isnan(long.values)), ("lat", lat, no_long & ~no_lat)):
         at = np.flatnonzero(half)
         if len(at):
-            # Nearly every coordinate is another: the first ones say as much, and to count all takes time.
+            # Nearly every coordinate is distinct: the first ones show enough, and counting all takes time.
             more = {"examples": cells.examples(at[: checks.EXAMPLES])}
             rule = "one coordinate without the other is no position"
-            found.append(parsed.find(name, rule, at, Action.MISSING, **more))
+            findings.append(parsed.find(name, rule, at, Action.MISSING, **more))
             cells.values[at] = np.nan
-    return found
+    return findings

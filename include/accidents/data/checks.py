@@ -1,7 +1,7 @@
-"""Checks of the raw files with their report, by the rules that `columns.COLUMNS` states.
+"""Checks of the raw files and their report, by the rules of `columns.COLUMNS`.
 
-`cells` asks which values and rows break a rule and repairs them; each repair is a finding. Thresholds then decide
-whether the year passes, passes with warnings, or is refused.
+`cells` and `linking` repair what breaks a rule; each repair is a finding. Thresholds then decide whether the year
+passes, passes with warnings, or is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EXAMPLES = 5  # values that a finding shows
 
 
 class Action(StrEnum):
-    """What became of the cells or rows of a finding."""
+    """What was done with the cells or rows of a finding."""
 
     MISSING = "set to missing"
     DROPPED = "dropped"
@@ -76,9 +76,9 @@ class Finding:
 
 @dataclass
 class Report:
-    """What was found in the four files of a year.
+    """The findings in the four files of a year.
 
-    `rows_in` and `rows_out` count rows by table; every row between them is in a finding that says why.
+    `rows_in` and `rows_out` count rows by table; every row that is dropped between them is in a finding.
     """
 
     year: int
@@ -88,15 +88,15 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
 
     def dropped(self, table: Table) -> dict[str, int]:
-        """Return the rows of a table that are not in the result, by reason."""
-        gone = Counter[str]()
+        """Return the number of rows of a table that were dropped, by reason."""
+        rows = Counter[str]()
         for finding in self.findings:
             if finding.table == table and finding.action in (Action.DROPPED, Action.REDUCED):
-                gone[finding.rule] += finding.rows
-        return dict(gone)
+                rows[finding.rule] += finding.rows
+        return dict(rows)
 
     def prove(self) -> None:
-        """See that no row disappeared uncounted; a RuntimeError is a fault of this program."""
+        """Check that every dropped row is in a finding; a RuntimeError is a fault of this program."""
         for table in Table:
             accounted = self.rows_out[table] + sum(self.dropped(table).values())
             if self.rows_in[table] != accounted:
@@ -122,7 +122,7 @@ class Report:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Report:
-        """Return what `as_dict` gave."""
+        """Return the report that `as_dict` stored."""
         tables = {Table(name): facts for name, facts in stored["tables"].items()}
         return cls(
             stored["year"],
@@ -142,7 +142,7 @@ class CheckError(InputError):
 
 def bad_values(table: Table, distinct: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, tuple[str, Indices]]:
     """Return for each column that breaks its rule: the rule, and the positions of such values in `distinct`."""
-    found = {}
+    broken_by_column = {}
     for column in judged(table):
         values = distinct.get(column.name, np.empty(0))
         if column.low is not None and column.high is not None:
@@ -152,8 +152,8 @@ def bad_values(table: Table, distinct: Mapping[str, npt.NDArray[np.float64]]) ->
             rule, holds = "unknown code", np.isin(values, list(column.codes))
         broken = np.flatnonzero(~holds & ~np.isnan(values))
         if len(broken):
-            found[column.name] = (rule, broken)
-    return found
+            broken_by_column[column.name] = (rule, broken)
+    return broken_by_column
 
 
 def judged(table: Table) -> Iterable[Column]:
@@ -163,7 +163,7 @@ def judged(table: Table) -> Iterable[Column]:
 
 @dataclass(frozen=True)
 class RowRule:
-    """A rule over a column of keys: `holds` tells for each row whether it is kept."""
+    """A rule for a column of keys: `holds` returns for each row whether it is kept."""
 
     column: str
     rule: str
@@ -173,20 +173,20 @@ class RowRule:
 def bad_rows(keys: pd.DataFrame, rules: Iterable[RowRule]) -> dict[str, Indices]:
     """Return the positions of the rows that break each rule. A row counts for the first rule that it breaks."""
     seen = np.zeros(len(keys), dtype=np.bool_)
-    found = {}
+    broken_by_rule = {}
     for rule in rules:
         broken = ~rule.holds(keys[rule.column]).to_numpy(dtype=np.bool_) & ~seen
         seen |= broken
         if broken.any():
-            found[rule.rule] = np.flatnonzero(broken)
-    return found
+            broken_by_rule[rule.rule] = np.flatnonzero(broken)
+    return broken_by_rule
 
 
 # --- judging
 
 
 def level(finding: Finding, report: Report, limits: Thresholds) -> Level:
-    """Judge a finding by the share of its table's rows."""
+    """Return the level of a finding, by its share of the table's rows."""
     share = finding.rows / max(report.rows_in[finding.table], 1)
     if finding.action is Action.MISSING:
         warning, failure = limits.repaired_warning, limits.repaired_failure
@@ -202,7 +202,7 @@ def level(finding: Finding, report: Report, limits: Thresholds) -> Level:
 
 
 def _needed(finding: Finding) -> bool:
-    """Whether features are made from the column."""
+    """Return whether the finding's column is required."""
     described = [c for c in (*COLUMNS, *RETIRED_COLUMNS) if (c.table, c.name) == (finding.table, finding.column)]
     return not described or described[0].required
 
@@ -230,7 +230,7 @@ def _described(finding: Finding, report: Report) -> str:
 
 
 def values_of(finding: Finding) -> str:
-    """Return the values that a finding shows, each with how often it occurs."""
+    """Return the values that a finding shows, each with its count."""
     return ", ".join(f"{value!r} × {count}" for value, count in finding.examples.items())
 
 

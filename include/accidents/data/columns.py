@@ -10,7 +10,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Label:
-    """A name for people: French as the domain speaks, and English."""
+    """A name for people, in French (the domain's language) and in English."""
 
     fr: str
     en: str
@@ -649,13 +649,13 @@ RETIRED_COLUMNS: Final[tuple[Column, ...]] = (
 
 
 def columns(table: Table) -> tuple[Column, ...]:
-    """Today's columns of a table, in the files' order."""
+    """Return today's columns of a table, in the files' order."""
     return tuple(column for column in COLUMNS if column.table == table)
 
 
 def column(table: Table, name: str) -> Column:
-    """One of today's columns; KeyError for a name that the table lacks."""
-    for found in columns(table):
-        if found.name == name:
-            return found
+    """Return one of today's columns; KeyError for a name that the table lacks."""
+    for each in columns(table):
+        if each.name == name:
+            return each
     raise KeyError(f"{table} has no column {name!r}")

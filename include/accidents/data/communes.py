@@ -1,7 +1,7 @@
 """Communes of France by INSEE code: name, département, population and a position.
 
 `communes.csv.gz` holds today's communes, the arrondissements of Paris, Lyon and Marseille, the overseas collectivities,
-and the codes of communes that were merged. It is fixed, and it holds positions alone: nothing of how anybody was hurt.
+and the codes of communes that were merged. It is fixed, and it holds nothing about injuries.
 It is written by `python -m include.accidents communes RAW DECOUPAGE_JSON GEONAMES_TSV`.
 
 Sources: names, codes and populations are INSEE's, as npm's `@etalab/decoupage-administratif` gives them (Licence
@@ -41,16 +41,16 @@ SHA256 = "06c76bf11f71709cad3f73931860211d68aefb8a78599d91be79672b3567bfb9"
 HEADER: Final = "code;name;department;population;lat;long"
 
 ENOUGH = 5
-"""From so many accidents on, their median is nearer to other accidents of the commune than GeoNames' position."""
+"""With so many accidents, their median is nearer to the commune's other accidents than GeoNames' position."""
 
 MARGIN = 0.2
 """Degrees around the places of a département; an accident outside has a wrong position."""
 
 MARGIN_PACIFIC = 15.0
-"""The same for the archipelagos of the Pacific, most of whose islands GeoNames' table does not name."""
+"""The same for the archipelagos of the Pacific; GeoNames' table lacks most of their islands."""
 
 TOO_FAR_KM = 25.0
-"""A place of GeoNames that is farther from the accidents of its commune is another place of the same name."""
+"""A GeoNames place farther than this from its commune's accidents is another place of the same name."""
 
 _ARTICLE = re.compile(r"(?:le|la|les|l) (?=.)")
 _AFTER_ALL = "~"  # sorts after every character of a plain name
@@ -85,7 +85,7 @@ class Commune:
     name
         French name with accents. An old code whose name is not known has the name of its successor.
     department
-        INSEE code of the département, a key of `schema.DEPARTMENTS`.
+        INSEE code of the département, a key of `departments.DEPARTMENTS`.
     population
         Inhabitants; 0 when not known, as for old codes.
     lat, long
@@ -113,10 +113,10 @@ def starting_with(text: str, limit: int = 10, department: str | None = None) -> 
     """
     prefix = _plain(text)
     communes, keys, ranks = _index()
-    found = set(ranks[bisect_left(keys, prefix) : bisect_left(keys, prefix + _AFTER_ALL)])
+    matching = set(ranks[bisect_left(keys, prefix) : bisect_left(keys, prefix + _AFTER_ALL)])
     if department is not None:
-        found = {rank for rank in found if communes[rank].department == department}
-    return [communes[rank] for rank in heapq.nsmallest(limit, found)]
+        matching = {rank for rank in matching if communes[rank].department == department}
+    return [communes[rank] for rank in heapq.nsmallest(limit, matching)]
 
 
 def closest(code: str) -> list[Commune]:
@@ -131,7 +131,7 @@ def closest(code: str) -> list[Commune]:
 
 
 def to_file(text: str) -> bytes:
-    """Return the table as it is kept."""
+    """Return the content of the table's file."""
     return gzip.compress(text.encode(), 9, mtime=0)
 
 
@@ -147,7 +147,7 @@ def _table() -> dict[str, Commune]:
     except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError):
         text = ""
     if digest(text) != SHA256:
-        raise InputError(f"{TABLE} is not the file that it should be.", "restore it: git checkout.")
+        raise InputError(f"{TABLE} is damaged or was changed (SHA-256 differs).", "restore it: git checkout.")
     return {commune.code: commune for commune in map(_commune, text.splitlines()[1:])}
 
 
@@ -160,7 +160,7 @@ def _commune(line: str) -> Commune:
 def _index() -> tuple[list[Commune], list[str], list[int]]:
     """Return the communes by population, the sorted plain names, and the rank of each name's commune.
 
-    A name stands once in a département: old codes without a name of their own are left out.
+    A name occurs once in a département: old codes without a name of their own are left out.
     """
     by_name: dict[tuple[str, str], Commune] = {}
     for commune in sorted(_table().values(), key=lambda commune: (-commune.population, commune.code)):
@@ -315,8 +315,8 @@ def _key(name: str) -> str:
 def _extents(places: Mapping[str, list[_Place]], entries: Mapping[str, _Entry]) -> dict[str, tuple[Point, Point]]:
     """Return the south-west and north-east corners of each département, with a margin."""
     points: dict[str, list[Point]] = defaultdict(list)
-    for code, found in places.items():
-        points[entries[code].department].extend(place.at for place in found)
+    for code, of_commune in places.items():
+        points[entries[code].department].extend(place.at for place in of_commune)
     extents = {}
     for department, at in points.items():
         margin = MARGIN_PACIFIC if department.startswith("98") else MARGIN
@@ -328,7 +328,7 @@ def _extents(places: Mapping[str, list[_Place]], entries: Mapping[str, _Entry]) 
 def _points(
     accidents: pd.DataFrame, entries: Mapping[str, _Entry], extents: Mapping[str, tuple[Point, Point]]
 ) -> dict[str, list[Point]]:
-    """Return where the accidents of each code happened; a commune also has those of the codes that belong to it."""
+    """Return the positions of each code's accidents; a commune also has those of its arrondissements and old codes."""
     points: dict[str, list[Point]] = defaultdict(list)
     for code, lat, long in _known(accidents):
         entry = entries.get(code)
@@ -366,7 +366,7 @@ def _distance(one: Point, other: Point) -> float:
 
 
 def _main_place(code: str, entry: _Entry, places: Mapping[str, list[_Place]]) -> _Place | None:
-    """Return the place that bears the commune's name, else its largest; an old commune's may lie in its successor."""
+    """Return the place with the commune's name, else its largest; an old commune's place may lie in its successor."""
     own = places.get(code, [])
     around = [*own, *places.get(entry.successor or "", [])] if entry.key else []
     named = [place for place in around if place.name == entry.key] or [p for p in around if entry.key in p.others]

@@ -31,7 +31,7 @@ class Dataset:
     def take(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Dataset:
         """Return the chosen rows."""
         at = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
-        # Each column by itself where it lies in one piece: indexing would turn the matrix round.
+        # A matrix stored by column stays so: plain indexing would return one stored by row.
         x = self.x.T.take(at, axis=1).T if self.x.flags.f_contiguous else self.x[at]
         return Dataset(x, self.y[at], self.accident[at])
 
@@ -45,7 +45,7 @@ class Dataset:
 
 
 def join(years: Sequence[Dataset]) -> Dataset:
-    """Put the years together."""
+    """Concatenate the years."""
     return Dataset(
         np.concatenate([d.x for d in years]),
         np.concatenate([d.y for d in years]),

@@ -121,9 +121,9 @@ _CORSICA: Final[Mapping[str, int]] = {"2A": 201, "2B": 202}
 
 
 def department_number(code: str) -> int | None:
-    """The number that stands for a department in numeric data: 1 to 95, 201 for 2A, 202 for 2B, 971 to 988.
+    """Return a department's number in numeric data: 1 to 95, 201 for 2A, 202 for 2B, 971 to 988.
 
-    Takes today's INSEE code with or without its leading zero, in any case; None for anything else.
+    The code is today's INSEE code with or without its leading zero, in any case; None for any other text.
     """
     known = code.strip().upper().zfill(2)
     if known not in DEPARTMENTS:
@@ -159,13 +159,13 @@ TERRITORIES: Final[Mapping[str, Box]] = {
 """Where France is: a box for the mainland, for Corsica, and for each overseas territory by INSEE code.
 
 Sources: the outermost points that IGN gives, rounded outward by about 0.05 degrees. The mainland: the ridge above
-Prats-de-Mollo, Ushant, Bray-Dunes, Lauterbourg; Corsica: Lavezzi, Capo Rosso, Capo Corso, Alistro. A box also holds the
-sea and some of the neighbours: it refuses what cannot be right, and proves nothing. Polynesia spans its archipelagos;
-986 is Wallis, Futuna and Alofi, 988 the inhabited islands. Both lie on one side of the antimeridian each, so no box
-crosses it.
+Prats-de-Mollo, Ushant, Bray-Dunes, Lauterbourg; Corsica: Lavezzi, Capo Rosso, Capo Corso, Alistro. A box also holds
+sea and parts of neighbouring countries: a position outside is wrong, one inside may still be. Polynesia's box spans
+its archipelagos; 986 is Wallis, Futuna and Alofi, 988 the inhabited islands. Each lies on one side of the
+antimeridian, so no box crosses it.
 """
 
 
 def in_france(lat: float, long: float) -> bool:
-    """Tell whether a position, in degrees (WGS84), may lie in France, overseas included; False for a missing one."""
+    """Return whether a position in degrees (WGS84) may lie in France, overseas included; False for a missing one."""
     return any(box.south <= lat <= box.north and box.west <= long <= box.east for box in TERRITORIES.values())

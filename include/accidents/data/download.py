@@ -1,8 +1,7 @@
-"""The official files of the latest years, fetched from the catalogue of data.gouv.fr.
+"""Downloads the official files of the latest years from the catalogue of data.gouv.fr.
 
-The catalogue lists every file with its size and checksum. A file is written as `NAME.part`, resumed from
-there after a cut, compared with its checksum, and only then renamed; a file that is already there and matches
-is not asked for.
+The catalogue lists every file with its size and checksum. A file is written as `NAME.part`, resumed after an
+interruption, compared with its checksum, and only then renamed. A present file that matches is not downloaded again.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ DATASET: Final = "bases-de-donnees-annuelles-des-accidents-corporels-de-la-circu
 """The data set's slug. The catalogue redirects slugs of former years to the present one."""
 
 MAX_BYTES: Final = 1 << 30
-"""No file is larger than 1 GiB (the real ones have some 10 MB): anything above is not what it says it is."""
+"""No file is larger than 1 GiB (the real ones have some 10 MB): a larger one is not one of them."""
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with a file's name, the bytes of it that are there, and its whole size (None: unknown)."""
+"""Called with a file's name, the bytes received, and its whole size in bytes (None: unknown)."""
 
 _ATTEMPTS: Final = 5
 _BACKOFF: Final = 0.5  # seconds before the second attempt; doubled before each further one
@@ -44,11 +43,11 @@ log = logging.getLogger(__name__)
 
 
 class DownloadError(InputError):
-    """The official files cannot be had from the catalogue."""
+    """The official files cannot be downloaded from the catalogue."""
 
 
 class _TransientError(Exception):
-    """A failure that may pass: the same request is worth another try."""
+    """A failure that may pass: the request is tried again."""
 
 
 class _CorruptError(Exception):
@@ -70,7 +69,7 @@ class Resource:
 
 @dataclass
 class _Part:
-    """A file on its way: the bytes that are there, and the validator of the version that they belong to."""
+    """A partial file: the bytes received, and the validator of the file's version."""
 
     path: Path
     validator: str | None = field(default=None)
@@ -85,12 +84,12 @@ class _Part:
 
 
 def reachable(base_url: str = CATALOGUE_URL, timeout: float = 3.0) -> bool:
-    """Whether the catalogue answers within `timeout` seconds in all, looking up its name included.
+    """Return whether the catalogue answers within `timeout` seconds, including the look-up of its name.
 
     Raises
     ------
     SettingsError
-        The address is none.
+        The address is not valid.
     """
     address = _dataset_url(base_url)
     answered = threading.Event()
@@ -103,7 +102,7 @@ def reachable(base_url: str = CATALOGUE_URL, timeout: float = 3.0) -> bool:
         except (httpx.HTTPError, OSError) as error:
             log.debug("%s does not answer: %s", address, error)
 
-    # A thread, because no timeout of httpx bounds the resolver, which can take half a minute to give up.
+    # A thread, because httpx has no timeout for the resolver, which can take half a minute to give up.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(timeout)
@@ -140,14 +139,14 @@ def download(
     Raises
     ------
     DownloadError
-        The catalogue or a file cannot be had, or is not what it should be. Whole files stay, and what there
-        is of an unfinished one waits as `NAME.part`.
+        The catalogue or a file cannot be downloaded, or is not what it should be. Complete files stay, and an
+        unfinished one stays as `NAME.part`.
     SettingsError
-        The address is none.
+        The address is not valid.
     """
     address = _dataset_url(base_url)
     if years < 1:
-        raise SettingsError(f"{years} years are asked for.", "ask for one year at least.")
+        raise SettingsError(f"The number of years is {years}.", "ask for one year at least.")
     if is_sample(folder):
         raise DownloadError(f"{folder} holds a generated sample.", "download into another folder.")
     with _client(address, timeout) as client:
@@ -165,7 +164,7 @@ def download(
 
 
 def _dataset_url(base_url: str) -> httpx.URL:
-    """The address of the data set in the catalogue's API."""
+    """Return the address of the data set in the catalogue's API."""
     try:
         url = httpx.URL(base_url.rstrip("/"))
     except httpx.InvalidURL:
@@ -179,7 +178,7 @@ def _dataset_url(base_url: str) -> httpx.URL:
 
 
 def _client(address: httpx.URL, timeout: float) -> httpx.Client:
-    """A client that follows redirects, but none that leaves https."""
+    """Return a client that follows redirects, except from https to http."""
 
     def check(request: httpx.Request) -> None:
         if address.scheme == "https" and request.url.scheme != "https":
@@ -199,7 +198,7 @@ def _client(address: httpx.URL, timeout: float) -> httpx.Client:
 
 
 def _catalogue(client: httpx.Client, address: httpx.URL) -> Mapping[str, Any]:
-    """The data set's entry in the catalogue."""
+    """Return the data set's entry in the catalogue."""
 
     def ask() -> Mapping[str, Any]:
         response = _checked(client.get(address), str(address))
@@ -215,7 +214,7 @@ def _catalogue(client: httpx.Client, address: httpx.URL) -> Mapping[str, Any]:
 
 
 def _resources(catalogue: Mapping[str, Any]) -> Iterable[Resource]:
-    """Those resources of the catalogue that are one of the four files of a year."""
+    """Yield the resources of the catalogue that are one of the four files of a year."""
     for entry in catalogue["resources"]:
         if isinstance(entry, dict) and (resource := _resource(entry)) is not None:
             yield resource
@@ -227,11 +226,11 @@ def _resource(entry: Mapping[str, Any]) -> Resource | None:
     title = str(entry.get("title") or "")
     names = (title, str(entry.get("url") or "").rpartition("/")[2], f"{title}.csv")
     for name in names:
-        found = recognise(name)
-        if found is not None and url:
+        recognised = recognise(name)
+        if recognised is not None and url:
             size = entry.get("filesize")
             return Resource(
-                *found,
+                *recognised,
                 name=name,
                 url=url,
                 size=size if isinstance(size, int) and size > 0 else None,
@@ -249,7 +248,7 @@ def _checksum(entry: object) -> tuple[str, str] | None:
 
 
 def _newest(resources: Iterable[Resource], years: int, address: httpx.URL) -> list[Resource]:
-    """The four resources of each of the latest years that have all four."""
+    """Return the four resources of each of the latest years that have all four."""
     by_year: dict[int, dict[Table, Resource]] = {}
     # A file that was published twice counts as last modified (ISO dates sort as text).
     for resource in sorted(resources, key=lambda resource: resource.modified):
@@ -264,7 +263,7 @@ def _newest(resources: Iterable[Resource], years: int, address: httpx.URL) -> li
 
 
 def _fetch(client: httpx.Client, resource: Resource, folder: Path, progress: Progress) -> Path:
-    """One file, from the folder if it is there already, else from the network."""
+    """Return one file, from the folder if it is present, else from the network."""
     target = folder / resource.name
     if target.exists() and _matches(target, resource):
         log.info("%s is already there", target)
@@ -290,7 +289,7 @@ def _fetch(client: httpx.Client, resource: Resource, folder: Path, progress: Pro
 
 
 def _fetch_checked(client: httpx.Client, resource: Resource, part: _Part, progress: Progress) -> None:
-    """Bring the part to its end, over as many requests as that takes, and compare it with the catalogue."""
+    """Complete the partial file, in as many requests as needed, and compare it with the catalogue."""
     if not (part.path.exists() and _matches(part.path, resource)):
         _persistently(lambda: _receive(client, resource, part, progress), resource.url, advance=lambda: part.size)
     if not _matches(part.path, resource):
@@ -298,7 +297,7 @@ def _fetch_checked(client: httpx.Client, resource: Resource, part: _Part, progre
 
 
 def _receive(client: httpx.Client, resource: Resource, part: _Part, progress: Progress) -> None:
-    """One request for what the part still lacks."""
+    """Send one request for the rest of the partial file."""
     headers = _range(resource, part)
     with client.stream("GET", resource.url, headers=headers) as response:
         if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -312,26 +311,26 @@ def _receive(client: httpx.Client, resource: Resource, part: _Part, progress: Pr
 
 
 def _range(resource: Resource, part: _Part) -> dict[str, str]:
-    """The headers that ask for the rest of a file, or none to ask for the whole."""
+    """Return the headers that ask for the rest of a file; none to ask for the whole file."""
     if part.size == 0:
         return {}
     if part.validator is not None:
         return {"Range": f"bytes={part.size}-", "If-Range": part.validator}
-    # What a former run left has no validator: only a checksum can tell whether the two halves fit.
+    # A partial file of an earlier run has no validator: only a checksum can show whether both parts fit.
     return {"Range": f"bytes={part.size}-"} if resource.checksum else {}
 
 
 def _strong_validator(response: httpx.Response) -> str | None:
-    """The version of the file, for If-Range, which takes no weak one."""
+    """Return the file's version for If-Range, which accepts no weak ETag."""
     tag = response.headers.get("ETag")
     return None if tag is None or tag.startswith("W/") else tag
 
 
 def _append(response: httpx.Response, resource: Resource, part: _Part, progress: Progress, *, resumed: bool) -> None:
-    """Write a response's body after what is there, or over it where the server sends the whole again."""
+    """Append a response's body to the partial file, or overwrite it when the server sends the whole file."""
     with part.path.open("ab" if resumed else "wb") as file:
         size = file.tell()
-        # Whatever arrives is written at once: chunks of a size of their own would be lost half full at a cut.
+        # Bytes are written as they arrive: of chunks of a fixed size, an interruption would lose a part.
         for chunk in response.iter_bytes():
             size += len(chunk)
             if size > MAX_BYTES:
@@ -342,7 +341,7 @@ def _append(response: httpx.Response, resource: Resource, part: _Part, progress:
 
 
 def _matches(path: Path, resource: Resource) -> bool:
-    """Whether a file has the size and the checksum that the catalogue gives, as far as it gives them."""
+    """Return whether a file has the checksum that the catalogue gives, or without one the size that it gives."""
     if resource.checksum is None:
         return resource.size in {None, path.stat().st_size}
     algorithm, expected = resource.checksum
@@ -354,7 +353,7 @@ def _matches(path: Path, resource: Resource) -> bool:
 
 
 def _checked(response: httpx.Response, address: str) -> httpx.Response:
-    """The response, if it is what was asked for."""
+    """Return the response, if it was successful."""
     if response.status_code in _TRANSIENT:
         raise _TransientError(f"status {response.status_code}")
     if not response.is_success:
@@ -368,9 +367,9 @@ def _checked(response: httpx.Response, address: str) -> httpx.Response:
 def _persistently(call: Callable[[], T], address: str, advance: Callable[[], int] = lambda: 0) -> T:
     """Call until it succeeds, with growing pauses.
 
-    Attempts count from the last one that got further (`advance`: bytes): a long file over a bad line ends, and a
-    server that always fails at one place holds nobody for ever. DownloadError after `_ATTEMPTS`.
-    """  # noqa: DOC501  (said in the last sentence)
+    Attempts are counted anew after each one that received more bytes (`advance`). So a long file over a bad line is
+    completed, and a server that always fails at one place is given up. DownloadError after `_ATTEMPTS`.
+    """  # noqa: DOC501  (the last sentence names it)
     failures, furthest = 0, advance()
     while True:
         try:

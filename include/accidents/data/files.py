@@ -1,4 +1,4 @@
-"""Which file of which year a name stands for, the files of a folder by year, and how large one may be.
+"""Recognises files by their names, finds the files of each year in a folder, and limits their size.
 
 The publisher's own names changed over the years and were misspelt twice (`carcteristiques-2021.csv`,
 `caract-2023.csv`); copies differ in capitals, accents, `_` for `-`, and compression.
@@ -19,16 +19,16 @@ from include.accidents.data.columns import Table
 from include.accidents.errors import InputError
 
 MAX_BYTES: Final = 256 << 20
-"""Of one file, decompressed. The largest that was ever published has some 30 MB."""
+"""Of one file, decompressed. The largest published file has some 30 MB."""
 
 FIRST_YEAR: Final = 2005
-"""The first year that the publisher gives in four files."""
+"""The first year that is published as four files."""
 
 ACCEPTED_FORMS: Final = (
     "caracteristiques-2021.csv (also carcteristiques-, caract-), lieux-2021.csv, vehicules-2021.csv, "
     "usagers-2021.csv, with - or _, in any case, also with .gz after it"
 )
-"""The names that `recognise` takes, as a message says them."""
+"""The names that `recognise` accepts, for messages."""
 
 _TABLES: Final[Mapping[str, Table]] = {
     "caracteristiques": Table.CARACTERISTIQUES,
@@ -41,15 +41,15 @@ _TABLES: Final[Mapping[str, Table]] = {
 _NAME: Final = re.compile(r"(?P<stem>[a-z]+)[-_ ](?P<year>2\d{3})\.csv(\.gz)?")
 _CSV: Final = re.compile(r".*\.csv(\.gz)?", re.DOTALL)
 
-# Published beside the four files of some years: registrations of vehicles, which nothing here can join to.
+# Published beside the four files of some years: registrations of vehicles, which cannot be joined to the four files.
 _OTHER_RESOURCE: Final = re.compile(r"vehicules[-_ ]immatricules[-_ ]baac.*\.csv(\.gz)?")
 
 MARKER: Final = "SAMPLE"
-"""The file that tells a folder of generated accidents from one of real ones."""
+"""The file that marks a folder of generated accidents."""
 
 
 def recognise(name: str) -> tuple[Table, int] | None:
-    """Which table of which year a file's name (no folder) stands for; None for any other file."""
+    """Return table and year of a file's name (without folder); None for any other name."""
     match = _NAME.fullmatch(_plain(name))
     if match is None or match["stem"] not in _TABLES or int(match["year"]) < FIRST_YEAR:
         return None
@@ -57,14 +57,14 @@ def recognise(name: str) -> tuple[Table, int] | None:
 
 
 def find(folder: Path) -> dict[int, dict[Table, Path]]:
-    """The four files of each year in a folder, years ascending; empty when the folder holds no CSV.
+    """Return the four files of each year in a folder, years ascending; empty when the folder holds no CSV.
 
-    Hidden files, folders, files that are no CSV and the publisher's files of registrations are passed over.
+    Hidden files, folders, files that are not CSV and the publisher's files of registrations are skipped.
 
     Raises
     ------
     InputError
-        The folder is absent, a CSV bears an unknown name, a year has two files of a table, or lacks one.
+        The folder is absent, a CSV has an unknown name, or a year has two files of a table or none.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder.", "create it and put the CSV files there.")
@@ -92,7 +92,7 @@ def check_size(name: str, size: int, limit: int = MAX_BYTES) -> None:
 def decompress(name: str, content: bytes, limit: int = MAX_BYTES) -> bytes:
     """Return the content of a gzip file (of any number of parts), or of a plain file as it is.
 
-    No more is ever decompressed than the limit: a small file may hold gigabytes of nothing.
+    It never decompresses more than the limit: a small file may expand to gigabytes.
 
     Raises
     ------
@@ -104,15 +104,15 @@ def decompress(name: str, content: bytes, limit: int = MAX_BYTES) -> bytes:
         return content
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-            made = file.read(limit + 1)
+            decompressed = file.read(limit + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{name} is a damaged gzip file ({error}).", "download or copy it again.") from error
-    check_size(name, len(made), limit)
-    return made
+    check_size(name, len(decompressed), limit)
+    return decompressed
 
 
 def _plain(name: str) -> str:
-    """A name in lower case and without accents."""
+    """Return a name in lower case and without accents."""
     decomposed = unicodedata.normalize("NFKD", name)
     return "".join(letter for letter in decomposed if not unicodedata.combining(letter)).lower()
 
@@ -127,13 +127,13 @@ def _csv_files(folder: Path) -> Iterable[Path]:
 
 
 def _recognised(path: Path) -> tuple[Table, int]:
-    found = recognise(path.name)
-    if found is None:
+    recognised = recognise(path.name)
+    if recognised is None:
         raise InputError(
-            f"{path} has a name that says neither which table nor which year it is.",
+            f"{path}: the name does not give a table and a year.",
             f"rename it, or move it out of the folder. Accepted are {ACCEPTED_FORMS}.",
         )
-    return found
+    return recognised
 
 
 def _check_complete(folder: Path, years: Mapping[int, Mapping[Table, Path]]) -> None:
@@ -144,11 +144,11 @@ def _check_complete(folder: Path, years: Mapping[int, Mapping[Table, Path]]) -> 
             gaps.append(f"{year} lacks {' and '.join(absent)}")
     if gaps:
         raise InputError(
-            f"A year needs all of its four files, and in {folder} {'; '.join(gaps)}.",
+            f"A year needs all of its four files, but in {folder} {'; '.join(gaps)}.",
             "add what is missing, or remove the other files of that year.",
         )
 
 
 def is_sample(folder: Path) -> bool:
-    """Whether the CSV files of a folder are generated."""
+    """Return whether the CSV files of a folder are generated."""
     return (folder / MARKER).is_file()

@@ -1,4 +1,4 @@
-"""The four files of a year together: vehicles and people find their accident."""
+"""Links the four files of a year: vehicles and people to their accident, people to their vehicle."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from include.accidents.data.cells import Parsed
 
 
-ORPHANS_ALLOWED = 0.5  # share of rows without an accident above which the files are not of one year
+ORPHANS_ALLOWED = 0.5  # share of rows without an accident; above it, the files are of different years
 OLDEST = 110  # years; nobody in the files is older unless the year of birth is mistyped
 
 
 def check_year(parsed: Parsed, accidents: pd.DataFrame, report: Report) -> None:
-    """Report the rows whose year is another one than that of the file."""
+    """Report the rows whose year differs from that of the file."""
     years = accidents["an"].to_numpy()
     other = np.flatnonzero(~np.isnan(years) & (years != report.year))
     if not len(other):
@@ -44,7 +44,7 @@ def check_year(parsed: Parsed, accidents: pd.DataFrame, report: Report) -> None:
 
 
 def link(read: Mapping[Table, Parsed], tables: Mapping[Table, pd.DataFrame], report: Report) -> Scenes:
-    """Join the tables by position; rows that belong to nothing, or stand there twice, are dropped and counted."""
+    """Join the tables by position; rows of no accident, and repeated rows, are dropped and counted."""
     doubled = RowRule("num_acc", "accident described twice", lambda s: ~s.duplicated())
     accidents = _keep(read, tables, Table.CARACTERISTIQUES, [doubled], report)
     accidents = accidents.sort_values("num_acc", ignore_index=True)
@@ -53,7 +53,7 @@ def link(read: Mapping[Table, Parsed], tables: Mapping[Table, pd.DataFrame], rep
     def known(what: str) -> RowRule:
         return RowRule("num_acc", f"{what} of no accident", lambda s: s.isin(keys))
 
-    # The first place is the accident's main one, which the others would multiply people by.
+    # The first place is the accident's main one; with several places, people would be repeated.
     further = RowRule("num_acc", "further place of an accident", lambda s: ~s.duplicated())
     places = _keep(read, tables, Table.LIEUX, [known("place"), further], report)
     accidents = _with_places(accidents, places, read, report)
@@ -80,7 +80,7 @@ def _keep(
     rules: list[RowRule],
     report: Report,
 ) -> pd.DataFrame:
-    """Return the rows that keep the rules; each other one is counted."""
+    """Return the rows that satisfy the rules; the others are counted."""
     frame, parsed = tables[table], read[table]
     keys = frame[list(dict.fromkeys(rule.column for rule in rules))]
     kept = np.ones(len(frame), dtype=np.bool_)
@@ -116,16 +116,16 @@ def _with_places(
 
 
 def _identified(frame: pd.DataFrame) -> pd.DataFrame:
-    """Fill `id_vehicule` where it is not given, with what meant a vehicle to 2018: accident and `num_veh`."""
+    """Fill a missing `id_vehicule` with accident and `num_veh`, which identified a vehicle to 2018."""
     unknown = frame["id_vehicule"].isna()
     if unknown.any():
-        made = frame["num_acc"].astype("str") + "-" + frame["num_veh"]
-        frame["id_vehicule"] = frame["id_vehicule"].where(~unknown, made)
+        keys = frame["num_acc"].astype("str") + "-" + frame["num_veh"]
+        frame["id_vehicule"] = frame["id_vehicule"].where(~unknown, keys)
     return frame
 
 
 def _positions(sorted_keys: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> Positions:
-    """Return where each wanted key stands in `sorted_keys`; -1 where it does not."""
+    """Return the position of each wanted key in `sorted_keys`; -1 for an absent one."""
     if len(sorted_keys) == 0:
         return np.full(len(wanted), -1, dtype=np.int64)
     at = np.minimum(np.searchsorted(sorted_keys, wanted), len(sorted_keys) - 1)
@@ -133,13 +133,13 @@ def _positions(sorted_keys: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> Posit
 
 
 def _vehicle_positions(vehicles: pd.DataFrame, people: pd.DataFrame, parsed: Parsed, report: Report) -> Positions:
-    """Find each person's vehicle by `id_vehicule`; -1 where there is none in the person's accident."""
-    found = pc.index_in(
+    """Return the position of each person's vehicle, by `id_vehicule`; -1 where the person's accident has none."""
+    rows = pc.index_in(
         pa.array(people["id_vehicule"], pa.string()),
         value_set=pa.array(vehicles["id_vehicule"], pa.string()),
         skip_nulls=True,
     )
-    at: Positions = found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    at: Positions = rows.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     if len(vehicles):
         of_another = (at >= 0) & (vehicles["accident"].to_numpy()[at] != people["accident"].to_numpy())
         at[of_another] = -1
@@ -151,7 +151,7 @@ def _vehicle_positions(vehicles: pd.DataFrame, people: pd.DataFrame, parsed: Par
 
 
 def _check_ages(accidents: pd.DataFrame, people: pd.DataFrame, report: Report) -> None:
-    """Set years of birth to missing that make an impossible age."""
+    """Set a year of birth to missing when the age is impossible."""
     age = accidents["an"].to_numpy()[people["accident"].to_numpy()] - people["an_nais"].to_numpy()
     impossible = (age < 0) | (age > OLDEST)
     if impossible.any():
@@ -165,7 +165,7 @@ def _check_ages(accidents: pd.DataFrame, people: pd.DataFrame, report: Report) -
 
 
 def _note_gaps(accidents: pd.DataFrame, vehicles: pd.DataFrame, people: pd.DataFrame, report: Report) -> None:
-    """Tell what is incomplete but stays: it is part of a scene all the same."""
+    """Report incomplete rows that are kept, because they are part of a scene."""
 
     def unused(of: pd.DataFrame, by: npt.NDArray[np.int64]) -> int:
         return int((np.bincount(by[by >= 0], minlength=len(of)) == 0).sum())

@@ -11,15 +11,15 @@ import pyarrow as pa
 from include.accidents.data import csvtext
 from include.accidents.data.scenes import Scenes
 
-ROWS = 8192  # put into text at a time
+ROWS = 8192  # formatted at a time
 
 
 def merged_csv(scenes: Scenes) -> Iterator[memoryview]:
-    """Return the CSV in pieces: the accident's columns and the place's, the person's, their vehicle's.
+    """Return the CSV in pieces: the columns of the accident and its place, of the person, of their vehicle.
 
-    People without a vehicle keep their line; the vehicle's cells are then empty. A vehicle that nobody is recorded in
-    has no line here, which is why features are made from `Scenes`. An accident and a vehicle are put into text once,
-    however many people they have.
+    People without a vehicle keep their line, with empty cells for the vehicle. A vehicle without people has no line
+    here, which is why features are made from `Scenes`. An accident and a vehicle are formatted once, however many
+    people they have.
     """
     own = scenes.vehicles.drop(columns=["accident", "id_vehicule", "num_veh"], errors="ignore")
     rest = scenes.people.drop(columns=["accident", "vehicle"])

@@ -1,7 +1,7 @@
-"""Raw files in, canonical tables out: every quirk of the BAAC files of any vintage lives here and nowhere else.
+"""Reads the raw files of a year into canonical tables, and handles every quirk of the BAAC files of any vintage.
 
-The codes of a column take few distinct values, so Arrow reads each column as a dictionary and every distinct value
-is judged once: that makes reading both strict (each repair is counted) and fast.
+The codes of a column have few distinct values. So Arrow reads each column as a dictionary, and every distinct value
+is judged once. That makes reading both strict (each repair is counted) and fast.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Content = bytes | Callable[[], bytes]
 FILES_AT_A_TIME = 2
 MAX_HEADER = 1 << 16  # bytes; today's files name 23 columns at most
 MAX_LINE = 4 << 20  # bytes; what Arrow reads at a time
-MAX_LINES = 5_000_000  # of one file; the largest that was ever published has some 190,000
+MAX_LINES = 5_000_000  # of one file; the largest published file has some 190,000
 ALIASES = {"accident_id": "num_acc", "n°_accident": "num_acc", "num_accident": "num_acc"}
 # An index that pandas wrote in front of the columns.
 INDEX_COLUMNS = frozenset({"", "unnamed: 0", "index"})
@@ -54,18 +54,18 @@ def read_year(
     Parameters
     ----------
     files
-        Name (for messages) and content, plain or gzip, of each table; or what gives the content, so that not all four
-        need be in memory.
+        Name (for messages) and content, plain or gzip, of each table. A function may give the content, so that not
+        all four are in memory.
     year
-        The year that the file names say.
+        The year in the file names.
     need_severity
-        Whether `usagers` must have the column `grav`. Where it need not, as of new accidents, and has not, `grav` is
+        Whether `usagers` must have the column `grav`. Files of new accidents need not; without the column, `grav` is
         missing for all.
 
     Raises
     ------
     InputError
-        Naming the file, the line or column, what was found and the remedy.
+        For a file that cannot be used: it names the file, the line or column, the defect and the remedy.
     """
 
     def parse(table: Table) -> Parsed:
@@ -129,7 +129,7 @@ def _is_utf8(content: bytes) -> bool:
     offsets = np.array([0, len(content)], dtype=np.int64)
     whole = pa.Array.from_buffers(pa.large_string(), 1, [None, *map(pa.py_buffer, (offsets, content))])
     try:
-        whole.validate(full=True)  # ten times as fast as to decode it, and without Python's lock
+        whole.validate(full=True)  # ten times as fast as decoding, and without Python's lock
     except pa.ArrowInvalid:
         return False
     return True
@@ -164,10 +164,10 @@ def _empty(name: str) -> InputError:
 def _known_columns(
     table: Table, name: str, header: list[str], year: int, *, need_severity: bool
 ) -> tuple[list[Column], list[str]]:
-    """Return the columns to read, and the names of those that nobody knows."""
+    """Return the columns to read, and the names of unknown columns."""
     doubled = [column for column, count in Counter(header).items() if count > 1 and column]
     if doubled:
-        raise InputError(f"{name}, line 1: column {doubled[0]!r} stands there twice.", "keep one of the two.")
+        raise InputError(f"{name}, line 1: column {doubled[0]!r} occurs twice.", "keep one of the two.")
     known = [c for c in (*COLUMNS, *RETIRED_COLUMNS) if c.table == table]
     missing = [
         c.name
@@ -175,7 +175,7 @@ def _known_columns(
         if c.required
         and c.name not in header
         and c.first_year <= year <= (c.last_year or year)
-        and c.name != "id_usager"  # nothing is joined by it, and revised files differ
+        and c.name != "id_usager"  # no table is joined by it, and some editions lack it
         and (need_severity or c.name != "grav")
     ]
     if missing:
@@ -208,7 +208,7 @@ def _parse(name: str, text: bytes, delimiter: str, header: list[str], wanted: li
     try:
         return read(strict=False)
     except pa.ArrowInvalid:
-        try:  # a quoted address may hold a line break; and one thread knows the row's number
+        try:  # a quoted address may hold a line break; with one thread, an error gives the row's number
             return read(strict=True)
         except pa.ArrowInvalid as error:
             raise _unreadable(name, text, delimiter, len(header), error) from error
@@ -219,7 +219,7 @@ def _has_few_values(column: Column) -> bool:
 
 
 def _unreadable(name: str, text: bytes, delimiter: str, width: int, error: Exception) -> InputError:
-    """Find the line that has another number of cells than the header, or is too long to be one."""
+    """Return the error for the first line that is too long, or whose number of cells differs from the header's."""
     begins, line = 0, 1
     while begins < len(text):
         ends = text.find(b"\n", begins)
@@ -241,7 +241,7 @@ def _unreadable(name: str, text: bytes, delimiter: str, width: int, error: Excep
 
 
 def _rows(text: bytes, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row that is not empty, with the line on which it begins (1 the first)."""
+    """Yield each row that is not empty, with the line where it begins (1 the first)."""
     csv.field_size_limit(MAX_LINE)
     reader = csv.reader(io.TextIOWrapper(io.BytesIO(text), "utf-8", newline=""), delimiter=delimiter)
     begins = 1
@@ -252,7 +252,7 @@ def _rows(text: bytes, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _line_finder(text: bytes, delimiter: str, rows: int, lines: int) -> Callable[[int], int]:
-    """Return a function from a row (0 the first) to the line on which it begins (the header is line 1)."""
+    """Return a function that gives the line where a row begins (row 0 the first; the header is line 1)."""
 
     end = b"\n" if b"\n" in text else b"\r"
     tail = text[-1024:]  # files often end in an empty line
@@ -260,7 +260,7 @@ def _line_finder(text: bytes, delimiter: str, rows: int, lines: int) -> Callable
         return lambda row: row + 2
 
     def line(row: int) -> int:
-        # Some cell holds a line break, or some line is empty. Row 0 follows the header.
+        # A cell holds a line break, or a line is empty. Row 0 follows the header.
         rows = enumerate(_rows(text, delimiter), start=-1)
         return next((line for at, (line, _) in rows if at == row), row + 2)
 

@@ -13,8 +13,8 @@ import pandas as pd
 class Scenes:
     """Accidents with their vehicles and people, linked by position.
 
-    Every vintage gives the same columns with the same types, in the order of `columns.COLUMNS`; what it cannot know is
-    missing.
+    Every vintage gives the same columns with the same types, in the order of `columns.COLUMNS`. A column that a
+    vintage lacks is missing.
 
     Attributes
     ----------

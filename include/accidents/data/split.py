@@ -1,4 +1,4 @@
-"""Which accidents are held out, and the folds: always whole accidents, since a row split leaks."""
+"""Which accidents are held out, and the folds: always whole accidents, because a split by rows leaks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Indices = npt.NDArray[np.intp]
 
 
 def is_held_out(num_acc: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Tell for each row whether its accident belongs to `global_test` (a tenth, by a keyed hash)."""
+    """Return for each row whether its accident belongs to `global_test` (a tenth, by a keyed hash)."""
     distinct, inverse = np.unique(num_acc, return_inverse=True)
     limit = int(HELD_OUT_SHARE * 2**64).to_bytes(8, "big")
     numbers = distinct.astype(">i8").tobytes()

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from include.accidents.data.scenes import Scenes
 
-ROWS = 16384  # of a row group of a year's tables: what is in memory while it is written
+ROWS = 16384  # of a row group; only one row group is in memory while a table is written
 
 
 def write_table(table: pd.DataFrame, file: IO[bytes]) -> None:
@@ -25,7 +25,7 @@ def write_table(table: pd.DataFrame, file: IO[bytes]) -> None:
 
 
 def scenes_from_files(read: Callable[[str], bytes], *, texts: bool = True) -> Scenes:
-    """Return the scenes of a year, without keys and texts if these are not wanted; `read` gives a file by its name."""
+    """Return the scenes of a year, without keys and texts unless `texts`; `read` returns a file by its name."""
 
     def table(name: str) -> pd.DataFrame:
         file = pq.ParquetFile(pa.BufferReader(read(f"{name}.parquet")))

@@ -9,7 +9,7 @@ from typing import Final
 
 
 class VehicleClass(StrEnum):
-    """What a vehicle is in a crash: the categories of `catv` that move and protect alike."""
+    """A class of vehicles: the categories of `catv` that move alike and protect their people alike."""
 
     BICYCLE = "bicycle"
     MOPED = "moped"
