@@ -1,7 +1,7 @@
-"""Registered models: which version is served, and the only way a model is loaded.
+"""Finds the version of a registered model to serve, and loads it; no other module loads models.
 
-A model is loaded with *our* list of types, never with the one it brings along, and only when its file bears the
-signature that was made when it was registered: a list of types alone does not stop a hostile tree.
+A model is loaded with *our* list of types, never with its own. It is loaded only when its file has the signature that
+was made at its registration: a list of types alone does not stop a hostile tree.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def load(
     features: str,
     read: Callable[[bytes], Any] = loads,
 ) -> LoadedModel:
-    """Fetch, verify and load one version; `read` makes the model of the file whose signature was checked.
+    """Fetch, verify and load one version; `read` returns the model of a file, after its signature was checked.
 
     Raises
     ------
@@ -51,10 +51,10 @@ def load(
         When the signature is absent or wrong, the features are not today's, a type is not on the list, or the model has
         no thresholds for the levels of knowledge.
     """
-    found = client.get_model_version(name, version)
-    lineage = read_lineage(found)
-    content = fetch(found)
-    check_signature(found, lineage, content, key)
+    model_version = client.get_model_version(name, version)
+    lineage = read_lineage(model_version)
+    content = fetch(model_version)
+    check_signature(model_version, lineage, content, key)
     if lineage.features != features:
         raise ModelError(
             f"{name} version {version} was trained on features {lineage.features}; today's are {features}.",
@@ -69,31 +69,31 @@ def load(
         error.cause = f"{name} version {version}: {error.cause}"
         raise
     metrics = client.get_run(lineage.run_id).data.metrics
-    return LoadedModel(estimator, name, str(found.version), lineage, metrics, rules)
+    return LoadedModel(estimator, name, str(model_version.version), lineage, metrics, rules)
 
 
 def names(client: MlflowClient) -> list[str]:
     """Return the names of all registered models, the one in production first."""
-    found: list[str] = []
+    registered: list[str] = []
     token: str | None = None
     while True:
         page = client.search_registered_models(max_results=1000, page_token=token)
-        found += [model.name for model in page]
+        registered += [model.name for model in page]
         token = page.token
         if not token:
-            return sorted(found, key=lambda name: (name != BEST, name))
+            return sorted(registered, key=lambda name: (name != BEST, name))
 
 
 def newest(client: MlflowClient, name: str) -> str | None:
-    """Return the version to serve under a name: `production` of BestModel, the newest of any other.
+    """Return the version to serve under a name: `production` of BestModel, the newest of any other model.
 
-    The newest is the last one of the run that looked at the raw files last: to repeat an old run does not undo a new
+    The newest is the last version of the run that read the raw files last: repeating an old run does not undo a new
     one.
 
     Raises
     ------
     MlflowException
-        When MLflow cannot say it.
+        When MLflow does not answer.
     """
     from mlflow.exceptions import MlflowException
 
@@ -110,6 +110,6 @@ def newest(client: MlflowClient, name: str) -> str | None:
 
 
 def signature(client: MlflowClient, name: str, version: str) -> str | None:
-    """Return what a version bears as its signature, unchecked; None while it has none."""
+    """Return a version's signature, unchecked; None while it has none."""
     tags: dict[str, str] = client.get_model_version(name, version).tags
     return tags.get("signature")

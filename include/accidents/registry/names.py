@@ -9,21 +9,20 @@ EXPERIMENT: Final = "Gravite_Accidents"
 BEST: Final = "BestModel"
 """The registered model that holds what was promoted."""
 BASELINE: Final = "Dummy"
-"""The leaderboard's row of a prediction that knows nothing; it is no model of its own."""
+"""The leaderboard's row for a prediction without features; it is not a registered model."""
 ALIAS: Final = "production"
 LOADED: Final = "loaded"
-"""Tag of a version: when the run that made it looked at the raw files."""
+"""Tag of a version: when its DAG run read the raw files."""
 SUPERSEDED: Final = "superseded"
 """Tag of a run whose task was cleared and ran again."""
 DAG_RUN: Final = "airflow.dag_run_id"
-"""Tag of a run of MLflow: the run of the DAG that made it."""
+"""Tag of an MLflow run: the DAG run that made it."""
 DAG_RUNS: Final = "airflow.dag_run_ids"
-"""Tag of a run of MLflow: the runs of the DAG whose model it is, with spaces between; the last ones may have changed
-nothing."""
+"""Tag of an MLflow run: the DAG runs that used its model, separated by spaces; later ones need not have changed it."""
 PROMOTED_BY: Final = "promoted_by"
-"""Tag of a version of BestModel: the run of the DAG that promoted it."""
+"""Tag of a version of BestModel: the DAG run that promoted it."""
 ROLLED_BACK: Final = "rolled_back"
-"""Tag of a version of BestModel that a rollback left, or whose promotion broke off."""
+"""Tag of a version of BestModel that a rollback left, or whose promotion was interrupted."""
 
 # Artifacts of a model's run in MLflow.
 GROUPS = "recall_by_group.json"
@@ -36,6 +35,6 @@ LEADERBOARD = "leaderboard.json"
 def of_selection(dag_run_id: str, file: str) -> str:
     """Return the path of a selection's `REPORT` or `LEADERBOARD` in the run of its winner.
 
-    A folder a run of the DAG: where nothing changes, a model wins again.
+    Each DAG run has a folder of its own: where nothing changes, the same model wins again.
     """
     return f"selections/{re.sub(r'[^0-9A-Za-z._-]', '_', dag_run_id)}/{file}"

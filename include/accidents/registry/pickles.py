@@ -1,7 +1,7 @@
-"""Read a pickle of a model that another process of ours made of a signed file, without running what it may hold.
+"""Reads the pickle of a model that another process of ours made from a signed file, without running foreign code.
 
 A pickle calls whatever it names. Here it may name the types that the skops file names, whose signature was checked,
-and the helpers by which NumPy and Cython rebuild their objects; nothing else.
+and the helpers with which NumPy and Cython rebuild their objects; nothing else.
 """
 
 from __future__ import annotations
@@ -40,26 +40,24 @@ def read(pickled: bytes, content: bytes) -> Any:
     Parameters
     ----------
     pickled
-        What another process made of `content`.
+        The pickle that another process made from `content`.
     content
         The skops file, its signature checked.
 
     Raises
     ------
     ModelError
-        When the pickle names anything else than the file, or is none.
+        When the pickle names a type that the file does not, or is damaged.
     MemoryError
-        When memory is short: that says nothing of the file.
+        When memory is short. The file may be good.
     """
     try:
         schema = zipfile.ZipFile(io.BytesIO(content)).read("schema.json")
         return _Unpickler(io.BytesIO(pickled), frozenset(_named(json.loads(schema)))).load()
-    except MemoryError:  # says nothing of the file
+    except MemoryError:  # the file may be good
         raise
-    except Exception as error:  # what is no pickle fails in a way of its own
-        raise ModelError(
-            f"What was read of the model's file cannot be taken ({error}).", "train the model again."
-        ) from error
+    except Exception as error:  # a damaged pickle may raise anything
+        raise ModelError(f"The model's pickle is not accepted ({error}).", "train the model again.") from error
 
 
 def _named(node: Any) -> Iterator[tuple[str, str]]:

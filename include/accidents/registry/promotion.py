@@ -1,4 +1,4 @@
-"""What is in production: promotion and rollback."""
+"""Promotion to production, and rollback."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str,
     check_signature(source, lineage, content, key)
     present = int(newest(client, BEST) or 0)
     for left in client.search_model_versions(f"name = '{BEST}'"):
-        if int(left.version) > present and ROLLED_BACK not in left.tags:  # a rollback shall not lead to it
+        if int(left.version) > present and ROLLED_BACK not in left.tags:  # a rollback must not return to it
             client.set_model_version_tag(BEST, left.version, ROLLED_BACK, BROKE_OFF)
     with quiet():
         copied = client.copy_model_version(f"models:/{source.name}/{source.version}", BEST)
@@ -44,45 +44,45 @@ def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str,
 
 
 def in_production(client: MlflowClient, run_id: str) -> ModelVersion | None:
-    """Return the version of BestModel in production, if it is the model of a run of MLflow."""
+    """Return the version of BestModel in production, if it is the model of this MLflow run."""
     present = newest(client, BEST)
     if present is None:
         return None
-    found = client.get_model_version(BEST, present)
-    return found if found.tags.get("run_id") == run_id else None
+    version = client.get_model_version(BEST, present)
+    return version if version.tags.get("run_id") == run_id else None
 
 
 def rolled_back(client: MlflowClient) -> dict[str, str]:
-    """Return why people took a model out of production, by what it was made of (tag `model_version` of its run)."""
+    """Return the reasons of rollbacks, by the model that was rolled back (tag `model_version` of its run)."""
     from mlflow.exceptions import MlflowException
 
-    found = {}
+    reasons = {}
     for version in client.search_model_versions(f"name = '{BEST}'"):
         reason = version.tags.get(ROLLED_BACK, BROKE_OFF)
         if reason != BROKE_OFF:
             try:
                 tags = client.get_run(version.tags.get("run_id", "")).data.tags
             except MlflowException as error:  # removed for good
-                log.warning("What %s version %s was made of is gone (%s).", BEST, version.version, error.error_code)
+                log.warning("The run of %s version %s was deleted (%s).", BEST, version.version, error.error_code)
                 continue
-            found[tags.get("model_version", "")] = reason
-    return found
+            reasons[tags.get("model_version", "")] = reason
+    return reasons
 
 
 def predecessors(client: MlflowClient, present: str) -> list[ModelVersion]:
-    """Return the versions of BestModel that rollbacks from `present` would lead to, the next one first.
+    """Return the versions of BestModel that rollbacks from `present` would return to, the next one first.
 
-    Never to one that was left by a rollback, and not from real data to the generated sample.
+    Versions that a rollback left are excluded; so is the generated sample when `present` is of real data.
     """
     real = client.get_model_version(BEST, present).tags.get("sample") == "false"
-    found = [
+    earlier = [
         version
         for version in client.search_model_versions(f"name = '{BEST}'")
         if int(version.version) < int(present)
         and ROLLED_BACK not in version.tags
         and not (real and version.tags.get("sample") == "true")
     ]
-    return sorted(found, key=lambda version: -int(version.version))
+    return sorted(earlier, key=lambda version: -int(version.version))
 
 
 @dataclass(frozen=True)
@@ -104,15 +104,14 @@ def rollback(
 ) -> RolledBack:
     """Let `production` point to the version of BestModel before the present one.
 
-    A version that was left by a rollback is marked, and no later rollback returns to it; nor does one return from real
-    data to the generated sample. The version that
-    `production` will point to is loaded first, so that it is seen to bear the signature and to fit today's features;
-    its signature, made when it was promoted, stays.
+    A version that a rollback left is marked, and no later rollback returns to it. Nor does one return from real data
+    to the generated sample. The version that `production` will point to is loaded first: that checks its signature and
+    its features. Its signature, made at its promotion, stays.
 
     Raises
     ------
     ModelError
-        When nothing is in production, there is no earlier version, or it may not be used; nothing is changed then.
+        When nothing is in production, there is no earlier version, or it may not be used. Nothing changes then.
     """
     present = newest(client, BEST)
     if present is None:
@@ -120,8 +119,8 @@ def rollback(
     earlier = predecessors(client, present)
     if not earlier:
         raise ModelError(
-            f"There is no version of {BEST} before version {present} to return to (none that was rolled back before, "
-            "and after real data none of generated ones).",
+            f"There is no version of {BEST} before version {present} to return to (versions that were rolled back do "
+            "not count, nor do generated data after real ones).",
             "run the pipeline with another catalogue or other data to promote another model.",
         )
     target = str(earlier[0].version)

@@ -1,4 +1,4 @@
-"""Where a model comes from, signed with its file."""
+"""The lineage of a model, signed together with its file."""
 
 from __future__ import annotations
 
@@ -50,12 +50,15 @@ def sign(
     expected: Any,
     example: Floats,
 ) -> None:
-    """Sign what the registry really holds, once it has been seen to be the model that was trained."""
+    """Sign the file that the registry holds, after checking that it predicts like the trained model."""
     import numpy as np
 
     content = fetch(version)
     if not np.array_equal(loads(content).predict_proba(example), expected.predict_proba(example)):
-        raise ModelError(f"{version.name} came back from MLflow as another model.", "clear the task to try again.")
+        raise ModelError(
+            f"{version.name}: the model in MLflow predicts otherwise than the trained one.",
+            "clear the task to try again.",
+        )
     sign_tags(client, version, lineage, content, key)
 
 
@@ -67,7 +70,7 @@ def sign_tags(client: MlflowClient, version: ModelVersion, lineage: Lineage, con
 
 
 def check_signature(version: ModelVersion, lineage: Lineage, content: bytes, key: bytes) -> None:
-    """See that a version bears the signature of this installation; ModelError if not."""
+    """Raise ModelError unless a version has this installation's signature."""
     expected = hmac.new(key, _claims(version.name, version.version, lineage, content), "sha256").hexdigest()
     if not hmac.compare_digest(expected, version.tags.get("signature", "")):
         raise ModelError(
@@ -77,7 +80,7 @@ def check_signature(version: ModelVersion, lineage: Lineage, content: bytes, key
 
 
 def read_lineage(version: ModelVersion) -> Lineage:
-    """Return the lineage that the tags of a version say; ModelError when it has none."""
+    """Return the lineage in a version's tags; ModelError when it has none."""
     try:
         tags = version.tags
         return Lineage(tags["model"], tags["run_id"], tags["data_version"], tags["features"], tags["sample"] == "true")
@@ -89,12 +92,12 @@ def read_lineage(version: ModelVersion) -> Lineage:
 
 
 def lineage_of(version: ModelVersion) -> Lineage:
-    """Return what a version's tags say of its origin (believed only once `load` has checked the signature)."""
+    """Return the lineage in a version's tags (trusted only after `load` has checked the signature)."""
     return read_lineage(version)
 
 
 def fetch(version: ModelVersion) -> bytes:
-    """Download the one file that is read; ModelError when it is gone, the error itself when MLflow or its store is."""
+    """Download a model's file; ModelError when it is missing, the error itself when MLflow or its store fails."""
     from mlflow.artifacts import download_artifacts, list_artifacts
     from mlflow.exceptions import MlflowException
 
@@ -103,7 +106,7 @@ def fetch(version: ModelVersion) -> bytes:
         try:
             path = Path(download_artifacts(f"{uri}/{MODEL_FILE}", dst_path=folder))
         except (MlflowException, OSError) as error:
-            if MODEL_FILE in {Path(found.path).name for found in list_artifacts(uri)}:
+            if MODEL_FILE in {Path(file.path).name for file in list_artifacts(uri)}:
                 raise
             raise ModelError(
                 f"{version.name} version {version.version} has no file {MODEL_FILE} in MLflow's store.",

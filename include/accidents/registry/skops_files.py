@@ -12,7 +12,7 @@ from include.accidents.registry import arrays
 MODEL_FILE = "model.skops"
 MAX_MODEL_BYTES = 2 << 30
 
-# Beyond what skops trusts by itself. Each was reviewed: it holds numbers or calls nothing at load time.
+# Types that skops does not trust by itself. Each was reviewed: it holds numbers, or calls nothing at load time.
 TRUSTED_TYPES = (
     "collections.OrderedDict",
     "functools.partial",
@@ -55,9 +55,9 @@ def loads(content: bytes) -> Any:
             "review them and add them to TRUSTED_TYPES of include/accidents/registry/skops_files.py, or change the "
             "model.",
         ) from error
-    except MemoryError:  # says nothing of the file
+    except MemoryError:  # the file may be good
         raise
-    except Exception as error:  # whatever else is no skops file fails in a way of its own
+    except Exception as error:  # a damaged file may raise anything
         raise ModelError(
             f"The model cannot be read as a skops file ({type(error).__name__}: {error}).", "train it again."
         ) from error
@@ -65,7 +65,7 @@ def loads(content: bytes) -> Any:
 
 @functools.cache
 def _skops() -> Any:
-    """Import skops, which looks hundreds of names up in every loaded module; Airflow's old ones warn at each."""
+    """Import skops without warnings: it looks up names in every loaded module, and Airflow's old modules warn."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import skops.io

@@ -1,4 +1,4 @@
-"""Runs of MLflow's experiment: a run a model."""
+"""Runs of MLflow's experiment: one run for each model."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def log_run(
     """Log one model as a run of the experiment and register it, signed, under its name.
 
     `plots`, `tables` and `results` (the candidates of the search, a row each) become artifacts. `loaded` is when
-    the DAG's run looked at the raw files.
+    the DAG's run read the raw files.
 
-    A run that an earlier try of the same task left half done is deleted; a complete one, from which a model may be in
-    production, is marked as superseded and stays.
+    An incomplete run of an earlier try of the same task is deleted. A complete one is marked as superseded and stays:
+    its model may be in production.
     """
     import mlflow
     from mlflow.models import infer_signature
@@ -60,7 +60,7 @@ def log_run(
             client.set_tag(earlier.info.run_id, SUPERSEDED, "true")
         else:
             client.delete_run(earlier.info.run_id)
-    # Said once more: where two tasks make the experiment at the same moment, MLflow leaves one of them in another.
+    # The id again: when two tasks create the experiment at the same moment, MLflow may choose another for one of them.
     with quiet(), mlflow.start_run(run_name=name, experiment_id=experiment.experiment_id) as run:
         lineage = Lineage(run_id=run.info.run_id, **lineage_without_run)
         mlflow.set_tags({**tags, "model": name, DAG_RUN: dag_run_id, DAG_RUNS: dag_run_id, **as_text(asdict(lineage))})
@@ -92,22 +92,22 @@ def log_run(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hush MLflow, which tells of success on the stream of errors, and tries models on frames; what fails it raises."""
+    """Silence MLflow, which reports success on stderr and warns about frames; its errors are still raised."""
     with redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="X has feature names, but")
         yield
 
 
 def runs_of(client: MlflowClient, dag_run_id: str, model: str | None = None) -> list[Any]:
-    """Return the runs of MLflow whose models are a DAG run's, newest first, of one model or of all; one a model."""
+    """Return the MLflow runs of a DAG run's models, newest first, of one model or of all; one for each model."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return []
-    wanted = f"tags.`{DAG_RUNS}` LIKE '%{quoted(dag_run_id)}%'"
+    condition = f"tags.`{DAG_RUNS}` LIKE '%{quoted(dag_run_id)}%'"
     if model is not None:
-        wanted += f" and tags.model = '{quoted(model)}'"
-    found = client.search_runs([experiment.experiment_id], wanted, max_results=1000)
-    return [run for run in found if SUPERSEDED not in run.data.tags and dag_run_id in run.data.tags[DAG_RUNS].split()]
+        condition += f" and tags.model = '{quoted(model)}'"
+    runs = client.search_runs([experiment.experiment_id], condition, max_results=1000)
+    return [run for run in runs if SUPERSEDED not in run.data.tags and dag_run_id in run.data.tags[DAG_RUNS].split()]
 
 
 def made_alike(client: MlflowClient, tags: Mapping[str, str]) -> Any | None:
@@ -115,13 +115,13 @@ def made_alike(client: MlflowClient, tags: Mapping[str, str]) -> Any | None:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return None
-    wanted = " and ".join(f"tags.`{name}` = '{quoted(value)}'" for name, value in tags.items())
-    found = client.search_runs([experiment.experiment_id], wanted, order_by=["attributes.start_time DESC"])
-    return next((r for r in found if "registered_version" in r.data.tags and SUPERSEDED not in r.data.tags), None)
+    condition = " and ".join(f"tags.`{name}` = '{quoted(value)}'" for name, value in tags.items())
+    runs = client.search_runs([experiment.experiment_id], condition, order_by=["attributes.start_time DESC"])
+    return next((r for r in runs if "registered_version" in r.data.tags and SUPERSEDED not in r.data.tags), None)
 
 
 def use_again(client: MlflowClient, run: Any, version: ModelVersion, dag_run_id: str, loaded: str) -> None:
-    """Let a run, and the version that it registered, be a further DAG run's too."""
+    """Note that a further DAG run uses a run's model: in the run's tags and in those of its version."""
     ids = run.data.tags.get(DAG_RUNS, "").split()
     if dag_run_id not in ids:
         client.set_tag(run.info.run_id, DAG_RUNS, " ".join([*ids[-REMEMBERED:], dag_run_id]))
@@ -135,7 +135,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def run_before(client: MlflowClient, run: Any) -> Any | None:
-    """Return the newest registered run of the same model by an earlier run of the DAG; None when there is none."""
+    """Return the newest registered run of the same model from an earlier DAG run; None when there is none."""
     earlier = client.search_runs(
         [run.info.experiment_id],
         f"tags.model = '{quoted(run.data.tags['model'])}' and attributes.start_time < {run.info.start_time}",
@@ -151,7 +151,7 @@ def artifact(client: MlflowClient, run_id: str, path: str) -> bytes | None:
     from mlflow.artifacts import download_artifacts
 
     folder = path.rpartition("/")[0] or None
-    if path not in {found.path for found in client.list_artifacts(run_id, folder)}:
+    if path not in {file.path for file in client.list_artifacts(run_id, folder)}:
         return None
     with tempfile.TemporaryDirectory() as folder:
         content = download_artifacts(
@@ -161,7 +161,7 @@ def artifact(client: MlflowClient, run_id: str, path: str) -> bytes | None:
 
 
 def quoted(text: str) -> str:
-    """Return a text that may stand between quotes in a filter of MLflow."""
+    """Return a text without quotes, for use between quotes in a filter of MLflow."""
     return text.replace("'", "")
 
 

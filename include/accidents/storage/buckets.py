@@ -1,4 +1,4 @@
-"""The buckets: their names, and how they are made."""
+"""The buckets: their names, and their creation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BUCKETS = (RAW, PREPROCESSED, TRAIN, MODELS, INCOMING, PREDICTIONS)
 
 
 def create_buckets(s3: Any, names: Iterable[str]) -> None:
-    """Make the buckets that are absent; `s3` is a boto3 client."""
+    """Create the buckets that are absent; `s3` is a boto3 client."""
     from botocore.exceptions import ClientError
 
     present = {each["Name"] for each in s3.list_buckets()["Buckets"]}

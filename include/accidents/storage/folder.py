@@ -26,7 +26,7 @@ class FolderStore(Store):
         return self.folder / bucket / key
 
     def create_buckets(self) -> None:
-        """Make the folders."""
+        """Create the folders."""
         for bucket in BUCKETS:
             (self.folder / bucket).mkdir(parents=True, exist_ok=True)
 
@@ -41,21 +41,21 @@ class FolderStore(Store):
         return content
 
     def write(self, bucket: str, key: str, content: bytes) -> None:
-        """Write a file so that it is either there as a whole or not at all."""
+        """Write a file as a whole or not at all."""
         with self.temporary() as file:
             file.write(content)
             file.flush()
             self.write_file(bucket, key, file)
 
     def write_file(self, bucket: str, key: str, file: IO[bytes]) -> None:
-        """Give a file of `temporary` its name."""
+        """Move a file of `temporary` to its place."""
         path = self._path(bucket, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         Path(file.name).replace(path)
 
     @contextmanager
     def temporary(self) -> Iterator[IO[bytes]]:
-        """Open a file beside the buckets that goes unless `write_file` gives it a name."""
+        """Open a file beside the buckets; it is deleted unless `write_file` moves it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f".{uuid4().hex}.unfinished"
         try:
@@ -65,7 +65,7 @@ class FolderStore(Store):
             path.unlink(missing_ok=True)
 
     def etag(self, bucket: str, key: str) -> str | None:
-        """Return size and time of a file; None when it is absent."""
+        """Return size and modification time of a file as text; None when it is absent."""
         path = self._path(bucket, key)
         if not path.is_file():
             return None
@@ -75,16 +75,16 @@ class FolderStore(Store):
     def objects(self, bucket: str, prefix: str = "") -> dict[str, Facts]:
         """Return the files whose path within the bucket begins with a prefix."""
         root = self.folder / bucket
-        found = {}
+        objects = {}
         for path in sorted(root.rglob("*")):
             key = path.relative_to(root).as_posix()
             if path.is_file() and key.startswith(prefix):
                 stat = path.stat()
                 written = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat()
-                found[key] = Facts(stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}", written)
-        return found
+                objects[key] = Facts(stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}", written)
+        return objects
 
     def delete(self, bucket: str, keys: Sequence[str]) -> None:
-        """Delete files; one that is absent is passed over."""
+        """Delete files; absent ones are skipped."""
         for key in keys:
             self._path(bucket, key).unlink(missing_ok=True)

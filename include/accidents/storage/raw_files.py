@@ -17,7 +17,7 @@ from include.accidents.storage.versions import MANIFEST, Facts, Store, megabytes
 
 log = logging.getLogger(__name__)
 
-GENERATED = "generated/"  # in the raw bucket: an object a generated file, named after its SHA-256
+GENERATED = "generated/"  # in the raw bucket: one object for each generated file, named after its SHA-256
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ def upload_raw(store: Store, folder: Path, *, sample: bool) -> list[str]:
         digest = sha256_of_file(path)
         if known.get(path.name, {}).get("sha256") == digest:
             continue
-        content = path.read_bytes()  # at once, lest a file that is being saved get the hash of another moment
+        content = path.read_bytes()  # read once, so that hash and content are of the same moment
         digest = sha256(content)
         log.info("Uploading file %d of %d: %s (%s).", k, len(paths), path.name, megabytes(len(content)))
-        if sample:  # said first: an upload that breaks off never leaves a generated file that passes for a real one
+        if sample:  # written first: an interrupted upload must not leave a generated file that counts as real
             store.write(RAW, GENERATED + digest, path.name.encode())
         store.write(RAW, path.name, content)
         uploaded.append(path.name)
@@ -63,12 +63,12 @@ def upload_raw(store: Store, folder: Path, *, sample: bool) -> list[str]:
 
 
 def raw_years(store: Store) -> dict[int, dict[Table, RawFile]]:
-    """Return the files of each year in the raw bucket, which is the truth; the sample only where it is alone.
+    """Return the files of each year in the raw bucket; those of the sample only where there are no real ones.
 
     Raises
     ------
     InputError
-        For an unknown name, two files for one table, or a year with a file missing.
+        For an unknown name, two files of one table, or a year without one of its files.
     """
     index = _index(store)
     real = {name for name, facts in index.items() if not facts["sample"]}
@@ -98,7 +98,7 @@ def raw_years(store: Store) -> dict[int, dict[Table, RawFile]]:
 
 
 def read_raw(store: Store, file: RawFile) -> bytes:
-    """Return a raw file, once its SHA-256 was seen to be the one that the run started from."""
+    """Return a raw file, after checking that its SHA-256 is the one that the run started from."""
     content = store.read(RAW, file.key, files.MAX_BYTES)
     log.info("Read: %s/%s (%s).", RAW, file.key, megabytes(len(content)))
     if sha256(content) != file.sha256:
@@ -107,11 +107,11 @@ def read_raw(store: Store, file: RawFile) -> bytes:
 
 
 def _index(store: Store) -> dict[str, dict[str, Any]]:
-    """Return size, ETag, SHA-256 and origin of each raw file; what came another way is read and hashed."""
+    """Return size, ETag, SHA-256 and origin of each raw file; a file unknown to the index is read and hashed."""
     stored = (store.read_json(RAW, MANIFEST) or {}).get("files", {})
-    there = store.objects(RAW)
+    objects = store.objects(RAW)
     index: dict[str, dict[str, Any]] = {}
-    for name, listed in there.items():
+    for name, listed in objects.items():
         if not name.lower().endswith((".csv", ".csv.gz")):
             continue
         stat = _stat(listed)
@@ -119,7 +119,7 @@ def _index(store: Store) -> dict[str, dict[str, Any]]:
         if {key: facts.get(key) for key in stat} != stat:
             digest = sha256(store.read(RAW, name, files.MAX_BYTES))
             was_sample = facts.get("sample", False)
-            facts = {**stat, "sha256": digest, "sample": GENERATED + digest in there}
+            facts = {**stat, "sha256": digest, "sample": GENERATED + digest in objects}
             if was_sample and not facts["sample"]:
                 log.warning("s3://%s/%s is no longer the generated file: it counts as a real one.", RAW, name)
         index[name] = facts

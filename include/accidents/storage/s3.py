@@ -37,10 +37,10 @@ class S3Store(Store):
     def read(self, bucket: str, key: str, limit: int | None = None) -> bytes:
         """Return an object's content; StorageError when it is absent, InputError when it is larger than the limit."""
         try:
-            found = self._client().get_object(Bucket=bucket, Key=key)
+            response = self._client().get_object(Bucket=bucket, Key=key)
             if limit is not None:
-                files.check_size(f"s3://{bucket}/{key}", found["ContentLength"], limit)
-            return bytes(found["Body"].read())
+                files.check_size(f"s3://{bucket}/{key}", response["ContentLength"], limit)
+            return bytes(response["Body"].read())
         except ClientError as error:
             if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchBucket", "404"):
                 raise StorageError(
@@ -49,7 +49,7 @@ class S3Store(Store):
             raise
 
     def write(self, bucket: str, key: str, content: bytes) -> None:
-        """Write an object at once, replacing what is there."""
+        """Write an object in one request; an existing one is replaced."""
         self.hook.load_bytes(content, key, bucket, replace=True)
 
     def write_file(self, bucket: str, key: str, file: IO[bytes]) -> None:
@@ -57,7 +57,7 @@ class S3Store(Store):
         self.hook.load_file_obj(file, key, bucket, replace=True)
 
     def temporary(self) -> IO[bytes]:
-        """Return an empty file, gone once it is closed."""
+        """Return an empty file; it is deleted when it is closed."""
         return tempfile.TemporaryFile()
 
     def etag(self, bucket: str, key: str) -> str | None:
@@ -75,6 +75,6 @@ class S3Store(Store):
         }
 
     def delete(self, bucket: str, keys: Sequence[str]) -> None:
-        """Delete objects; one that is absent is passed over."""
+        """Delete objects; absent ones are skipped."""
         for start in range(0, len(keys), DELETED_AT_A_TIME):
             self.hook.delete_objects(bucket, list(keys[start : start + DELETED_AT_A_TIME]))

@@ -1,9 +1,9 @@
-"""Immutable versions with manifests, and objects for people: over S3 in the pipeline, over a folder without it.
+"""Immutable versions with manifests, and objects for people: in S3 for the pipeline, in a folder without it.
 
-A version's files are written first and its manifest last, and a reader trusts only what a manifest names, by SHA-256:
-what was half written does not exist for anybody. A file that a manifest names is never written over: a version that is
-made once more with other content gets other files, and its new manifest names them. A manifest is signed: who may write
-to the store, but does not hold the key, cannot put another model or other data in the place of ours.
+A version's files are written first and its manifest last. A reader uses only the files that a manifest names, by
+SHA-256: so it never sees an incomplete version. A file that a manifest names is never overwritten: a version that is
+made again with other content gets new files and a new manifest. A manifest is signed: without the key, nobody who may
+write to the store can replace a model or data.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import IO, Any, cast
 from include.accidents.errors import StorageError
 
 MANIFEST = "manifest.json"
-SIGNATURE = "signature"  # of a manifest, over all else in it and where it lies
+SIGNATURE = "signature"  # of a manifest, over its other keys, its bucket and its version
 WRITERS = 2  # objects written at a time: Arrow formats them without Python's lock
 
 log = logging.getLogger(__name__)
@@ -34,14 +34,14 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class Facts:
-    """An object as a listing shows it.
+    """An object in a listing.
 
     Attributes
     ----------
     size
         In bytes.
     etag
-        Another one for other content.
+        Differs for different content.
     written
         When it was last written (ISO 8601).
     """
@@ -52,19 +52,19 @@ class Facts:
 
 
 Content = bytes | IO[bytes]
-"""What an object holds: its bytes, or a file of `temporary` that they were written to."""
+"""The content of an object: its bytes, or a file of `temporary` that holds them."""
 
 
 class Store(ABC):
-    """Versions and objects for people, over whatever keeps objects by bucket and key.
+    """Versions and objects for people, in any storage of objects by bucket and key.
 
-    The pipeline takes any `Store`: `S3Store` in the DAG, `FolderStore` without Airflow. A new one has the abstract
-    methods.
+    The pipeline takes any `Store`: `S3Store` in the DAG, `FolderStore` without Airflow. Another storage needs only
+    the abstract methods.
 
     Parameters
     ----------
     key
-        What manifests are signed with; one that bears another signature does not exist.
+        Key that manifests are signed with; a manifest with another signature counts as absent.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -80,7 +80,7 @@ class Store(ABC):
 
     @abstractmethod
     def write(self, bucket: str, key: str, content: bytes) -> None:
-        """Write an object at once, replacing what is there."""
+        """Write an object in one request; an existing one is replaced."""
 
     @abstractmethod
     def write_file(self, bucket: str, key: str, file: IO[bytes]) -> None:
@@ -88,11 +88,11 @@ class Store(ABC):
 
     @abstractmethod
     def temporary(self) -> AbstractContextManager[IO[bytes]]:
-        """Return an empty file, gone afterwards, in which a large object is made before it is written."""
+        """Return an empty file for a large object that is yet to be written; it is deleted afterwards."""
 
     @abstractmethod
     def etag(self, bucket: str, key: str) -> str | None:
-        """Return the object's ETag: another one for other content; None when it is absent."""
+        """Return the object's ETag, which differs for different content; None when it is absent."""
 
     @abstractmethod
     def objects(self, bucket: str, prefix: str = "") -> dict[str, Facts]:
@@ -100,10 +100,10 @@ class Store(ABC):
 
     @abstractmethod
     def delete(self, bucket: str, keys: Sequence[str]) -> None:
-        """Delete objects; one that is absent is passed over."""
+        """Delete objects; absent ones are skipped."""
 
     def _put(self, bucket: str, prefix: str, name: str, content: Content, named: Mapping[str, Any]) -> dict[str, Any]:
-        """Write an object beside what a manifest names so far; return its path, SHA-256, size and ETag."""
+        """Write an object beside those that the manifest names; return its path, SHA-256, size and ETag."""
         if isinstance(content, bytes):
             facts = {"path": name, "sha256": sha256(content), "size": len(content)}
             return self._settle(bucket, prefix, facts, named, lambda key: self.write(bucket, key, content))
@@ -141,51 +141,52 @@ class Store(ABC):
         self, bucket: str, prefix: str, contents: Mapping[str, Content], named: Mapping[str, Any]
     ) -> dict[str, dict[str, Any]]:
         with ThreadPoolExecutor(WRITERS) as pool:
-            waiting = {
+            futures = {
                 name: pool.submit(self._put, bucket, prefix, name, content, named.get(name, {}))
                 for name, content in contents.items()
             }
-        return {name: made.result() for name, made in waiting.items()}
+        return {name: future.result() for name, future in futures.items()}
 
     def read_json(self, bucket: str, key: str) -> dict[str, Any] | None:
-        """Return a JSON object; None when it is absent or damaged, so that it is made anew."""
+        """Return a JSON object; None when it is absent or damaged, so that it is made again."""
         try:
-            found = json.loads(self.read(bucket, key))
+            document = json.loads(self.read(bucket, key))
         except StorageError:
             return None
         except ValueError:
             log.warning("%s/%s is not JSON: it counts as absent.", bucket, key)
             return None
-        return found if isinstance(found, dict) else None
+        return document if isinstance(document, dict) else None
 
     # --- versions
 
     def manifest(self, bucket: str, version: str) -> Manifest | None:
-        """Return the manifest of a version, or None when the version was never completed."""
-        found = self.read_json(bucket, f"versions/{version}/{MANIFEST}")
-        if not found or not isinstance(found.get("files"), dict):
+        """Return the manifest of a version; None when the version was never completed, or bears another signature."""
+        manifest = self.read_json(bucket, f"versions/{version}/{MANIFEST}")
+        if not manifest or not isinstance(manifest.get("files"), dict):
             return None
-        signature = found.pop(SIGNATURE, "")
-        if not hmac.compare_digest(str(signature).encode(), self._signature(bucket, version, found).encode()):
+        signature = manifest.pop(SIGNATURE, "")
+        if not hmac.compare_digest(str(signature).encode(), self._signature(bucket, version, manifest).encode()):
             log.warning("%s/versions/%s: its manifest was not signed here; it counts as absent.", bucket, version)
             return None
-        return found
+        return manifest
 
     def _signature(self, bucket: str, version: str, manifest: Manifest) -> str:
         claims = json.dumps([bucket, version, manifest], sort_keys=True)
         return hmac.new(self._key, claims.encode(), "sha256").hexdigest()
 
     def intact(self, bucket: str, version: str) -> Manifest | None:
-        """Return the manifest of a version whose files are all as they were written, else None: make it anew."""
+        """Return the manifest of a version whose files are all unchanged, else None."""
         manifest = self.manifest(bucket, version)
         for name, facts in (manifest or {"files": {}})["files"].items():
             if not self._is(bucket, _key(version, name, facts), facts.get("etag")):
-                log.warning("%s/%s is gone or altered: the version is made anew.", bucket, _key(version, name, facts))
+                key = _key(version, name, facts)
+                log.warning("%s/%s is missing or was changed: the version is made again.", bucket, key)
                 return None
         return manifest
 
     def read_version(self, bucket: str, version: str, name: str) -> bytes:
-        """Return a file of a version, once its SHA-256 was seen to be the manifest's."""
+        """Return a file of a version, after checking its SHA-256 against the manifest."""
         manifest = self.manifest(bucket, version)
         if manifest is None or name not in manifest["files"]:
             raise StorageError(
@@ -198,7 +199,7 @@ class Store(ABC):
         if sha256(content) != facts["sha256"]:
             raise StorageError(
                 f"{bucket}/{key} is not what its manifest says (SHA-256 differs).",
-                "clear the task that writes it, or trigger the DAG again: it is then made anew.",
+                "clear the task that writes it, or trigger the DAG again: it is then made again.",
             )
         return content
 
@@ -214,38 +215,39 @@ class Store(ABC):
             **facts,
             "files": files,
         }
-        manifest = json.loads(json.dumps(manifest))  # as it will be read: JSON knows no tuples, and only texts as keys
+        manifest = json.loads(json.dumps(manifest))  # as it will be read: JSON has no tuples, and its keys are texts
         signed = {**manifest, SIGNATURE: self._signature(bucket, version, manifest)}
         self.write(bucket, f"versions/{version}/{MANIFEST}", json.dumps(signed, indent=1).encode())
         return manifest
 
     def versions(self, bucket: str) -> dict[str, str]:
-        """Return when each version was last written to, completed or not, by name (ISO 8601)."""
-        found: dict[str, str] = {}
+        """Return the time of the last write to each version, completed or not, by name (ISO 8601)."""
+        last_written: dict[str, str] = {}
         for key, facts in self.objects(bucket, "versions/").items():
             name = key.split("/")[1]
             if name != "published":
-                found[name] = max(facts.written, found.get(name, ""))
-        return found
+                last_written[name] = max(facts.written, last_written.get(name, ""))
+        return last_written
 
     def remove_version(self, bucket: str, version: str) -> None:
         """Remove a version: its manifests first, so that no reader sees a part of it."""
-        found = list(self.objects(bucket, f"versions/{version}/"))
-        manifests = [key for key in found if key.endswith(f"/{MANIFEST}")]
-        for keys in (manifests, [key for key in found if key not in manifests]):
-            self.delete(bucket, keys)
+        keys = list(self.objects(bucket, f"versions/{version}/"))
+        manifests = [key for key in keys if key.endswith(f"/{MANIFEST}")]
+        for batch in (manifests, [key for key in keys if key not in manifests]):
+            self.delete(bucket, batch)
 
     # --- objects for people
 
     def behind(self, bucket: str, version: str, names: Iterable[str], loaded: str = "") -> list[str]:
-        """Return which objects for people are to be written, so that all show this version.
+        """Return the objects for people that must be written, so that all show this version.
 
-        None where a later run has written; those that show this version already are noted as this run's.
+        The list is empty when a later run wrote one of them. Those that show this version already are noted as this
+        run's.
 
         Parameters
         ----------
         loaded
-            When the run looked at the raw files (ISO 8601, UTC): the later run is the one that looked later.
+            When the run read the raw files (ISO 8601, UTC): the later run is the one that read them later.
         """
         marks = {name: self.read_json(bucket, _mark(name)) or {} for name in names}
         if any(mark.get("loaded", "") > loaded for mark in marks.values()):
@@ -274,7 +276,7 @@ class Store(ABC):
         return etag is not None and self.etag(bucket, key) == etag
 
     def published(self, bucket: str, version: str, name: str) -> bytes | None:
-        """Return an object for people if it is what was published of this version, else None."""
+        """Return an object for people if it shows this version unchanged, else None."""
         mark = self.read_json(bucket, _mark(name)) or {}
         if mark.get("version") != version or self.etag(bucket, name) is None:
             return None
@@ -287,7 +289,7 @@ def _key(version: str, name: str, facts: Mapping[str, Any]) -> str:
 
 
 def megabytes(size: int) -> str:
-    """Return a number of bytes as people read it."""
+    """Return a number of bytes as text, in MB or KB."""
     return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} KB"
 
 
