@@ -1,4 +1,4 @@
-"""How every command ends when something is wrong: the cause and the fix, no traceback, exit status 1."""
+"""Ends a command that failed: with the cause and the fix, without a traceback, with exit status 1."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def errors_shown() -> Iterator[None]:
 
 
 def _plain(text: str) -> str:
-    """Text that Rich does not take for its own markup."""
+    """Return a text that Rich does not read as markup."""
     return text.replace("[", r"\[")

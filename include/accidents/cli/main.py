@@ -37,7 +37,7 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def _progress(*extra: Any) -> Iterator[Progress]:
-    """Show on standard error what is being done; log lines go above the bar."""
+    """Show the progress on standard error; log lines go above the bar."""
     console = Console(stderr=True)
     handler = RichHandler(console=console, show_path=False, show_time=False, show_level=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
@@ -50,7 +50,7 @@ def _progress(*extra: Any) -> Iterator[Progress]:
 def check(
     raw: Raw, year: Years = None, html: Annotated[Path | None, typer.Option(help="Folder for pages.")] = None
 ) -> None:
-    """Check the files of each year and show what was found; status 1 when a threshold is passed."""
+    """Check the files of each year and show the findings; status 1 when a threshold is passed."""
     from include.accidents.data import checks, reader
     from include.accidents.reporting import check_report
     from include.accidents.settings import Thresholds
@@ -67,7 +67,7 @@ def check(
                 (html / f"report_{entry.year}.html").write_text(check_report.page(report, limits), "utf-8")
             try:
                 checks.enforce(report, limits)
-            except checks.CheckError as error:  # the other years are shown before it is told
+            except checks.CheckError as error:  # raised after the other years are shown
                 refused = refused or error
             progress.advance(task)
     if refused:
@@ -89,10 +89,10 @@ def clean(raw: Raw, out: Out, year: Years = None, force: Force = False) -> None:
     prepared = _prepare(raw, out, year, force=force)
     with _progress() as progress:
         progress.add_task("features and splits", total=None)
-        made = clean.clean_data(FolderStore(out), prepared, force=force)
-    rows = made.rows
+        cleaned = clean.clean_data(FolderStore(out), prepared, force=force)
+    rows = cleaned.rows
     Console().print(
-        f"version {made.version}: {rows.read} people in, {rows.train_test} in train_test, "
+        f"version {cleaned.version}: {rows.read} people in, {rows.train_test} in train_test, "
         f"{rows.global_test} in global_test, dropped: {rows.dropped}",
         highlight=False,
     )
@@ -173,13 +173,13 @@ def download(
     with _progress(DownloadColumn()) as progress:
         tasks: dict[str, Any] = {}
 
-        def tell(name: str, done: int, total: int | None) -> None:
+        def on_progress(name: str, done: int, total: int | None) -> None:
             if name not in tasks:
                 tasks[name] = progress.add_task(name, total=total)
             progress.update(tasks[name], completed=done)
 
         address = settings.Settings().catalogue_url or downloading.CATALOGUE_URL
-        downloading.download(out, years=years, base_url=address, progress=tell)
+        downloading.download(out, years=years, base_url=address, progress=on_progress)
 
 
 def _prepare(raw: Path, out: Path, years: list[int] | None, *, force: bool) -> list[PreparedYear]:
@@ -193,25 +193,26 @@ def _prepare(raw: Path, out: Path, years: list[int] | None, *, force: bool) -> l
             progress.update(task, description=f"preparing {entry.year}")
             prepared.append(prepare.prepare_year(store, entry, read, force=force))
             progress.advance(task)
-    for made in prepared:
-        Console().print(f"{made.year}: version {made.version}, {made.people} people", highlight=False)
+    for prepared_year in prepared:
+        line = f"{prepared_year.year}: version {prepared_year.version}, {prepared_year.people} people"
+        Console().print(line, highlight=False)
     return prepared
 
 
 def _entries(raw: Path, years: list[int] | None, progress: Progress, task: Any) -> list[Any]:
-    """Return the wanted years of a folder."""
+    """Return the chosen years of a folder, each with a function that reads its files."""
     from include.accidents.errors import InputError
     from include.accidents.pipeline import prepare
 
     entries = prepare.folder_years(raw)
-    found = [entry.year for entry, _ in entries]
-    absent = sorted(set(years or ()) - set(found))
-    if absent or not found:
+    present = [entry.year for entry, _ in entries]
+    absent = sorted(set(years or ()) - set(present))
+    if absent or not present:
         raise InputError(
             f"{raw} has no files of {', '.join(map(str, absent)) or 'any year'} "
-            f"(years: {', '.join(map(str, found)) or 'none'}).",
-            "put the four CSV files of a year there, or choose among the years that are there.",
+            f"(years: {', '.join(map(str, present)) or 'none'}).",
+            "put the four CSV files of a year into it, or choose one of its years.",
         )
-    wanted = [pair for pair in entries if not years or pair[0].year in years]
-    progress.update(task, total=len(wanted))
-    return wanted
+    chosen = [pair for pair in entries if not years or pair[0].year in years]
+    progress.update(task, total=len(chosen))
+    return chosen

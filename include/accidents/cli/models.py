@@ -1,4 +1,4 @@
-"""Commands about models: what the catalogue holds and costs, and the way back to the version before."""
+"""Commands about models: the catalogue's models and their cost, and the rollback to the version before."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ models = typer.Typer(help="The catalogue of models.", no_args_is_help=True)
 registry = typer.Typer(help="The registered models.", no_args_is_help=True)
 
 PEOPLE_OF_A_YEAR = 129_000  # of 2021
-PROBE_ACCIDENTS = 2000  # enough people that the time of a fit tells of more
+PROBE_ACCIDENTS = 2000  # enough people to estimate the time of a larger fit
 
 File = Annotated[
     str,
@@ -69,7 +69,7 @@ def explain(
     file: File = SHIPPED,
     people: Annotated[int, typer.Option(min=100, help="People to learn from.")] = PEOPLE_OF_A_YEAR,
 ) -> None:
-    """Say what a model would be, how often it is fitted, and about how long that takes on one core."""
+    """Show a model's estimator, the number of its fits, and about how long they take on one core."""
     from include.accidents.models import candidates, training
 
     checked = _load(file)
@@ -104,7 +104,7 @@ def schema() -> None:
 
 @registry.callback()
 def _registry() -> None:
-    """Keep `rollback` a command of its own: typer makes the only command of an application the application."""
+    """Keep the name `rollback` on the command line: typer drops the name of an application's only command."""
 
 
 @registry.command()
@@ -146,7 +146,7 @@ def _content_of(file: str) -> bytes:
     try:
         return bytes(boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
     except (BotoCoreError, ClientError, ValueError) as error:  # ValueError: no address
-        remedy = "set -a; . .local/env; set +a tells where the storage is; else name another catalogue with --file."
+        remedy = "set -a; . .local/env; set +a gives the storage's address; else name another catalogue with --file."
         raise SettingsError(f"{file} cannot be read ({error}).", remedy) from error
 
 
@@ -166,7 +166,7 @@ def _seconds_of_a_fit(spec: ModelSpec, defaults: Defaults, people: int) -> float
         training.fit(spec, defaults, params, part)
         took.append(time.perf_counter() - started)
         sizes.append(len(part.y))
-    # A fixed cost makes the growth look small: no fit grows less than with the root of its rows, or beyond the cube.
+    # A fixed cost makes the growth look small. It is taken as at least the root of the rows, and at most their cube.
     growth = float(np.clip(np.log(took[1] / took[0]) / np.log(sizes[1] / sizes[0]), 0.5, 3))
     return float(took[1] * (people / sizes[1]) ** growth)
 
@@ -179,6 +179,6 @@ def _generated() -> Dataset:
     logging.getLogger("include").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         sample.write_sample(Path(folder), years=(2023,), accidents_per_year=PROBE_ACCIDENTS)
-        found = files.find(Path(folder))[2023]
-        contents = {table: (path.name, path.read_bytes()) for table, path in found.items()}
+        paths = files.find(Path(folder))[2023]
+        contents = {table: (path.name, path.read_bytes()) for table, path in paths.items()}
     return clean.clean(reader.read_year(contents, 2023)[0])[0]

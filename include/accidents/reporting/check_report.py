@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def table(report: Report, limits: Thresholds) -> RichTable | str:
-    """Return the findings as a table for a terminal, the gravest first; a line where there are none."""
+    """Return the findings as a table for a terminal, the gravest first; a line of text when there are none."""
     from rich.table import Table as RichTable
     from rich.text import Text
 
@@ -44,7 +44,7 @@ def text(report: Report, limits: Thresholds, width: int = 160) -> str:
 
 
 def page(report: Report, limits: Thresholds) -> str:
-    """Return the report as an HTML page that needs nothing else."""
+    """Return the report as an HTML page without links to other files."""
     return render(
         "checks.html.jinja",
         report=report,

@@ -1,4 +1,4 @@
-"""What a run found, as pages: the report and the card of the promoted model."""
+"""HTML pages of a run: the report, and the card of the promoted model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEVEL_COLUMNS = (
     "alert_recall",
     "alert_precision",
 )
-"""What is shown of each model at each level of knowledge."""
+"""The metrics of each model that are shown at each level of knowledge."""
 
 
 def level_rows(metrics: Row, prefix: str = "") -> list[dict[str, Any]]:
@@ -56,13 +56,13 @@ def page(
     Parameters
     ----------
     rows
-        Models with their metrics, best first; the baseline among them.
+        Models with their metrics, best first, including the baseline.
     before
-        The metrics of the same models in their run before, by name.
+        The metrics of the same models in their previous run, by name.
     failed
         Reasons by model.
     winner
-        The model that was compared with the champion; not the first one where that was rolled back before.
+        The model that was compared with the champion; the first row, unless that one was rolled back earlier.
     groups
         The winner's recall by sex and age group.
     plots
@@ -90,7 +90,7 @@ def page(
         over_years={row["model"]: later for row in rows if (later := _later_years(row))},
         changes=changes,
         change_columns=COLUMNS,
-        gone=sorted(before.keys() - {row["model"] for row in rows}),
+        no_longer_trained=sorted(before.keys() - {row["model"] for row in rows}),
         failed=failed,
         data=data,
         winner=winner,
@@ -101,7 +101,7 @@ def page(
 
 
 def _later_years(metrics: Row) -> list[dict[str, Any]]:
-    """Return the figures on later years at each level; at `record` they bear no level's name."""
+    """Return the figures on later years at each level; those at `record` are stored without the level's name."""
     named = {f"temporal_record_{c}": metrics[f"temporal_{c}"] for c in LEVEL_COLUMNS if f"temporal_{c}" in metrics}
     return level_rows({**metrics, **named}, "temporal_")
 
@@ -153,7 +153,7 @@ def _figure(value: Any) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a template of `templates/` as HTML; a value that it names and that is absent is an error."""
+    """Return a template of `templates/` as HTML; a missing value is an error."""
     return str(_templates().get_template(template).render(values))
 
 

@@ -1,4 +1,4 @@
-"""Plots of how a model judges, for MLflow and for the report."""
+"""Plots of a model's quality, for MLflow and for the report."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def precision_recall(y_true: Labels, proba: Probabilities, title: str) -> Figure
 
 
 def reliability(y_true: Labels, proba: Probabilities, title: str, n_bins: int = 10) -> Figure:
-    """Draw what happened over what was predicted, of each class, in bins of equal size."""
+    """Draw the observed over the predicted share of each class, in bins of equal size."""
     from matplotlib.figure import Figure
     from sklearn.calibration import CalibrationDisplay
 
@@ -72,11 +72,11 @@ def reliability(y_true: Labels, proba: Probabilities, title: str, n_bins: int = 
     return figure
 
 
-def importance(found: Mapping[str, float], title: str, top: int = 20) -> Figure:
+def importance(importances: Mapping[str, float], title: str, top: int = 20) -> Figure:
     """Draw the most important features."""
     from matplotlib.figure import Figure
 
-    shown = dict(sorted(found.items(), key=lambda item: -item[1])[:top])
+    shown = dict(sorted(importances.items(), key=lambda item: -item[1])[:top])
     figure = Figure(figsize=(7, 6), layout="constrained")
     axes = figure.subplots()
     axes.barh(list(shown), list(shown.values()))
@@ -120,7 +120,7 @@ def search(results: Sequence[Mapping[str, Any]], scoring: str) -> Figure:
 
 
 def calibration(scores: Mapping[str, Any]) -> Figure:
-    """Draw how often people were severe over what was foretold, of `models.predictions.score`."""
+    """Draw the observed over the predicted share of severe people, from `models.predictions.score`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.5, 5), layout="constrained")

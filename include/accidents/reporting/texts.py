@@ -19,9 +19,9 @@ def leaderboard(rows: Sequence[Row]) -> str:
 
 
 def text_table(heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Lay out a table for a log: numbers to the right, a dash for what is not known (None or NaN).
+    """Lay out a table for a log: numbers to the right, a dash for unknown values (None or NaN).
 
-    A heading of empty cells takes no line.
+    A heading of empty cells is left out.
     """
     lines = [*([heading] if any(heading) else []), *([_cell(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

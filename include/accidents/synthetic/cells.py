@@ -38,12 +38,12 @@ STREETS: Final = (
 
 
 def digits(values: Values, width: int = 0) -> Text:
-    """Whole numbers, padded with zeros to a width."""
+    """Return whole numbers as texts, padded with zeros to a width."""
     return pc.utf8_lpad(pa.array(values).cast(pa.string()), width, "0")
 
 
 def blank(cells: Text, blank: Values, text: str) -> Text:
-    """Cells with a text of its own where `blank` says so."""
+    """Return the cells with a text in place of those where `blank` is True."""
     return pc.if_else(pa.array(blank), text, cells)
 
 
@@ -53,12 +53,12 @@ def choice(rng: np.random.Generator, texts: Sequence[str], size: int) -> Text:
 
 
 def sprinkle(rng: np.random.Generator, cells: Text, texts: Sequence[str], share: float) -> Text:
-    """Cells of which a small share was mistyped."""
+    """Return the cells with a share of them replaced by some texts, at random."""
     return pc.if_else(pa.array(rng.random(len(cells)) < share), choice(rng, texts, len(cells)), cells)
 
 
 def decimal(values: Values, digits: int) -> Text:
-    """Decimal commas; the publisher's negative numbers begin with a space."""
+    """Return numbers with decimal commas; the publisher's negative numbers begin with a space."""
     return pa.array([f"{value:.{digits}f}".replace("-", " -").replace(".", ",") for value in values])
 
 
@@ -68,7 +68,7 @@ def accident_numbers(year: int, accidents: Values) -> Text:
 
 
 def vehicle_marks(accidents: Values, ranks: Values, number: Callable[[Values], Values]) -> Text:
-    """A letter by the vehicle's rank and two digits; a few accidents begin past Z, as some officers type."""
+    """Return a letter for the vehicle's rank, and two digits; a few accidents begin past Z, as in the real files."""
     past_z = np.where((accidents % 2003 == 7) & (ranks == 0), 26, ranks)
     letters = np.array([chr(ord("A") + rank) for rank in range(27)], dtype=object)
     return pc.binary_join_element_wise(

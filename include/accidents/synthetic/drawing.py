@@ -1,4 +1,4 @@
-"""Draw codes by their shares; classes and masses of generated vehicles."""
+"""Draws codes by their shares; gives classes and masses of generated vehicles."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from include.accidents.synthetic.shares import (
 
 
 def draw(rng: np.random.Generator, weights: Weights, size: int) -> Values:
-    """Codes at random, by weight."""
+    """Draw codes at random, by weight."""
     shares = np.array(list(weights.values()), dtype=float)
     return np.array(list(weights))[draw_index(rng, shares, size)]
 
 
 def draw_index(rng: np.random.Generator, weights: Values, size: int) -> Values:
-    """Positions at random, by weight."""
+    """Draw positions at random, by weight."""
     bounds = np.cumsum(weights / weights.sum())
     return np.searchsorted(bounds[:-1], rng.random(size), side="right")
 
 
 def draw_by(rng: np.random.Generator, tables: Mapping[int, Weights], groups: Values) -> Values:
-    """Codes at random, each by the weights of its group."""
+    """Draw codes at random, each by the weights of its group."""
     codes = np.empty(len(groups), dtype=np.int64)
     for group, weights in tables.items():
         members = np.flatnonzero(groups == group)
@@ -40,7 +40,7 @@ def draw_by(rng: np.random.Generator, tables: Mapping[int, Weights], groups: Val
 def draw_by_class(
     rng: np.random.Generator, tables: Mapping[VehicleClass, Weights], other: Weights, classes: Values
 ) -> Values:
-    """Codes at random, each by the weights of its class of vehicle."""
+    """Draw codes at random, each by the weights of its class of vehicle."""
     codes = draw(rng, other, len(classes))
     for kind, weights in tables.items():
         members = np.flatnonzero(classes == kind)
@@ -49,13 +49,13 @@ def draw_by_class(
 
 
 def rank_within(groups: Values) -> Values:
-    """The position of each row within its group, from 0; equal groups stand together."""
+    """Return the position of each row within its group, from 0; rows of a group are adjacent."""
     starts = np.flatnonzero(np.diff(groups, prepend=-1))
     return np.arange(len(groups)) - np.repeat(starts, np.diff(starts, append=len(groups)))
 
 
 def vehicle_classes(catv: Values) -> Values:
-    """The class of each category of vehicle."""
+    """Return the class of each category of vehicle."""
     table = np.full(max(VEHICLE_CLASSES) + 1, VehicleClass.OTHER, dtype=object)
     for code, vehicle in VEHICLE_CLASSES.items():
         table[code] = vehicle.kind
@@ -63,7 +63,7 @@ def vehicle_classes(catv: Values) -> Values:
 
 
 def masses(catv: Values) -> Values:
-    """The mass of each vehicle in kg."""
+    """Return the mass of each vehicle in kg."""
     table = np.full(max(VEHICLE_CLASSES) + 1, UNKNOWN_MASS)
     for code, vehicle in VEHICLE_CLASSES.items():
         table[code] = vehicle.mass or UNKNOWN_MASS

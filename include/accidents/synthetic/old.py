@@ -1,4 +1,4 @@
-"""The files to 2018: codes, columns and cells as they were written then."""
+"""Writes the files to 2018: codes, columns and cells of that time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from include.accidents.synthetic.shares import Columns, Tables, Values
 
 # --- to 2018
 
-# What later vintages tell apart, as the files said it then. Equipment: see `_old_equipment`.
+# Categories that only later vintages distinguish, with their codes to 2018. Equipment: see `_old_equipment`.
 _OLD_CATV: Final = {80: 1, 50: 99, 60: 99, 41: 30, 42: 32, 43: 34}
 _GPS: Final[Mapping[str, str]] = {"971": "A", "972": "A", "973": "G", "974": "R", "976": "Y"}
 
@@ -34,7 +34,7 @@ CATV_OF_2005: Final = {34: 4, 33: 5, 38: 18, 40: 19}
 
 
 def old_tables(rng: np.random.Generator, year: int, tables: Tables) -> dict[Table, Formatted]:
-    """Return the four tables as the files to 2018 have them."""
+    """Return the four tables in the form of the files to 2018."""
     return {
         Table.CARACTERISTIQUES: _old_circumstances(rng, year, tables[Table.CARACTERISTIQUES]),
         Table.LIEUX: _old_road(rng, year, tables[Table.LIEUX]),
@@ -44,7 +44,7 @@ def old_tables(rng: np.random.Generator, year: int, tables: Tables) -> dict[Tabl
 
 
 def _old_codes(rng: np.random.Generator, table: Table, values: Columns, name: str, width: int = 0) -> Text:
-    """A column of codes; what is not given is empty, or 0 or a dot where that can mean nothing else."""
+    """Return a column of codes; "not given" is empty, or 0 or a dot where 0 is not a code."""
     given = values[name]
     absent = choice(rng, ("",) if 0 in column(table, name).codes else ("0", "", "0", "."), len(given))
     return pc.if_else(pa.array(given == -1), absent, digits(given, width))
@@ -72,13 +72,13 @@ def _old_circumstances(rng: np.random.Generator, year: int, values: Columns) -> 
 
 
 def _old_degrees(rng: np.random.Generator, values: Values, located: Values) -> Text:
-    """Hundred thousandths of a degree in seven characters; zeros, or nothing, where nobody located it."""
+    """Return hundred thousandths of a degree in seven characters; zeros, or nothing, for an unknown place."""
     cells = pa.array([f"{value:07d}" for value in np.round(values * 10**5).astype(np.int64).tolist()])
     return pc.if_else(pa.array(located), cells, choice(rng, ("0000000", "0000000", ""), len(values)))
 
 
 def _old_departments(values: Values) -> Text:
-    """Three characters: a zero after the two of a metropolitan department, 201 and 202 for Corsica."""
+    """Return three characters: a zero after the two of a metropolitan department, 201 and 202 for Corsica."""
     corsica = {"2A": "201", "2B": "202"}
     return pa.array([corsica.get(code, code.ljust(3, "0")) for code in values.tolist()])
 
@@ -109,7 +109,7 @@ def _old_road(rng: np.random.Generator, year: int, values: Columns) -> Formatted
 
 
 def _old_widths(values: Values) -> Text:
-    """Decimetres in three digits."""
+    """Return decimetres in three digits."""
     return digits(np.round(np.maximum(values, 0) * 10).astype(np.int64), 3)
 
 
@@ -154,7 +154,7 @@ def _old_people(rng: np.random.Generator, year: int, values: Columns) -> Formatt
 
 
 def _renamed(values: Values, names: Mapping[int, int]) -> Values:
-    """Codes with some of them replaced."""
+    """Return the codes with some of them replaced."""
     renamed = values.copy()
     for code, name in names.items():
         renamed[values == code] = name
@@ -162,10 +162,10 @@ def _renamed(values: Values, names: Mapping[int, int]) -> Values:
 
 
 def _old_equipment(values: Columns) -> Text:
-    """`secu`: the equipment and whether it was used, nothing for pedestrians and where it is not given.
+    """Return `secu`: the equipment and its use; empty for pedestrians, and where it is not given.
 
-    None at all reads as a belt that was not used, what cannot be determined as a belt of unknown use, and
-    everything that only riders wear as a helmet.
+    No equipment becomes a belt that was not used, undetermined equipment a belt of unknown use, and equipment that
+    only riders wear a helmet.
     """
     codes_of_secu = {0: "12", 8: "13", 5: "21", 6: "21", 7: "21"}
     codes_of_secu |= {code: f"{code}1" for code in OLD_EQUIPMENT}
@@ -174,5 +174,5 @@ def _old_equipment(values: Columns) -> Text:
 
 
 def _old_marks(values: Columns) -> Text:
-    """The digits count the vehicles: A01, B02."""
+    """Return marks whose digits count the vehicles: A01, B02."""
     return vehicle_marks(values["num_acc"], values["num_veh"], lambda ranks: ranks + 1)

@@ -1,7 +1,7 @@
-"""A generated stand-in for the official files, for a machine without a network and for tests.
+"""Writes generated files in place of the official ones, for a machine without a network and for tests.
 
-The accidents come from `simulate`; here they are written as the publisher writes a year of that vintage: file
-names, separator, encoding, columns, and the quirks that a reader has to cope with.
+The accidents come from `simulate`. They are written as the publisher writes a year of that vintage: file names,
+separator, encoding, columns, and the quirks that a reader must handle.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def write_sample(
     folder
         Where the files go; created if absent. It is marked as a sample (`is_sample`).
     years
-        The vintages, from 2005 on. No accident, vehicle or person has a number in two of them.
+        The vintages, from 2005 on. The numbers of accidents, vehicles and people differ between years.
     accidents_per_year
         One at least.
     seed
@@ -70,7 +70,7 @@ def write_sample(
     Raises
     ------
     InputError
-        The folder holds CSV files that are no sample, or there is no such vintage or no accident to write.
+        The folder holds CSV files that are not a sample, a year is before 2005, or `accidents_per_year` is below 1.
     """
     _check(folder, years, accidents_per_year)
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,14 +81,14 @@ def write_sample(
 def _check(folder: Path, years: Sequence[int], accidents: int) -> None:
     if not is_sample(folder) and any(folder.glob("*.[cC][sS][vV]*")):
         raise InputError(
-            f"{folder} holds CSV files that are no generated sample.",
+            f"{folder} holds CSV files that are not a generated sample.",
             "write the sample to another folder, so that generated and real accidents never mix.",
         )
     too_early = [year for year in years if year < FIRST_YEAR]
     if too_early:
         raise InputError(f"There are no files of {too_early[0]}.", f"choose years from {FIRST_YEAR} on.")
     if accidents < 1:
-        raise InputError(f"{accidents} accidents a year make no sample.", "ask for one at least.")
+        raise InputError(f"The number of accidents a year is {accidents}.", "ask for at least one.")
 
 
 def _write_year(folder: Path, year: int, accidents: int, seed: int) -> list[Path]:
@@ -104,7 +104,7 @@ def _write_year(folder: Path, year: int, accidents: int, seed: int) -> list[Path
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file so that it is either there as a whole or not at all."""
+    """Write a file as a whole or not at all."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_bytes(content)
     unfinished.replace(path)
@@ -117,7 +117,7 @@ _ABBREVIATED_SINCE: Final = 2023
 
 
 def file_name(table: Table, year: int) -> str:
-    """The publisher's name of a file."""
+    """Return the publisher's name of a file."""
     stem = table.value
     if table is Table.CARACTERISTIQUES and year in _MISSPELT_YEARS:
         stem = "carcteristiques"
@@ -170,7 +170,7 @@ def _modern(rng: np.random.Generator, year: int, tables: Tables) -> dict[Table, 
 
 
 def _modern_table(table: Table, year: int, values: Columns, special: Formatted) -> Formatted:
-    """Today's columns in order: plain codes as they are, the others as given."""
+    """Return today's columns in order: those in `special` from there, the others as plain codes."""
     formatted = {}
     for described in columns(table):
         name = described.name
@@ -205,7 +205,7 @@ def _strings(values: Values) -> Text:
 
 
 def _municipalities(values: Columns) -> Text:
-    """Five characters of INSEE's: the department and the number in it."""
+    """Return INSEE codes of five characters: the department and the municipality's number in it."""
     department = _strings(values["dep"])
     overseas = pc.equal(pc.utf8_length(department), 3)
     number = pc.if_else(overseas, digits(values["com"] % 100, 2), digits(values["com"], 3))
@@ -213,7 +213,7 @@ def _municipalities(values: Columns) -> Text:
 
 
 def _with_side_roads(rng: np.random.Generator, values: Columns) -> Columns:
-    """Some accidents with further rows, of the other roads of a junction; the main place comes first."""
+    """Return the places with further rows for some accidents, as at a junction; the main place comes first."""
     size = len(values["num_acc"])
     second = np.flatnonzero(rng.random(size) < 0.285)
     third = second[rng.random(len(second)) < 0.02]
@@ -268,12 +268,12 @@ def _modern_marks(values: Columns) -> Text:
 
 
 def _identifiers(year: int, values: Values) -> Values:
-    """Numbers that no other year has."""
+    """Return numbers that no other year has."""
     return (year - FIRST_MODERN_YEAR) * 10**7 + 200_001 + values
 
 
 def _spaced(values: Values) -> Text:
-    """Whole numbers with a no-break space before every three digits."""
+    """Return whole numbers with a no-break space before every three digits."""
     return pa.array([f"{value:,}".replace(",", NO_BREAK_SPACE) for value in values.tolist()])
 
 

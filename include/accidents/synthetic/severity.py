@@ -1,4 +1,4 @@
-"""How badly each generated person is hurt: by mass, exposure, age, speed and equipment."""
+"""Draws how badly each generated person is hurt: by mass, exposure, age, speed and equipment."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from include.accidents.synthetic.shares import (
 
 
 def severities(rng: np.random.Generator, scene: Columns, vehicles: Columns, people: Columns) -> Values:
-    """`grav` of every person: the worst-off of each accident is hurt, the others as the shares allow."""
+    """Return `grav` of every person: the worst-off of each accident is hurt, the others as the shares require."""
     accident = people["num_acc"]
     score = _harm(scene, vehicles, people)
     score += rng.normal(0, CHANCE_OF_ACCIDENT, len(scene["num_acc"]))[accident]
@@ -34,7 +34,7 @@ def severities(rng: np.random.Generator, scene: Columns, vehicles: Columns, peop
     order = np.lexsort((score, accident))
     worst_off = np.zeros(len(score), dtype=bool)
     worst_off[order[np.flatnonzero(np.diff(accident[order], append=-1))]] = True
-    # By rank, those who have to be hurt first: so the shares hold exactly.
+    # Ranked by score, with those who must be hurt at the end: so the shares hold exactly.
     ranked = np.lexsort((score, worst_off))
     can_be_unharmed = len(score) - int(worst_off.sum())
     unharmed = min(round(SHARES[1] * len(score)), can_be_unharmed)
@@ -49,7 +49,7 @@ def severities(rng: np.random.Generator, scene: Columns, vehicles: Columns, peop
 
 
 def _harm(scene: Columns, vehicles: Columns, people: Columns) -> Values:
-    """How badly each person is likely to be hurt, chance apart; higher is worse."""
+    """Return how badly each person is likely to be hurt, without chance; higher is worse."""
     accident, vehicle = people["num_acc"], people["id_vehicule"]
     classes = vehicle_classes(vehicles["catv"])[vehicle]
     walks = people["catu"] == WALKER
@@ -63,17 +63,17 @@ def _harm(scene: Columns, vehicles: Columns, people: Columns) -> Values:
 
 
 def _mass_disadvantage(vehicles: Columns, vehicle: Values, walks: Values) -> Values:
-    """Logarithm of the mass of what hit a person over the mass that they moved with, within -3 and 4."""
+    """Return the logarithm of the opposing mass over the person's own moving mass, within -3 and 4."""
     mass = masses(vehicles["catv"])
     other = _heaviest_other(vehicles["num_acc"], mass)
     own = np.where(walks, WALKER_MASS, mass[vehicle])
     against = np.where(walks, mass[vehicle], other[vehicle])
-    # Nobody else: the road or an obstacle stops the vehicle, as would one of its own mass.
+    # Without another vehicle, the road or an obstacle stops the vehicle, like one of the same mass.
     return np.clip(np.log(np.where(against > 0, against, own) / own), -3, 4)
 
 
 def _heaviest_other(accident: Values, mass: Values) -> Values:
-    """For every vehicle the mass of the heaviest other one in its accident, 0 where there is none."""
+    """Return for every vehicle the mass of the heaviest other one in its accident; 0 without another."""
     order = np.lexsort((-mass, accident))
     rank = rank_within(accident[order])
     largest, second = np.zeros((2, int(accident.max()) + 1))
@@ -85,7 +85,7 @@ def _heaviest_other(accident: Values, mass: Values) -> Values:
 
 
 def _exposure(classes: Values, people: Columns, walks: Values) -> Values:
-    """What stands between a person and the road."""
+    """Return the effect of missing protection on each person: vehicle, equipment, seat."""
     two_wheeler, cycle = np.isin(classes, TWO_WHEELERS), np.isin(classes, CYCLES)
     bare = (people["secu1"] == 0) & ~walks & ~cycle
     sits_first = people["catu"] == DRIVER
@@ -99,12 +99,12 @@ def _exposure(classes: Values, people: Columns, walks: Values) -> Values:
 
 
 def _frailty(age: Values, year_of_birth: Values) -> Values:
-    """What age adds; nothing where it is unknown."""
+    """Return the effect of age; 0 where it is unknown."""
     return np.where(year_of_birth == -1, 0.0, 0.03 * np.clip(age - 50, 0, 45) - 0.3 * (age < 12))
 
 
 def _violence(scene: Columns) -> Values:
-    """How hard an accident is on everyone in it, by place, collision and light."""
+    """Return the effect of an accident on all its people, by place, speed, collision and light."""
     by_collision = np.array([0.0, 0.9, -0.6, 0.1, -0.7, -0.1, 0.2, 0.3, 0.0])  # `col` -1 comes last
     speed = np.where(scene["vma"] > 0, scene["vma"], 50)
     departments = np.random.default_rng(0).normal(0, DEPARTMENT_EFFECT, len(DEPARTMENTS))

@@ -1,4 +1,4 @@
-"""What the generated accidents are drawn from: shares by code, counted in the real files."""
+"""The shares that generated accidents are drawn from, by code, counted in the real files."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Tables = dict[Table, Columns]
 Weights = Mapping[int, float]
 
 FIRST_YEAR_OF_FLED: Final = 2021
-"""From this vintage on people who fled are in the files, of whom next to nothing is known."""
+"""From this vintage on, the files hold people who fled, with next to no details."""
 
-# How an accident came about: what most of the other shares hang on.
+# The kind of an accident; most of the other shares depend on it.
 PEDESTRIAN, ALONE, _SEVERAL = 0, 1, 2
 SETTINGS: Final[Weights] = {PEDESTRIAN: 157, ALONE: 221, _SEVERAL: 622}
 RURAL, URBAN = 1, 2  # `agg`
@@ -309,7 +309,7 @@ TWO_WHEELERS: Final = (
 )
 CYCLES: Final = (VehicleClass.BICYCLE, VehicleClass.PERSONAL_MOBILITY)
 
-# What people wear, by what they are.
+# What people wear, by role and vehicle.
 ON_FOOT, ON_CYCLE, ON_TWO_WHEELER, BELTED, CHILD = range(5)
 SECU1: Final[Mapping[int, Weights]] = {
     ON_FOOT: {-1: 3, 0: 899, 4: 4, 8: 93, 9: 1},

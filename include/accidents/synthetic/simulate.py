@@ -1,10 +1,9 @@
 """Random accidents: codes, shares and couplings of real ones, and a severity that can partly be learnt.
 
-No row is real. The tables of weights give the shape of the year 2021 in round figures (shares by setting,
-place and class of vehicle), so that whatever reads the real files meets the same kinds of values. Severity is
-drawn from a hidden score made of what is known to decide it (mass ratio, protection, age, speed, kind of
-collision, light), plus chance for the accident and for the person; the cuts between the classes lie where the
-real shares are.
+No row is real. The tables of weights give the shares of the year 2021 in round figures, by setting, place and class of
+vehicle: a reader of the real files meets the same kinds of values. Severity is drawn from a hidden score of its known
+causes (mass ratio, protection, age, speed, kind of collision, light), plus chance for the accident and for the
+person. The cuts between the classes give the real shares.
 """
 
 from __future__ import annotations
@@ -102,9 +101,9 @@ def simulate(year: int, accidents: int, seed: int) -> Tables:
     Parameters
     ----------
     year, seed
-        The same two give the same accidents, whatever other years are drawn.
+        The same two give the same accidents, whichever other years are drawn.
     accidents
-        How many, at least one.
+        Number of accidents, at least one.
 
     Returns
     -------
@@ -135,7 +134,7 @@ def simulate(year: int, accidents: int, seed: int) -> Tables:
 
 
 def _circumstances(rng: np.random.Generator, year: int, setting: Values, vehicle_count: Values) -> Columns:
-    """The columns of `caracteristiques`."""
+    """Return the columns of `caracteristiques`."""
     size = len(setting)
     month = 1 + draw_index(rng, np.array(MONTHS, dtype=float), size)
     minute = _minutes(rng, size)
@@ -160,21 +159,21 @@ def _circumstances(rng: np.random.Generator, year: int, setting: Values, vehicle
 
 
 def _minutes(rng: np.random.Generator, size: int) -> Values:
-    """Times of day in minutes: officers round most of them to a quarter of an hour."""
+    """Return times of day in minutes: officers round most of them to a quarter of an hour."""
     hour = draw_index(rng, np.array(HOURS, dtype=float), size)
     exact = rng.integers(0, 60, size)
     return 60 * hour + np.where(rng.random(size) < 0.6, exact // 15 * 15, exact // 5 * 5)
 
 
 def _days(year: int, month: Values) -> Values:
-    """The number of days of each month."""
+    """Return the number of days of each month."""
     first = np.datetime64(f"{year}-01", "M") + (month - 1)
     days: Values = ((first + 1).astype("datetime64[D]") - first.astype("datetime64[D]")).astype(np.int64)
     return days
 
 
 def _light(rng: np.random.Generator, month: Values, minute: Values, agg: Values) -> Values:
-    """`lum` as the sun stands in the middle of the month, and as the street is lit."""
+    """Return `lum`, by the sun in the middle of the month, and by the street's lighting."""
     from_noon = np.abs(minute - SOLAR_NOON)
     half_day = np.array(MINUTES_OF_DAYLIGHT)[month - 1] // 2
     light = draw_by(rng, DARK, agg)
@@ -184,20 +183,20 @@ def _light(rng: np.random.Generator, month: Values, minute: Values, agg: Values)
 
 
 def _position(rng: np.random.Generator, year: int, size: int) -> Columns:
-    """Department, municipality, coordinates; metropolitan coordinates have no regard to the department."""
+    """Return department, municipality, coordinates; metropolitan coordinates are independent of the department."""
     codes = np.array([code for code in DEPARTMENTS if year >= TERRITORIES_SINCE.get(code, 0)])
     weights = np.array([MOST_ACCIDENTS.get(code, OTHER_DEPARTMENT) for code in codes])
     department = codes[draw_index(rng, weights, size)]
     latitude, longitude = rng.uniform(43.3, 50.5, size), rng.uniform(-1.0, 6.5, size)
     for code, (north, east) in OVERSEAS.items():
-        there = np.flatnonzero(department == code)
-        latitude[there] = north + rng.normal(0, 0.05, len(there))
-        longitude[there] = east + rng.normal(0, 0.05, len(there))
+        rows = np.flatnonzero(department == code)
+        latitude[rows] = north + rng.normal(0, 0.05, len(rows))
+        longitude[rows] = east + rng.normal(0, 0.05, len(rows))
     return {"dep": department, "com": rng.integers(1, 400, size), "lat": latitude, "long": longitude}
 
 
 def _road(rng: np.random.Generator, agg: Values, atm: Values) -> Columns:
-    """The columns of `lieux`."""
+    """Return the columns of `lieux`."""
     size = len(agg)
     category = draw_by(rng, CATR, agg)
     listed = np.isin(category, [road for _, road in VMA])
@@ -227,11 +226,11 @@ def _road(rng: np.random.Generator, agg: Values, atm: Values) -> Columns:
 
 
 def _vehicles(rng: np.random.Generator, setting: Values, agg: Values, count: Values) -> Columns:
-    """The columns of `vehicules`, sorted by accident."""
+    """Return the columns of `vehicules`, sorted by accident."""
     accident = np.repeat(np.arange(len(count)), count)
     size = len(accident)
-    there = setting[accident]
-    category = _categories(rng, there, agg[accident])
+    setting_of_vehicle = setting[accident]
+    category = _categories(rng, setting_of_vehicle, agg[accident])
     classes = vehicle_classes(category)
     in_public_transport = np.isin(classes, (VehicleClass.BUS, VehicleClass.RAIL))
     return {
@@ -240,20 +239,20 @@ def _vehicles(rng: np.random.Generator, setting: Values, agg: Values, count: Val
         "num_veh": rank_within(accident),
         "senc": draw(rng, SENC, size),
         "catv": category,
-        "obs": draw_by(rng, OBS, there),
-        "obsm": draw_by(rng, OBSM, there),
-        "choc": draw_by(rng, CHOC, there),
-        "manv": draw_by(rng, MANV, there),
+        "obs": draw_by(rng, OBS, setting_of_vehicle),
+        "obsm": draw_by(rng, OBSM, setting_of_vehicle),
+        "choc": draw_by(rng, CHOC, setting_of_vehicle),
+        "manv": draw_by(rng, MANV, setting_of_vehicle),
         "motor": draw_by_class(rng, MOTOR, OTHER_MOTOR, classes),
         "occutc": np.where(in_public_transport, draw(rng, BUS_OCCUPANTS, size), -1),
     }
 
 
 def _categories(rng: np.random.Generator, setting: Values, agg: Values) -> Values:
-    """`catv` by setting and place."""
+    """Draw `catv` by setting and place."""
     tables = {
-        10 * there + place: {catv: shares[column] for catv, shares in CATV.items()}
-        for column, (there, place) in enumerate(CATV_PLACES)
+        10 * kind + place: {catv: shares[column] for catv, shares in CATV.items()}
+        for column, (kind, place) in enumerate(CATV_PLACES)
     }
     return draw_by(rng, tables, 10 * setting + agg)
 
@@ -262,7 +261,7 @@ def _categories(rng: np.random.Generator, setting: Values, agg: Values) -> Value
 
 
 def _people(rng: np.random.Generator, year: int, setting: Values, vehicles: Columns) -> Columns:
-    """The columns of `usagers` but `grav`, sorted by vehicle; pedestrians belong to the first vehicle."""
+    """Return the columns of `usagers` except `grav`, sorted by vehicle; pedestrians belong to the first vehicle."""
     vehicle, role = _roles(rng, setting, vehicles)
     size = len(vehicle)
     classes = vehicle_classes(vehicles["catv"])[vehicle]
@@ -290,7 +289,7 @@ def _people(rng: np.random.Generator, year: int, setting: Values, vehicles: Colu
 
 
 def _roles(rng: np.random.Generator, setting: Values, vehicles: Columns) -> tuple[Values, Values]:
-    """The vehicle and the role of every person: a driver a vehicle, then its passengers, then pedestrians."""
+    """Return vehicle and role of every person: each vehicle's driver, then its passengers, then pedestrians."""
     classes = vehicle_classes(vehicles["catv"])
     passengers = draw_by_class(rng, PASSENGERS, FEW_PASSENGERS, classes)
     hits = (vehicles["num_veh"] == 0) & (setting[vehicles["num_acc"]] == PEDESTRIAN)
@@ -302,7 +301,7 @@ def _roles(rng: np.random.Generator, setting: Values, vehicles: Columns) -> tupl
 
 
 def _ages(rng: np.random.Generator, classes: Values, role: Values) -> Values:
-    """Ages in whole years, along the quantiles of the role."""
+    """Draw ages in whole years, by the quantiles of the role."""
     share = rng.random(len(role))
     age = np.interp(share, AGE_SHARES, OTHER_DRIVER_AGES)
     for kind, quantiles in DRIVER_AGES.items():
@@ -322,7 +321,7 @@ def _draw_male(rng: np.random.Generator, classes: Values, role: Values) -> Value
 
 
 def _outfits(classes: Values, role: Values, age: Values) -> Values:
-    """What decides which equipment a person can wear."""
+    """Return each person's group, which decides the equipment that they can wear."""
     outfit = np.full(len(role), BELTED)
     outfit[age < 10] = CHILD
     outfit[np.isin(classes, TWO_WHEELERS)] = ON_TWO_WHEELER
@@ -332,22 +331,22 @@ def _outfits(classes: Values, role: Values, age: Values) -> Values:
 
 
 def _seats(vehicle: Values, role: Values) -> Values:
-    """`place`: the driver's, then the passengers' in the usual order."""
+    """Return `place`: the driver's, then the passengers' in the usual order."""
     seat = SEATS[np.minimum(rank_within(vehicle), len(SEATS)) - 1]
     return np.where(role == WALKER, 10, np.where(role == DRIVER, 1, seat))
 
 
 def _not_walking(rng: np.random.Generator, size: int) -> Values:
-    """Of people who are no pedestrians: "not given" as often as "not applicable"."""
+    """Return codes of people who are not pedestrians: "not given" as often as "not applicable"."""
     return -rng.integers(0, 2, size)
 
 
 def _flee(rng: np.random.Generator, setting: Values, vehicles: Columns, people: Columns) -> None:
-    """Let some first drivers flee, unharmed as far as known, and forget what is not known of them."""
+    """Let some unharmed first drivers flee: set their unknown columns to "not given", in place."""
     beside_others = (people["num_veh"] == 0) & (setting[people["num_acc"]] != ALONE)
     moving = vehicles["obsm"][people["id_vehicule"]] != 0
     unharmed = (people["grav"] == 1) & (people["catu"] == DRIVER)
-    gone = beside_others & moving & unharmed & (rng.random(len(moving)) < FLED_SHARE)
+    fled = beside_others & moving & unharmed & (rng.random(len(moving)) < FLED_SHARE)
     for name in ("place", "sexe", "an_nais", "trajet", "secu1", "secu2"):
-        people[name][gone] = -1
-    people["grav"][gone & (rng.random(len(gone)) < FLED_UNKNOWN_SHARE)] = -1
+        people[name][fled] = -1
+    people["grav"][fled & (rng.random(len(fled)) < FLED_UNKNOWN_SHARE)] = -1
