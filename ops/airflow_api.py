@@ -1,4 +1,4 @@
-"""Airflow's REST API, as far as the commands need it, for any Airflow 3 whose address and login are given."""
+"""A client of Airflow's REST API with the calls that the commands need; for any Airflow 3."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRIES: Final = 4
 
 
 class AirflowError(AccidentsError):
-    """Airflow does not do what it was asked."""
+    """Airflow refuses a request."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class TaskInstance:
     ended: datetime | None
 
     def seconds(self, now: datetime) -> float | None:
-        """Time it took, or has taken until now."""
+        """Return the seconds from its start to its end, or until now; None before its start."""
         return ((self.ended or now) - self.started).total_seconds() if self.started else None
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Task ids in the order in which they run, and what each directly follows."""
+    """Task ids in the order in which they run, and the direct predecessors of each."""
 
     order: tuple[str, ...]
     upstream: Mapping[str, frozenset[str]]
@@ -66,13 +66,13 @@ class Airflow:
         self._token = ""
 
     def health(self) -> dict[str, Any]:
-        """Ask how the parts are; needs no login."""
+        """Return the health of Airflow's parts; needs no login."""
         response = self._http.get("/api/v2/monitor/health")
         response.raise_for_status()
         return cast(dict[str, Any], response.json())
 
     def apply(self, settings: AirflowSettings) -> None:
-        """Create the connections, pools and variables, or make them what the settings say."""
+        """Create the connections, pools and variables of the settings, or update them."""
         kinds = {
             "connections": [{"connection_id": name, **each} for name, each in settings.connections.items()],
             "pools": [{"name": name, **each} for name, each in settings.pools.items()],
@@ -83,15 +83,15 @@ class Airflow:
                 self._create(kind, entities)
 
     def import_error(self, since: float) -> str | None:
-        """Say which file of the dags folder did not load, and why, when it was read after `since` (epoch seconds)."""
-        found = self._get("/api/v2/importErrors")["import_errors"]
-        errors = [each for each in found if datetime.fromisoformat(each["timestamp"]).timestamp() >= since]
+        """Return a file of the dags folder that did not load since `since` (epoch seconds), with its error; or None."""
+        listed = self._get("/api/v2/importErrors")["import_errors"]
+        errors = [each for each in listed if datetime.fromisoformat(each["timestamp"]).timestamp() >= since]
         if not errors:
             return None
         return f"{errors[0]['filename']}: {errors[0]['stack_trace'].strip().splitlines()[-1]}"
 
     def dag(self) -> dict[str, Any] | None:
-        """Describe the DAG; None while Airflow does not know it."""
+        """Return Airflow's description of the DAG; None while Airflow does not know it."""
         response = self._request("GET", f"/api/v2/dags/{PIPELINE}")
         return (
             None if response.status_code == httpx.codes.NOT_FOUND else cast(dict[str, Any], _checked(response).json())
@@ -110,16 +110,16 @@ class Airflow:
     def trigger(self, conf: Mapping[str, Any]) -> str:
         """Start a run, as the button of the page does. Returns its id.
 
-        On SQLite, Airflow answers some of several triggers at the same moment with an error, after 5 s; these are tried
-        again. The run's id is chosen here, so that none is started twice.
+        On SQLite, Airflow answers some of several simultaneous triggers with an error, after 5 s; these are tried
+        again. The run's id is chosen here, so that no run is started twice.
 
         Raises
         ------
         AirflowError
-            If the DAG knows no such value, or refuses it.
+            If the DAG does not know a value, or refuses it.
         TimeoutException
-            If Airflow does not answer, however often it is asked.
-        """  # noqa: DOC501  (the AssertionError cannot be)
+            If Airflow does not answer any try.
+        """  # noqa: DOC501  (the AssertionError is never raised)
         known = self._get(f"/api/v2/dags/{PIPELINE}/details")["params"]
         for name in conf:
             if name not in known:
@@ -136,7 +136,7 @@ class Airflow:
                     raise
                 continue
             if response.status_code == httpx.codes.CONFLICT and tries_left < TRIES - 1:
-                return run_id  # the try before was heard
+                return run_id  # the previous try succeeded
             if response.is_server_error and tries_left:
                 time.sleep(1)
                 continue
@@ -147,23 +147,23 @@ class Airflow:
         raise AssertionError("the last try returns or raises")
 
     def run(self, run_id: str) -> dict[str, Any]:
-        """Describe a run."""
+        """Return Airflow's description of a run."""
         return self._get(f"/api/v2/dags/{PIPELINE}/dagRuns/{run_id}")
 
     def task_instances(self, run_id: str) -> list[TaskInstance]:
-        """List the instances of all tasks of a run, the mapped ones that exist by now included."""
-        found: list[TaskInstance] = []
+        """List the instances of all tasks of a run, including the mapped ones that exist so far."""
+        instances: list[TaskInstance] = []
         while True:
             page = self._get(
                 f"/api/v2/dags/{PIPELINE}/dagRuns/{run_id}/taskInstances",
-                params={"limit": PAGE, "offset": len(found)},
+                params={"limit": PAGE, "offset": len(instances)},
             )
-            found += [_task_instance(each) for each in page["task_instances"]]
-            if len(found) >= page["total_entries"] or not page["task_instances"]:
-                return found
+            instances += [_task_instance(each) for each in page["task_instances"]]
+            if len(instances) >= page["total_entries"] or not page["task_instances"]:
+                return instances
 
     def log(self, run_id: str, instance: TaskInstance) -> list[dict[str, Any]]:
-        """Read the log of the last try of an instance, an entry a message."""
+        """Read the log of an instance's last try, one entry for each message."""
         tasks = f"/api/v2/dags/{PIPELINE}/dagRuns/{run_id}/taskInstances"
         path = f"{tasks}/{instance.task_id}/logs/{instance.try_number}"
         params = {"map_index": instance.map_index, "full_content": True}

@@ -1,7 +1,7 @@
-"""`airflow_settings.yaml`, checked, filled in from the environment, and rendered for Airflow.
+"""Checks `airflow_settings.yaml`, fills it in from the environment, and renders it for Airflow.
 
-The file has the format that `astro dev` reads, with `${NAME}` for what the environment provides.
-Does not import Airflow.
+The file has the format that `astro dev` reads, with `${NAME}` for values from the environment. This module does not
+import Airflow.
 """
 
 from __future__ import annotations
@@ -106,28 +106,28 @@ def load(path: Path, environ: Mapping[str, str]) -> AirflowSettings:
     """
     filled = _fill(_content(path), environ, path)
     try:
-        found = _File.model_validate(filled).airflow
+        sections = _File.model_validate(filled).airflow
     except ValidationError as error:
-        # Without what was found there, which may be a secret.
+        # The message leaves the values out: they may be secrets.
         defects = [
             f"{'.'.join(str(part) for part in each['loc']) or 'the file'}: {each['msg']}"
             for each in error.errors(include_url=False, include_input=False)
         ]
         raise SettingsError(f"{path}: {'; '.join(defects)}.", "correct these entries.") from None
     return AirflowSettings(
-        connections={name: each.rendered() for name, each in _by_name(found.connections, "conn_id", path).items()},
+        connections={name: each.rendered() for name, each in _by_name(sections.connections, "conn_id", path).items()},
         pools={
             name: {"slots": each.pool_slot, "description": each.pool_description, "include_deferred": False}
-            for name, each in _by_name(found.pools, "pool_name", path).items()
+            for name, each in _by_name(sections.pools, "pool_name", path).items()
         },
         variables={
-            name: each.variable_value for name, each in _by_name(found.variables, "variable_name", path).items()
+            name: each.variable_value for name, each in _by_name(sections.variables, "variable_name", path).items()
         },
     )
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain values, and no alias: a few lines of these can stand for gigabytes."""
+    """Reads plain values, and refuses aliases: with these, a few lines can expand to gigabytes."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -141,7 +141,7 @@ def _content(path: Path) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except FileNotFoundError as error:
         raise SettingsError(f"{path} does not exist.", "restore it from the repository.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that cannot be, text that is not UTF-8
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # an impossible date, text that is not UTF-8
         raise SettingsError(f"{path} is not YAML: {' '.join(str(error).split())}.", "correct that line.") from error
 
 
@@ -163,10 +163,10 @@ def _lookup(name: str, environ: Mapping[str, str], path: Path) -> str:
 
 
 def _by_name(entries: Sequence[T], field: str, path: Path) -> dict[str, T]:
-    found: dict[str, T] = {}
+    by_name: dict[str, T] = {}
     for entry in entries:
         name = getattr(entry, field)
-        if name in found:
+        if name in by_name:
             raise SettingsError(f"{path}: two entries have the `{field}` {name}.", "remove one of them.")
-        found[name] = entry
-    return found
+        by_name[name] = entry
+    return by_name

@@ -1,4 +1,4 @@
-"""The parts of `make demo` beside the stack: its input, and what it shows at the end."""
+"""The parts of `make demo` beside the stack: its input, and the results that it shows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ops.local.settings import ROOT, Settings
 
 _LEFT: Final[Mapping[str, Any]] = {"title_justify": "left", "caption_justify": "left"}
 
-#: Stands in a folder while files are fetched into it: what lies there may not be all yet.
+#: This file marks a folder whose download has not finished: it may lack files.
 UNFINISHED: Final = ".unfinished"
 METRICS: Final = ("cv_f1_weighted", "cv_accuracy", "test_f1_weighted", "test_f1_macro", "selection_score")
 
@@ -37,7 +37,7 @@ def find_input(given: Path | None, settings: Settings, console: Console) -> Path
     SettingsError
         If the given folder holds no CSV file.
     InputError
-        If the official files can be reached but not fetched.
+        If the publisher can be reached, but the official files cannot be downloaded.
     """
     folder = (given or ROOT / settings.raw_dir).absolute()
     unfinished = folder / UNFINISHED
@@ -68,7 +68,7 @@ def find_input(given: Path | None, settings: Settings, console: Console) -> Path
 
 
 def has_csv(folder: Path) -> bool:
-    """Whether a folder holds a CSV file, plain or compressed."""
+    """Return whether a folder holds a CSV file, plain or compressed."""
     return folder.is_dir() and any(each.name.lower().endswith((".csv", ".csv.gz")) for each in folder.iterdir())
 
 
@@ -87,16 +87,16 @@ def fetch(folder: Path, url: str, console: Console) -> None:
 
 
 def show_results(env: Mapping[str, str], run_id: str, folder: Path, console: Console) -> None:
-    """Show the models of a run and what they were trained on, and what the API says of an accident."""
-    found = results(env, run_id)
-    console.print(leaderboard(found))
-    console.print(origin(found, folder), highlight=False, soft_wrap=True)
+    """Show the models of a run, the data that they were trained on, and a prediction of the API."""
+    run_results = results(env, run_id)
+    console.print(leaderboard(run_results))
+    console.print(origin(run_results, folder), highlight=False, soft_wrap=True)
     console.print(prediction(env["ACCIDENTS_API_URL"]))
 
 
 @dataclass(frozen=True)
 class LoggedModel:
-    """A model as a run of the DAG left it in MLflow."""
+    """A model that a run of the DAG logged to MLflow."""
 
     run_id: str
     model: str
@@ -107,7 +107,7 @@ class LoggedModel:
 
 @dataclass(frozen=True)
 class Results:
-    """What MLflow holds of a run of the DAG: its models, the baseline's row, and the version in production."""
+    """The results of a run of the DAG in MLflow: its models, the baseline's row, and the version in production."""
 
     run_id: str
     runs: Sequence[LoggedModel]
@@ -123,12 +123,12 @@ def results(env: Mapping[str, str], run_id: str) -> Results:
         return Results(run_id, runs, _baseline(client, runs, run_id), _production(client))
 
 
-def origin(found: Results, folder: Path) -> str:
-    """Say from which accidents the models learned, and when those of the folder were left out."""
-    if not found.runs:
+def origin(run_results: Results, folder: Path) -> str:
+    """Describe the accidents that the models learned from, and whether those of the folder were left out."""
+    if not run_results.runs:
         return ""
-    years = found.runs[0].years.strip("[]")
-    if found.runs[0].sample:
+    years = run_results.runs[0].years.strip("[]")
+    if run_results.runs[0].sample:
         return f"[yellow]Learned from GENERATED accidents ({years}), not from real ones.[/]"
     unused = ""
     if files.is_sample(folder):
@@ -136,11 +136,12 @@ def origin(found: Results, folder: Path) -> str:
     return f"Learned from real accidents: {years}.{unused}"
 
 
-def leaderboard(found: Results) -> Table:
+def leaderboard(run_results: Results) -> Table:
     """Compare the models of a run; `►` marks the one in production."""
-    rows, production = sorted([*found.runs, *found.baseline], key=_rank), found.production
+    rows, production = sorted([*run_results.runs, *run_results.baseline], key=_rank), run_results.production
     look: dict[str, Any] = {"box": SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True, **_LEFT}
-    table = Table(title=f"Models of {found.run_id}", caption=_caption(found.runs, production), **look)
+    title = f"Models of {run_results.run_id}"
+    table = Table(title=title, caption=_caption(run_results.runs, production), **look)
     for name in ("", "model"):
         table.add_column(name, no_wrap=True)
     for name in METRICS:
@@ -152,7 +153,7 @@ def leaderboard(found: Results) -> Table:
 
 
 def prediction(url: str) -> Group:
-    """Ask the API how badly each person of the example is hurt, and whether the accident deserves an alert."""
+    """Show the API's prediction for each person of the example, and its decision on the accident."""
     response = httpx.post(f"{url}/api/v1/predict", json=EXAMPLE, timeout=30, trust_env=False)
     response.raise_for_status()
     (scene,) = response.json()["scenes"]
@@ -160,7 +161,7 @@ def prediction(url: str) -> Group:
 
 
 def decision(scene: Mapping[str, Any]) -> str:
-    """Say what the API decides on an accident, and what that promises."""
+    """Describe the API's decision on an accident, and how reliable it is."""
     return (
         f"Somebody killed or hospitalised: {_share(scene['p_any_severe'])}. "
         f"{'Alert' if scene['alert'] else 'No alert'}: with what is known ({scene['level']}) an alert begins at "
@@ -190,14 +191,14 @@ def prediction_table(people: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _share(probability: float) -> str:
-    """Write a probability for people: a small one is not none."""
+    """Return a probability as text; a small one is not shown as 0."""
     if 0 < probability < 0.01:
         return "< 1%"
     return "> 99%" if 0.99 < probability < 1 else f"{probability:.0%}"
 
 
 def addresses(env: Mapping[str, str], env_file: Path) -> str:
-    """List where to look, and with which login."""
+    """List the addresses of the services, with their logins."""
     airflow = f"user {env['AIRFLOW_USER']}, password {env['AIRFLOW_PASSWORD']}"
     mlflow = f"user {env['MLFLOW_TRACKING_USERNAME']}, password {env['MLFLOW_TRACKING_PASSWORD']}"
     return f"""
@@ -208,7 +209,7 @@ S3       {env["AWS_ENDPOINT_URL"]}  (keys, and all of this for programs: {env_fi
 
 
 def _runs(client: httpx.Client, dag_run_id: str) -> list[LoggedModel]:
-    """Read the models that a run of the DAG has registered; of several tries the newest."""
+    """Read the models that a run of the DAG registered, of several tries the newest."""
     experiment = client.get("/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": EXPERIMENT})
     experiment.raise_for_status()
     body = {
@@ -217,10 +218,10 @@ def _runs(client: httpx.Client, dag_run_id: str) -> list[LoggedModel]:
         "order_by": ["attributes.start_time ASC"],
         "max_results": 1000,
     }
-    found = client.post("/api/2.0/mlflow/runs/search", json=body)
-    found.raise_for_status()
+    response = client.post("/api/2.0/mlflow/runs/search", json=body)
+    response.raise_for_status()
     models = {}
-    for run in found.json().get("runs", []):
+    for run in response.json().get("runs", []):
         tags, metrics = _pairs(run["data"].get("tags", [])), _pairs(run["data"].get("metrics", []))
         if "registered_version" in tags:
             years = str(_pairs(run["data"].get("params", [])).get("years", ""))
@@ -231,12 +232,12 @@ def _runs(client: httpx.Client, dag_run_id: str) -> list[LoggedModel]:
 
 
 def _baseline(client: httpx.Client, runs: Sequence[LoggedModel], dag_run_id: str) -> list[LoggedModel]:
-    """Read the leaderboard's row of the baseline, which is no run of its own, from the run that was selected."""
+    """Read the baseline's row from the leaderboard of the selected run; the baseline has no run of its own."""
     path = of_selection(dag_run_id, LEADERBOARD)
     for run in runs:
-        found = client.get("/get-artifact", params={"run_uuid": run.run_id, "path": path})
-        if found.is_success:
-            return [LoggedModel("", row["model"], row) for row in found.json() if row["model"] == BASELINE]
+        response = client.get("/get-artifact", params={"run_uuid": run.run_id, "path": path})
+        if response.is_success:
+            return [LoggedModel("", row["model"], row) for row in response.json() if row["model"] == BASELINE]
     return []
 
 
@@ -246,8 +247,8 @@ def _production(client: httpx.Client) -> dict[str, str] | None:
     if response.status_code in {httpx.codes.NOT_FOUND, httpx.codes.BAD_REQUEST}:
         return None
     response.raise_for_status()
-    found = response.json()["model_version"]
-    return {**_pairs(found.get("tags", [])), "version": str(found["version"])}
+    model_version = response.json()["model_version"]
+    return {**_pairs(model_version.get("tags", [])), "version": str(model_version["version"])}
 
 
 def _caption(runs: Sequence[LoggedModel], production: Mapping[str, str] | None) -> str:

@@ -15,7 +15,7 @@ _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 def token() -> str:
-    """Generate a secret of 192 bits, which fits on a line beside its name."""
+    """Generate a secret of 192 bits, as text of 32 characters."""
     return secrets.token_urlsafe(24)
 
 
@@ -36,18 +36,18 @@ def read(path: Path) -> dict[str, str]:
         name, separator, value = line.partition("=")
         words = _words(value)
         if not separator or len(words) > 1:
-            raise SettingsError(f"{path}, line {number} is not KEY=value.", f"delete {path}; it is made anew.")
+            raise SettingsError(f"{path}, line {number} is not KEY=value.", f"delete {path}; it is created again.")
         values[name] = words[0] if words else ""
     return values
 
 
 def render(values: Mapping[str, str]) -> str:
-    """Write each value as a line that a shell reads back as it was."""
+    """Return a line for each value that a shell reads back unchanged."""
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file at once by one that only its owner can read, from its first byte on."""
+    """Replace a file, in one step, by one that only its owner can ever read."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     part.unlink(missing_ok=True)

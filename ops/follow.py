@@ -1,4 +1,4 @@
-"""Follow a run of the DAG: what the person sees while it goes on, and why it failed when it did."""
+"""Follows a run of the DAG: shows its progress, and the reason when it fails."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SIGNS: Final = {
 WAITING: Final = frozenset({"none", "scheduled", "queued"})
 _NO_SIGN: Final = ("·", "dim")
 
-#: For how long Airflow may be silent (it is being restarted, say) before following it ends.
+#: How long Airflow may be silent (during a restart, for instance) before following ends.
 SILENCE_SECONDS: Final = 60
 LOG_LINES: Final = 5
 
@@ -40,7 +40,7 @@ Key = tuple[str, int]
 
 
 def follow(airflow: Airflow, run_id: str, console: Console) -> bool:
-    """Show a run until its end: live on a terminal, a line a change elsewhere.
+    """Show a run until its end: live on a terminal, else a line for each change.
 
     Returns
     -------
@@ -54,18 +54,18 @@ def follow(airflow: Airflow, run_id: str, console: Console) -> bool:
     """
     graph = airflow.graph()
     view = LiveView(graph, console) if console.is_terminal else PlainView(graph, console)
-    heard = time.monotonic()
+    last_answer = time.monotonic()
     with view:
         while True:
             try:
                 run, instances = airflow.run(run_id), airflow.task_instances(run_id)
             except httpx.HTTPError as error:
-                if time.monotonic() - heard > SILENCE_SECONDS:
+                if time.monotonic() - last_answer > SILENCE_SECONDS:
                     raise AirflowError(
                         f"Airflow has not answered for {SILENCE_SECONDS} s ({error}).", "see `make status`."
                     ) from error
             else:
-                heard = time.monotonic()
+                last_answer = time.monotonic()
                 view.show(run, instances)
                 if run["state"] in {"success", "failed"}:
                     break
@@ -76,7 +76,7 @@ def follow(airflow: Airflow, run_id: str, console: Console) -> bool:
 
 
 class LiveView:
-    """A table on a terminal that follows the run: a line a task."""
+    """A live table of the run on a terminal: a line for each task."""
 
     def __init__(self, graph: Graph, console: Console) -> None:
         self._graph = graph
@@ -107,7 +107,7 @@ class PlainView:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Nothing stays open."""
+        """Do nothing: there is nothing to close."""
 
     def show(self, run: Mapping[str, Any], instances: Sequence[TaskInstance]) -> None:
         """Print what has changed."""
@@ -121,7 +121,7 @@ class PlainView:
 
 
 def table(graph: Graph, run: Mapping[str, Any], instances: Sequence[TaskInstance], now: datetime) -> Table:
-    """Draw the run: a line a task in the order of the graph, its mapped instances side by side."""
+    """Return the run as a table: a line for each task in the graph's order, mapped instances side by side."""
     names = labels(graph, instances)
     drawn = Table.grid(padding=(0, 2))
     drawn.add_column(no_wrap=True)
@@ -142,14 +142,14 @@ def changes(
     instances: Sequence[TaskInstance],
     now: datetime,
 ) -> list[tuple[TaskInstance, str]]:
-    """Describe each instance whose state is no longer the one described last, in the order of the graph.
+    """Describe each instance whose state has changed since it was last described, in the order of the graph.
 
-    Waiting is not worth a line, nor is the start of a mapped instance before Airflow has named it.
+    Waiting gets no line, nor does the start of a mapped instance before Airflow has named it.
 
     Parameters
     ----------
     before
-        The states described last, by task id and map index.
+        The last described states, by task id and map index.
     """
     names = labels(graph, instances)
     elapsed = _duration(_elapsed(run, now))
@@ -167,7 +167,7 @@ def changes(
 
 
 def labels(graph: Graph, instances: Iterable[TaskInstance]) -> dict[Key, str]:
-    """Name each mapped instance as the grid does; one that has not run is named like the one it follows."""
+    """Name each mapped instance as Airflow's grid does; one that has not run has its predecessor's name."""
     own = {_key(each): each.label for each in instances if each.map_index >= 0}
 
     def name(task_id: str, index: int) -> str:
@@ -181,7 +181,7 @@ def labels(graph: Graph, instances: Iterable[TaskInstance]) -> dict[Key, str]:
 
 
 def reasons(airflow: Airflow, run_id: str, graph: Graph, instances: Sequence[TaskInstance]) -> list[Text]:
-    """Say of each failed task why it failed, from its log."""
+    """Return the reason of each failed task, from its log."""
     names = labels(graph, instances)
     lines = []
     for task_id in graph.order:
@@ -193,7 +193,7 @@ def reasons(airflow: Airflow, run_id: str, graph: Graph, instances: Sequence[Tas
 
 
 def errors_of(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Pick what went wrong from the entries of a task's log: the last exception, or else its last errors."""
+    """Return the errors in a task's log: the last exception, or else the last errors."""
     for entry in reversed(entries):
         if details := entry.get("error_detail"):
             last = details[0]

@@ -1,8 +1,8 @@
-"""Become MLflow's server with a login: `python -m ops.mlflow_server OPTIONS OF mlflow server`.
+"""Runs MLflow's server with a login: `python -m ops.mlflow_server OPTIONS OF mlflow server`.
 
-The database is brought up to date first, and the administrator's password is made the one that the environment says.
-What is secret comes from MLflow's own environment variables (`MLFLOW_BACKEND_STORE_URI`, `MLFLOW_AUTH_ADMIN_…`), so
-that no command line shows it. Imports nothing of the project: MLflow's image holds this file alone.
+First the database is migrated, and the administrator's password is set to the one in the environment. Secrets come
+from MLflow's own environment variables (`MLFLOW_BACKEND_STORE_URI`, `MLFLOW_AUTH_ADMIN_…`), so that no command line
+shows them. It imports nothing of the project: MLflow's image holds this file alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def main(options: list[str]) -> None:
-    """Migrate, see that the administrator's password is the given one, and serve."""
+    """Migrate the database, set the administrator's password, and serve."""
     uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
     # MLflow reads both when its login is imported; its workers are children of this process.
     os.environ.setdefault("MLFLOW_FLASK_SERVER_SECRET_KEY", secrets.token_hex(32))
@@ -27,17 +27,17 @@ def main(options: list[str]) -> None:
 
     upgrade.main([uri], standalone_mode=False)
     _set_password(uri, os.environ["MLFLOW_AUTH_ADMIN_USERNAME"], os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"])
-    # Of several processes, uvicorn kills those that do not answer within 5 s, again and again while they import MLflow
-    # on a busy machine; one process has threads enough.
+    # With several processes, uvicorn kills those that do not answer within 5 s. On a busy machine, importing MLflow
+    # takes longer. One process has enough threads.
     fixed = ["server", "--app-name", "basic-auth", "--workers", "1", "--artifacts-destination", "s3://mlflow"]
     cli([*fixed, *options], prog_name="mlflow")
 
 
 def _allow_names(extra: str) -> None:
-    """Tell MLflow under which names it may be asked: this machine's, its own in containers, and extra ones.
+    """Set the host names that MLflow accepts: this machine's, its own in containers, and extra ones.
 
-    MLflow wants each with and without a port, and the page's own address among the origins that may ask. `*`, any name,
-    is no origin: any site could then ask in the name of a person who is logged in.
+    MLflow needs each with and without a port, and its page's own address among the allowed origins. `*` (any name) is
+    not an origin: else any site could send requests in the name of a person who is logged in.
     """
     more = [name.strip() for name in extra.split(",") if name.strip()]
     hosts = [f"{name}{port}" for name in ("127.0.0.1", "localhost", "mlflow", *more) for port in ("", ":*")]
@@ -48,7 +48,7 @@ def _allow_names(extra: str) -> None:
 
 
 def _set_password(uri: str, user: str, password: str) -> None:
-    """Let the administrator's password follow the environment; MLflow itself heeds it only the first time."""
+    """Set the administrator's password to the environment's; MLflow itself reads that only the first time."""
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
     users = SqlAlchemyStore()
@@ -60,7 +60,7 @@ def _set_password(uri: str, user: str, password: str) -> None:
 
 
 def _write_settings(uri: str) -> Path:
-    """Write the file of MLflow's login, which takes its database from nowhere else."""
+    """Write the settings file of MLflow's login: its database can be set nowhere else."""
     settings = configparser.ConfigParser(interpolation=None)
     settings["mlflow"] = {
         "database_uri": uri,

@@ -1,4 +1,4 @@
-"""Whether the ports that the stack wants are free."""
+"""Checks that the stack's ports are free."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ops.local.settings import HOST, PORTS, Settings, variable
 
 
 def check_free(settings: Settings) -> None:
-    """Make sure that nobody listens on the stack's ports.
+    """Check that no program listens on the stack's ports.
 
     Raises
     ------
     SettingsError
-        If somebody does; names the port, the service and the setting to change.
+        If one does; it names the port, the service and the setting to change.
     """
     for service in PORTS:
         port = settings.ports[service]
@@ -28,18 +28,18 @@ def check_free(settings: Settings) -> None:
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens on a port of this machine.
+    """Return whether no program listens on a port of this machine.
 
-    Binding alone does not tell: on macOS a listener on all addresses does not forbid one on a single address.
+    Binding alone is no proof: on macOS a listener on all addresses allows another one on a single address.
     """
-    with socket.socket() as asking:
-        asking.settimeout(1)
-        if asking.connect_ex((HOST, port)) == 0:
+    with socket.socket() as client:
+        client.settimeout(1)
+        if client.connect_ex((HOST, port)) == 0:
             return False
-    with socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listening.bind((HOST, port))
+            server.bind((HOST, port))
         except OSError:
             return False
     return True

@@ -1,8 +1,8 @@
-"""Become one of Airflow's commands with the tasks' libraries loaded: `python -m ops.warm_airflow scheduler`.
+"""Runs a command of Airflow with the tasks' libraries loaded: `python -m ops.warm_airflow scheduler`.
 
-Where tasks run (LocalExecutor beside the scheduler, a Celery worker), each is forked from the process that was started.
-What that has imported, no task imports again: two to four seconds for each of them, four tasks a model. Modules of the
-project are left out, so that a task runs the code as it is on the disk, without a restart.
+Each task is forked from the process that runs tasks (the scheduler with LocalExecutor, or a Celery worker). Tasks need
+not import again what that process has imported: this saves two to four seconds a task, with four tasks a model. The
+project's modules are left out, so that a task runs the code on the disk, without a restart.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import inspect
 import sys
 from typing import Final
 
-#: skops looks through all that is loaded, so Airflow, whose old names warn when they are looked at, comes after it.
+#: skops inspects all loaded modules, and Airflow's old names warn when they are inspected: so Airflow is loaded later.
 LIBRARIES: Final = (
     "holidays",
     "matplotlib.backends.backend_agg",
@@ -45,16 +45,16 @@ AIRFLOW: Final = (
 
 
 def load() -> None:
-    """Import what tasks import."""
+    """Import the libraries that tasks import."""
     for name in (*LIBRARIES, *AIRFLOW):
         importlib.import_module(name)
-    # Airflow's hook for AWS looks at the stack, for which Python goes through the files of all modules: 0.4 s the first
-    # time, and of what is known then nothing later.
+    # Airflow's hook for AWS inspects the stack. The first time, Python looks at the files of all modules (0.4 s); later
+    # they are cached.
     inspect.stack()
 
 
 def main(command: list[str]) -> None:
-    """Load the libraries, then do as `airflow` does."""
+    """Load the libraries, then run `airflow`."""
     load()
     from airflow.__main__ import main as airflow
 

@@ -1,6 +1,6 @@
-"""Airflow's database, connections, pools, variables and the administrator's login. Runs in a container.
+"""Sets up Airflow's database, connections, pools, variables and the administrator's login. Runs in a container.
 
-Everything is as `airflow_settings.yaml` and the environment say. Can be repeated; any failure stops the start.
+The values come from `airflow_settings.yaml` and the environment. It can be repeated; any failure stops the start.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ops import airflow_settings
 
 
 def main() -> None:
-    """Run Airflow's own commands, all in this process: each new one would import Airflow for seconds."""
+    """Run Airflow's own commands in this process: in processes of their own, each would import Airflow for seconds."""
     try:
         settings = airflow_settings.load(airflow_settings.FILE, os.environ)
     except SettingsError as error:
@@ -31,7 +31,7 @@ def main() -> None:
         if settings.variables:
             _airflow("variables", "import", files["variables"])
         _airflow("users", "create", *person, *login)
-        _airflow("users", "reset-password", *login)  # where the user was there already, with another password
+        _airflow("users", "reset-password", *login)  # for a user who exists already, with another password
 
 
 def _airflow(*command: str) -> None:

@@ -1,4 +1,4 @@
-"""The buckets of the stack: made at the start, written to and read from one tar stream. Runs in a container.
+"""Creates the stack's buckets, saves them to a tar stream, and restores them from one. Runs in a container.
 
 `python -m ops.compose.buckets create | save >FILE | restore <FILE`; address and keys come from the usual `AWS_…`
 variables.
@@ -29,16 +29,16 @@ def save(s3: Any, stream: BinaryIO) -> int:
             folder.type = tarfile.DIRTYPE
             archive.addfile(folder)
             for key in _keys(s3, bucket):
-                found = s3.get_object(Bucket=bucket, Key=key)
+                response = s3.get_object(Bucket=bucket, Key=key)
                 entry = tarfile.TarInfo(f"{bucket}/{key}")
-                entry.size, entry.mtime = found["ContentLength"], int(found["LastModified"].timestamp())
-                archive.addfile(entry, found["Body"])
+                entry.size, entry.mtime = response["ContentLength"], int(response["LastModified"].timestamp())
+                archive.addfile(entry, response["Body"])
                 count += 1
     return count
 
 
 def restore(s3: Any, stream: BinaryIO) -> int:
-    """Make the buckets hold what `save` wrote: write all of it, then delete what is not in it. Returns how many."""
+    """Write the objects that `save` wrote, then delete all others. Returns the number of objects written."""
     kept: dict[str, set[str]] = {bucket: set() for bucket in _buckets(s3)}
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for entry in archive:
@@ -48,7 +48,7 @@ def restore(s3: Any, stream: BinaryIO) -> int:
                 create_buckets(s3, [bucket])
                 kept.setdefault(bucket, set())
             else:
-                # With nothing but `read`: the file of a tar stream promises to seek, and fails when it is asked to.
+                # With `read` alone: the file of a tar stream claims to be seekable, but fails to seek.
                 s3.upload_fileobj(SimpleNamespace(read=file.read), bucket, key)
                 kept[bucket].add(key)
     for bucket, keys in kept.items():
@@ -67,7 +67,7 @@ def _keys(s3: Any, bucket: str) -> list[str]:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command of the command line."""
     s3 = boto3.client("s3", config=Config(s3={"addressing_style": "path"}))
     match sys.argv[1:]:
         case ["create"]:

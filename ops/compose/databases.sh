@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A role and a database for each service, made where absent, with the password that .env holds. Runs in a container.
+# Creates a role and a database for each service where absent, with the password in .env. Runs in a container.
 set -euo pipefail
 
 for name in airflow mlflow; do

@@ -27,7 +27,7 @@ USER: Final = "admin"
 
 @errors_shown()
 def main(raw: Annotated[Path | None, typer.Option(help="Folder of CSV files (plain or .gz) to use.")] = None) -> None:
-    """Start the stack, make sure there is input, run the DAG, and show what came out."""
+    """Start the stack, find its input, run the DAG, and show the results."""
     console = Console()
     if not _run(raw, console):
         raise typer.Exit(1)
@@ -79,7 +79,7 @@ def clients(known: Mapping[str, str]) -> dict[str, str]:
 
 
 def _start_of(service: str, file: str) -> float:
-    """When the container of a service was started, in seconds since the epoch."""
+    """Return when the container of a service was started, in seconds since the epoch."""
     listed = _output("docker", "compose", "--env-file", file, "ps", "--quiet", service)
     started = _output("docker", "inspect", "--format", "{{.State.StartedAt}}", *listed.split())
     return datetime.fromisoformat(started.strip()).timestamp()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Whether Airflow has heard a part of it (dag_processor, triggerer) lately. Asks the api-server, which costs nothing;
-# Airflow's own `airflow jobs check` imports Airflow each time.
+# Checks that a part of Airflow (dag_processor, triggerer) is alive. It asks the api-server, which is fast; Airflow's own
+# `airflow jobs check` imports Airflow each time.
 set -euo pipefail
 
 curl -fsS http://airflow-api-server:8080/api/v2/monitor/health |

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Refuse, in one line, what would fail later in many: weak secrets and full volumes. Runs in a container.
+# Refuses weak secrets and full volumes with one line, before a service fails for them. Runs in a container.
 set -euo pipefail
 
 fail() {

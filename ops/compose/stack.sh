@@ -32,10 +32,10 @@ secret() {
     esac
 }
 
-# Fill in what .env lacks, all at once: a half-written one must not be taken for the real one.
+# Fill in what .env lacks, in one step: a half-written file must not be used.
 make_env() {
     umask 077
-    local part=$ENV_FILE.part line name made=0
+    local part=$ENV_FILE.part line name new_secrets=0
     if [ -e "$ENV_FILE" ]; then cat "$ENV_FILE" >"$part"; else : >"$part"; fi
     while IFS= read -r line; do
         name=${line%=}
@@ -43,13 +43,13 @@ make_env() {
             [ -e "$ENV_FILE" ] || echo "$line" >>"$part"
         elif ! grep -q "^$name=." "$part"; then
             echo "$name=$(secret "$name")" >>"$part"
-            made=$((made + 1))
+            new_secrets=$((new_secrets + 1))
         fi
     done <.env.example
     chmod 600 "$part"
     mv "$part" "$ENV_FILE"
     mkdir -p data/raw # or Docker makes it, as root
-    echo "$ENV_FILE holds all secrets ($made of them new)."
+    echo "$ENV_FILE holds all secrets ($new_secrets of them new)."
 }
 
 check() {
@@ -86,7 +86,7 @@ up() {
     [ $status = 0 ] || explain "$log"
 }
 
-# Say what stopped the start: Docker's own words, what a step that failed wrote last, or where to look.
+# Say why the start failed: Docker's own message, the last line of a failed step, or the log to read.
 explain() {
     local step service refused
     refused=$(sed -n 's/^Error response from daemon: //p' "$1" | tail -n 1)
@@ -109,7 +109,7 @@ sha256() {
     if command -v sha256sum >/dev/null; then sha256sum "$@"; else shasum -a 256 "$@"; fi
 }
 
-# The databases first: what they refer to is in the buckets by then, and is never changed there.
+# The databases first: the objects that they refer to are in the buckets by then, and never change.
 backup() {
     check
     umask 077
@@ -127,7 +127,7 @@ backup() {
     echo "Saved in $target ($(du -sh "$target" | cut -f 1)). It holds the secrets (env): keep it as safe as .env."
 }
 
-# All is read into new databases first; only then do they take the place of what is there.
+# Everything is read into new databases first; only then do these replace the present ones.
 restore() {
     local from=${1:-} name
     [ -n "$from" ] || fail "Say which backup: \`make restore FROM=backups/…\`."

@@ -45,7 +45,7 @@ def up() -> None:
 @app.command()
 @errors_shown()
 def down() -> None:
-    """Stop every process of the stack; what it has stored stays."""
+    """Stop every process of the stack; stored data stay."""
     console = Console()
     stopped = Supervisor(settings.load()).stop()
     console.print("The stack is down." if stopped else "The stack is not running.")
@@ -61,11 +61,11 @@ def status() -> None:
     processes = running.supervisor.processes()
     table = Table("service", "state", "pid", "address", "up for")
     for service in running.services:
-        found = processes[service.name]
-        alive = found.state in {"RUNNING", "STARTING"}
-        uptime = f"{_clock(time.time() - found.started)}" if alive else found.detail
-        colour = "green" if found.state == "RUNNING" else "yellow" if alive else "red"
-        table.add_row(service.name, f"[{colour}]{found.state}[/]", str(found.pid or ""), service.address, uptime)
+        process = processes[service.name]
+        alive = process.state in {"RUNNING", "STARTING"}
+        uptime = f"{_clock(time.time() - process.started)}" if alive else process.detail
+        colour = "green" if process.state == "RUNNING" else "yellow" if alive else "red"
+        table.add_row(service.name, f"[{colour}]{process.state}[/]", str(process.pid or ""), service.address, uptime)
     console.print(table)
 
 
@@ -113,7 +113,7 @@ def trigger(
 def demo(
     raw: Annotated[Path | None, typer.Option(help="Folder of CSV files (plain or .gz) to use.")] = None,
 ) -> None:
-    """Start the stack, make sure there is input, run the DAG, and show what came out."""
+    """Start the stack, find its input, run the DAG, and show the results."""
     console = Console()
     running = _stack()
     folder = demonstration.find_input(raw, running.settings, console)

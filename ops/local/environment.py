@@ -1,4 +1,4 @@
-"""The stack's addresses and secrets, and which service is told which of them."""
+"""The stack's addresses and secrets, and the environment of each service."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REGION: Final = "us-east-1"
 #: Where MLflow keeps its artifacts.
 ARTIFACTS: Final = "mlflow"
 
-#: Who has a pair of keys for S3, beside the person to whom `.local/env` belongs.
+#: The users with a pair of keys for S3, besides the owner of `.local/env`.
 S3_USERS: Final = ("MLFLOW", "TASKS")
 
 _FROM_THE_SHELL: Final = (
@@ -52,7 +52,7 @@ class Known:
 
 
 def addresses(settings: Settings, saved: Mapping[str, str]) -> dict[str, str]:
-    """Compose what `.local/env` holds: addresses from the settings, secrets as saved or else new."""
+    """Return the content of `.local/env`: addresses from the settings, secrets as saved or else new."""
     values = {name: f"http://{HOST}:{settings.ports[service]}" for service, (_, name) in PORTS.items()}
     return {
         "AIRFLOW_URL": values["AIRFLOW_URL"],
@@ -78,7 +78,7 @@ def _models_file(address: str) -> str:
 
 
 def airflow_secrets(saved: Mapping[str, str]) -> dict[str, str]:
-    """Compose the keys that only Airflow's own parts share, as saved or else new."""
+    """Return the keys that only Airflow's own parts share, as saved or else new."""
     fernet = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
     return {
         "AIRFLOW__CORE__FERNET_KEY": saved.get("AIRFLOW__CORE__FERNET_KEY") or fernet,
@@ -88,7 +88,7 @@ def airflow_secrets(saved: Mapping[str, str]) -> dict[str, str]:
 
 
 def s3_pairs(saved: Mapping[str, str]) -> dict[str, str]:
-    """Compose the pairs of keys of those who use S3, as saved or else new."""
+    """Return the pairs of keys of the users of S3, as saved or else new."""
     pairs = {}
     for user in S3_USERS:
         pairs[f"{user}_KEY_ID"] = saved.get(f"{user}_KEY_ID") or secrets.token_hex(10)
@@ -97,7 +97,7 @@ def s3_pairs(saved: Mapping[str, str]) -> dict[str, str]:
 
 
 def common(settings: Settings) -> dict[str, str]:
-    """Compose what every process gets: little of the shell's environment, and a home of the stack's own."""
+    """Return the environment of every process: a few variables of the shell, and a home of the stack's own."""
     kept = {name: os.environ[name] for name in _FROM_THE_SHELL if os.environ.get(name)}
     local = f"{HOST},localhost"
     return kept | {
@@ -107,7 +107,7 @@ def common(settings: Settings) -> dict[str, str]:
         "no_proxy": local,
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
-        # Airflow renames its processes; this keeps their environment, and so the marker, readable.
+        # Airflow renames its processes; with this variable their environment, and so the marker, stays readable.
         "SPT_NOENV": "1",
         "DO_NOT_TRACK": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -115,14 +115,14 @@ def common(settings: Settings) -> dict[str, str]:
 
 
 def settings_of_the_project(env: Mapping[str, str]) -> dict[str, str]:
-    """Compose the `ACCIDENTS_` settings that hold no secret; those that only the shell knows pass through."""
+    """Return the `ACCIDENTS_` settings that hold no secret; those that only the shell sets pass through."""
     ours = {name: value for name, value in env.items() if name in {"ACCIDENTS_RAW_DIR", "ACCIDENTS_MODELS_FILE"}}
     shell = {name: value for name, value in os.environ.items() if name.startswith("ACCIDENTS_") and name not in env}
     return shell | ours
 
 
 def airflow(settings: Settings, internal: Mapping[str, str]) -> dict[str, str]:
-    """Compose Airflow's configuration; the shell's `AIRFLOW__…` passes through where we set nothing."""
+    """Return Airflow's configuration; the shell's `AIRFLOW__…` passes through where we set nothing."""
     home = settings.airflow_home
     url = f"http://{HOST}:{settings.ports['airflow']}"
     ours = {
@@ -135,7 +135,7 @@ def airflow(settings: Settings, internal: Mapping[str, str]) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        # How long a task that could start may wait for the scheduler to look; half as long as Airflow's own setting.
+        # Seconds that a task which could start waits for the scheduler at most; Airflow's default is 1.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         # Tasks that died with their worker or scheduler are tried again after a minute instead of five.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
@@ -154,18 +154,18 @@ def airflow(settings: Settings, internal: Mapping[str, str]) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
     } | dict(internal)
     if sys.platform == "darwin":
-        ours["OBJC_DISABLE_INITIALIZE_FORK_SAFETY"] = "YES"  # Airflow forks its tasks, which macOS else forbids
+        ours["OBJC_DISABLE_INITIALIZE_FORK_SAFETY"] = "YES"  # Airflow forks its tasks; macOS forbids that otherwise
     shell = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW__") and name not in ours}
     return shell | ours
 
 
 def tasks(env: Mapping[str, str]) -> dict[str, str]:
-    """Compose what Airflow's tasks need beside their connections."""
+    """Return what Airflow's tasks need besides their connections."""
     return settings_of_the_project(env) | {"ACCIDENTS_SIGNING_KEY": env["ACCIDENTS_SIGNING_KEY"]}
 
 
 def api(env: Mapping[str, str]) -> dict[str, str]:
-    """Compose what the API needs: the registry, and the keys of its callers and of the models' signatures."""
+    """Return what the API needs: the registry, and the keys of its callers and of the models' signatures."""
     names = (
         *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
         *("ACCIDENTS_API_KEY", "ACCIDENTS_SIGNING_KEY"),
@@ -174,7 +174,7 @@ def api(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def mlflow(settings: Settings, known: Known) -> dict[str, str]:
-    """Compose what MLflow's server needs: its database, its login, the keys of the store of its artifacts."""
+    """Return what MLflow's server needs: its database, its login, the keys of the store of its artifacts."""
     env = known.env
     return _aws("MLFLOW", known) | {
         "AWS_DEFAULT_REGION": REGION,
@@ -183,16 +183,16 @@ def mlflow(settings: Settings, known: Known) -> dict[str, str]:
         "MLFLOW_AUTH_ADMIN_USERNAME": env["MLFLOW_TRACKING_USERNAME"],
         "MLFLOW_AUTH_ADMIN_PASSWORD": env["MLFLOW_TRACKING_PASSWORD"],
         "MLFLOW_S3_ENDPOINT_URL": env["AWS_ENDPOINT_URL"],
-        # Spares a consumer process, which only the features for generative AI use.
+        # Saves a process that only the features for generative AI use.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
 
 
 def s3(settings: Settings, known: Known) -> dict[str, str]:
-    """Compose what rclone needs: which pair of keys opens what, and no settings file.
+    """Return what rclone needs: which folder each pair of keys opens, and no settings file.
 
-    The pair of `.local/env` opens everything, MLflow's its own bucket, that of the tasks all others. For the last two a
-    folder is composed of the buckets that they may use; what else is there does not exist for them.
+    The pair of `.local/env` opens everything, MLflow's its own bucket, that of the tasks all others. MLflow and the
+    tasks see a folder that holds only the buckets that they may use.
     """
     env, pairs, folder = known.env, known.s3, settings.folder / "s3"
     catalogue = urlsplit(settings.models_file)
@@ -206,7 +206,7 @@ def s3(settings: Settings, known: Known) -> dict[str, str]:
             "upstreams": " ".join(f'"{name}={folder / name}"' for name in sorted(names)),
             "_secret_access_key": pairs[f"{user}_SECRET"],
         }
-    # rclone splits the program's command at every space, so no path may stand in it.
+    # rclone splits the program's command at every space, so it must not hold a path.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {"RCLONE_CONFIG": "/dev/null", OPENS: json.dumps(opens), "PATH": path}
 
@@ -216,7 +216,7 @@ def _aws(user: str, known: Known) -> dict[str, str]:
 
 
 def settings_file(settings: Settings, known: Known) -> dict[str, str]:
-    """Compose the names that `airflow_settings.yaml` refers to."""
+    """Return the values of the placeholders in `airflow_settings.yaml`."""
     logins = dict(known.env) | _aws("TASKS", known)
     return logins | {
         "ACCIDENTS_API_HOST": HOST,
@@ -230,7 +230,7 @@ def settings_file(settings: Settings, known: Known) -> dict[str, str]:
 
 
 def prepare(settings: Settings) -> Known:
-    """Bring the files of secrets up to date; return their contents."""
+    """Create or update the files of secrets; return their contents."""
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.folder.chmod(0o700)
     with held(settings.folder / "run" / "secrets.lock"):

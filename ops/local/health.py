@@ -1,4 +1,4 @@
-"""When a service is ready: each check returns None then, or what is still missing."""
+"""Checks whether a service is ready: each returns None when it is, else what is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Check = Callable[[], str | None]
 
 
 def s3(env: Mapping[str, str]) -> Check:
-    """Check that the S3 server lists its buckets for our keys, and make those that are not there yet."""
+    """Check that the S3 server lists its buckets for our keys, and create those that are absent."""
     client = boto3.client(
         "s3",
         endpoint_url=env["AWS_ENDPOINT_URL"],
@@ -46,7 +46,7 @@ def http(url: str) -> Check:
 
 
 def api(url: str) -> Check:
-    """Check that the API answers, and has loaded what the registry names."""
+    """Check that the API answers, and has loaded the registry's models."""
 
     def check() -> str | None:
         try:
@@ -60,7 +60,7 @@ def api(url: str) -> Check:
 
 
 def airflow_part(airflow: Airflow, part: str, since: Callable[[], int]) -> Check:
-    """Check that a part of Airflow (`scheduler`, `dag_processor`) has given a sign of life.
+    """Check that a part of Airflow (`scheduler`, `dag_processor`) has sent a heartbeat.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def airflow_part(airflow: Airflow, part: str, since: Callable[[], int]) -> Check
     part
         Name in the api-server's report.
     since
-        Start of the process, in seconds since the epoch: older signs are those of its predecessor.
+        Start of the process, in seconds since the epoch: older heartbeats are those of its predecessor.
     """
 
     def check() -> str | None:
@@ -87,8 +87,8 @@ def airflow_part(airflow: Airflow, part: str, since: Callable[[], int]) -> Check
 def dag(airflow: Airflow, since: Callable[[], float]) -> Check:
     """Check that Airflow has read the DAG since the start of its dag-processor (seconds since the epoch).
 
-    The check raises AirflowError if a file of the dags folder does not load. What was found before the start does
-    not count: the file may have been corrected, or broken, while the stack was down.
+    The check raises AirflowError if a file of the dags folder does not load. Errors from before the start do not
+    count: the file may have been corrected while the stack was down.
     """
 
     def check() -> str | None:
@@ -97,10 +97,10 @@ def dag(airflow: Airflow, since: Callable[[], float]) -> Check:
                 raise AirflowError(
                     f"A DAG does not load: {error}.", "correct that file; Airflow reads it again by itself."
                 )
-            found = airflow.dag()
+            entry = airflow.dag()
         except httpx.HTTPError:
             return "waits for the api-server"
-        parsed = found and not found["is_stale"] and datetime.fromisoformat(found["last_parsed_time"]).timestamp()
+        parsed = entry and not entry["is_stale"] and datetime.fromisoformat(entry["last_parsed_time"]).timestamp()
         return None if parsed and parsed >= since() else f"{PIPELINE} not read yet"
 
     return check

@@ -1,7 +1,7 @@
-"""Become one of the stack's services: `python -m ops.local.launch SPECIFICATIONS SERVICE`.
+"""Starts one of the stack's services: `python -m ops.local.launch SPECIFICATIONS SERVICE`.
 
-The values in supervisord's own file cannot hold quotes, which rclone's keys need; so the services' commands
-and environments lie in a private JSON file. Imports stay few: each service passes through here.
+The values in supervisord's own file cannot hold quotes, which rclone's keys need. So the services' commands and
+environments are in a private JSON file. Imports are few, because each service starts through this module.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-#: Variables that every process of a service bears: the folder of its stack, and its name.
+#: Variables in the environment of every process of a service: the folder of its stack, and the service's name.
 MARKER = "ACCIDENTS_STACK"
 SERVICE = "ACCIDENTS_SERVICE"
 
@@ -29,13 +29,13 @@ def main(specifications: str, name: str) -> None:
 
 
 def end_predecessor(environment: Mapping[str, str]) -> None:
-    """Kill what is left of this service: a parent that was killed leaves children that hold its port."""
+    """Kill remaining processes of this service: children of a killed parent may still hold its port."""
     ours = {name: environment[name] for name in (MARKER, SERVICE)}
     left = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            found = process.environ()
-            if ours.items() <= found.items() and process.pid != os.getpid():
+            variables = process.environ()
+            if ours.items() <= variables.items() and process.pid != os.getpid():
                 process.kill()
                 left.append(process)
     psutil.wait_procs(left, timeout=5)

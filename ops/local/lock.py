@@ -1,4 +1,4 @@
-"""One at a time: two commands that would do the same thing at the same moment do it one after the other."""
+"""A lock between processes: commands that must not run at the same time run one after the other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def held(path: Path, waits: Callable[[], object] = lambda: None) -> Iterator[Non
     Parameters
     ----------
     waits
-        Called when another process holds it, before it is waited for.
+        Called before waiting, when another process holds the lock.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:

@@ -1,8 +1,8 @@
-"""Tell rclone what a pair of keys opens: the program of its option `--auth-proxy`.
+"""Answers rclone which folder a pair of keys opens: the program of its option `--auth-proxy`.
 
-rclone asks it on standard input for the name of a key that a request bears, and reads from standard output the secret
-that the request must be signed with and the folder that it is about (https://rclone.org/commands/rclone_serve_s3/). The
-answers stand in the environment, ready made by `ops.local.environment`. Imports stay few: a request may wait for it.
+rclone writes the name of a request's key to standard input. It reads from standard output the secret that the request
+must be signed with, and the folder (https://rclone.org/commands/rclone_serve_s3/). The answers are in the environment,
+prepared by `ops.local.environment`. Imports are few, because a request may wait for this program.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ OPENS = "ACCIDENTS_S3_OPENS"
 
 
 def main() -> None:
-    """Answer, or end with status 1 for a key that nobody was given."""
-    asked = json.load(sys.stdin)["user"]
+    """Answer, or end with status 1 for an unknown key."""
+    key_id = json.load(sys.stdin)["user"]
     answers = json.loads(os.environ[OPENS])
-    if asked not in answers:
+    if key_id not in answers:
         sys.exit("This key is not known.")
-    json.dump(answers[asked], sys.stdout)
+    json.dump(answers[key_id], sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The services of the stack: how each is started, and with what it is allowed to know."""
+"""The services of the stack: how each is started, and with which environment."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Service:
 
     @property
     def is_airflow(self) -> bool:
-        """Whether it needs Airflow's database."""
+        """Return whether it needs Airflow's database."""
         return self.name in AIRFLOW
 
 
 def define(settings: Settings, known: Known) -> tuple[Service, ...]:
-    """Define the services, in the order in which they are shown.
+    """Return the services, in the order in which they are shown.
 
     Parameters
     ----------
@@ -80,15 +80,15 @@ def rclone() -> str:
     Raises
     ------
     SettingsError
-        If there is none.
+        If it is not installed.
     """
     scripts = sysconfig.get_path("scripts")
-    found = shutil.which("rclone", path=scripts) or shutil.which("rclone")
-    if not found:
+    program = shutil.which("rclone", path=scripts) or shutil.which("rclone")
+    if not program:
         raise SettingsError(
             f"The program rclone is neither in {scripts} nor on the PATH.", "run `make up` or install it."
         )
-    return found
+    return program
 
 
 def _rclone(settings: Settings) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ def _rclone(settings: Settings) -> tuple[str, ...]:
     return (
         *(rclone(), "serve", "s3", "--addr", address),
         *("--auth-proxy", f"{Path(sys.executable).name} -m ops.local.s3_keys"),
-        # What one pair of keys wrote, the others see after this time; a shorter one makes each request slow.
+        # What one pair of keys wrote is visible to the others after this time; a shorter one makes requests slow.
         *("--dir-cache-time", "100ms"),
     )
 

@@ -1,4 +1,4 @@
-"""What the person who starts the stack can choose, and where its files lie."""
+"""The settings of the embedded stack, and the places of its files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOST: Final = "127.0.0.1"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
-#: Service -> (port when nothing else is said, name of its address in the env file).
+#: Service -> (default port, name of its address in the env file).
 PORTS: Final = {
     "airflow": (8080, "AIRFLOW_URL"),
     "mlflow": (5000, "MLFLOW_TRACKING_URI"),
@@ -35,7 +35,7 @@ _TROUBLESOME: Final = re.compile(r"""["'`$%#;?&\\\n]""")
 class Settings(BaseSettings):
     """Settings from the environment, each with the prefix `ACCIDENTS_`.
 
-    A port that is not set keeps the value that the stack had last time, and is the usual one at first.
+    A port that is not set keeps the value of the last start; the first time, it is the default.
     """
 
     model_config = SettingsConfigDict(env_prefix="ACCIDENTS_", env_ignore_empty=True, frozen=True)
@@ -96,9 +96,9 @@ def load() -> Settings:
             f"set {name} to a valid value or unset it.",
         ) from error
     for folder in (ROOT, settings.folder):
-        if found := _TROUBLESOME.search(str(folder)):
+        if match := _TROUBLESOME.search(str(folder)):
             raise SettingsError(
-                f"The path {folder} holds the character {found.group()!r}, which the services cannot take.",
+                f"The path {folder} holds the character {match.group()!r}, which the services cannot take.",
                 "move the project to (or set ACCIDENTS_LOCAL_DIR to) a folder without it.",
             )
     _check_distinct(settings.ports)
@@ -111,7 +111,7 @@ def cores() -> int:
 
 
 def variable(service: str) -> str:
-    """Name of the environment variable that sets the port of a service."""
+    """Return the name of the environment variable that sets the port of a service."""
     return f"ACCIDENTS_{service.upper()}_PORT"
 
 

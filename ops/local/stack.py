@@ -1,4 +1,4 @@
-"""Bring the stack up, and take it down."""
+"""Starts the stack, and waits until it is ready."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ops.local.services import AIRFLOW, Service
 from ops.local.settings import Settings
 from ops.local.supervisor import Supervisor
 
-#: A slow machine takes a minute; after this time something is wrong.
+#: A slow machine takes a minute; longer than this means that something is wrong.
 PATIENCE_SECONDS: Final = 300
 LOG_LINES: Final = 20
 
@@ -50,7 +50,7 @@ class StackError(AccidentsError):
 
 @dataclass
 class Step:
-    """Something that has to be ready: started once the steps of `after` are, then checked until it is."""
+    """A step of the start: begun once the steps of `after` are ready, then checked until it is ready."""
 
     name: str
     start: Callable[[], object]
@@ -62,7 +62,7 @@ class Step:
 
     @property
     def seconds(self) -> float:
-        """How long it has taken, or took."""
+        """Return the seconds since it began, or from its beginning to its end."""
         return (self.ended or time.monotonic()) - self.begun if self.begun else 0.0
 
 
@@ -88,7 +88,7 @@ class Stack:
         return self.known.env
 
     def up(self, console: Console) -> None:
-        """Start what does not run, and wait until everything is ready; another start that is under way is waited for.
+        """Start what does not run, and wait until everything is ready. A start already under way is finished first.
 
         Raises
         ------
@@ -97,14 +97,14 @@ class Stack:
         StackError
             If a service dies or does not become ready in time.
         """
-        message = "Another start of the stack is under way: it is waited for."
+        message = "Another start of the stack is under way: waiting for it."
         with held(self.settings.folder / "run" / "start.lock", lambda: console.print(message)):
             self._up(console)
 
     def _up(self, console: Console) -> None:
         rendered = airflow_settings.load(airflow_settings.FILE, environment.settings_file(self.settings, self.known))
         if self.supervisor.is_running() and not self.supervisor.runs_the_same(self.services):
-            console.print("Settings have changed since the stack was started: it is started anew.")
+            console.print("Settings have changed since the stack was started: it is restarted.")
             self.supervisor.stop()
         already = self.supervisor.is_running() and self._all_run()
         if not self.supervisor.is_running():
@@ -163,7 +163,7 @@ class Stack:
                 raise self.failure(process.name, f"The service {process.name} has died: {process.detail}.")
 
     def failure(self, name: str, cause: str) -> StackError:
-        """Compose the error for a service, with the end of its log."""
+        """Return the error for a service, with the end of its log."""
         log = self.settings.logs / f"{name}.log"
         return StackError(cause, f"read {log}, then `make down` and `make up`.", tail(log, LOG_LINES))
 
@@ -173,7 +173,7 @@ class Stack:
 
 
 class Database:
-    """Airflow's database: made, or brought to the installed version, before Airflow starts."""
+    """Airflow's database: created, or migrated to the installed version, before Airflow starts."""
 
     def __init__(self, settings: Settings, service: Service) -> None:
         self._service = service
@@ -193,7 +193,7 @@ class Database:
             )
 
     def check(self) -> str | None:
-        """Check whether it has come to its end.
+        """Check whether the migration has ended.
 
         Raises
         ------
@@ -203,16 +203,16 @@ class Database:
         if self._process:
             status = self._process.poll()
             if status is None:
-                return "is being made"
+                return "is being migrated"
             if status:
-                cause = f"Airflow's database cannot be made (exit status {status})."
+                cause = f"Airflow's database cannot be migrated (exit status {status})."
                 raise StackError(cause, f"read {self._log}, remove the cause, `make up`.", tail(self._log, LOG_LINES))
             write_private(self._stamp, self._version)
         return None
 
 
 def connect(env: Mapping[str, str]) -> Airflow:
-    """Make a client of the Airflow of an env file."""
+    """Return a client of Airflow, for the address and login of an env file."""
     return Airflow(env["AIRFLOW_URL"], env["AIRFLOW_USER"], env["AIRFLOW_PASSWORD"])
 
 
@@ -226,7 +226,7 @@ def tail(path: Path, lines: int) -> list[str]:
 
 
 def _go_through(steps: Sequence[Step], check_alive: Callable[[], None], console: Console) -> None:
-    """Start each step when its turn has come, and check the started ones until all are ready."""
+    """Start each step once its predecessors are ready, and check the started ones until all are ready."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:

@@ -1,4 +1,4 @@
-"""The process manager: supervisord on a private socket, started and asked from here."""
+"""The process manager: starts supervisord, and talks to it over a private socket."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from ops.local.launch import MARKER, SERVICE
 from ops.local.services import SCHEDULER, Service
 from ops.local.settings import ROOT, Settings
 
-#: Shortest limit among the systems (macOS), less what supervisord appends while it makes the socket.
+#: Shortest limit among the systems (macOS), less the suffix that supervisord adds while it creates the socket.
 SOCKET_PATH_LIMIT: Final = 104 - 10
 
-#: Enough for every server to close.
+#: Enough for every server to shut down.
 STOP_SECONDS: Final = 10
 
 #: All services are one group, because supervisord stops one group after the other.
@@ -57,7 +57,7 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 programs = {names}
 """
 
-# stopasgroup and killasgroup: the children of a service (Airflow's workers and tasks) go with it.
+# stopasgroup and killasgroup: the children of a service (Airflow's workers and tasks) are stopped with it.
 _PROGRAM: Final = """
 [program:{name}]
 command = {command}
@@ -78,7 +78,7 @@ stdout_logfile_backups = 1
 
 @dataclass(frozen=True)
 class Process:
-    """What the supervisor says of a service.
+    """The supervisor's report on a service.
 
     `state` is one of supervisor's names (RUNNING, STARTING, STOPPED, BACKOFF, EXITED, FATAL …), `started` is
     in seconds since the epoch (0 before the first start), `pid` is 0 when there is none.
@@ -100,7 +100,7 @@ class Supervisor:
         self._files = settings.folder / "run"
 
     def is_running(self) -> bool:
-        """Whether it answers."""
+        """Return whether it answers."""
         try:
             self._call("getState")
         except (OSError, Fault):
@@ -108,7 +108,7 @@ class Supervisor:
         return True
 
     def start(self, services: Sequence[Service]) -> None:
-        """Start the supervisor, which starts no service yet."""
+        """Start the supervisor; it starts no service yet."""
         self._settings.logs.mkdir(mode=0o700, exist_ok=True)
         for folder in ("home", "run", "s3"):
             (self._settings.folder / folder).mkdir(mode=0o700, exist_ok=True)
@@ -126,12 +126,12 @@ class Supervisor:
         _wait_until(self.is_running, seconds=10)
 
     def runs_the_same(self, services: Sequence[Service]) -> bool:
-        """Whether it was started with these very services."""
+        """Return whether it was started with exactly these services."""
         contents = self._contents(services)
         return all(path.exists() and path.read_text(encoding="utf-8") == text for path, text in contents.items())
 
     def start_services(self, names: Iterable[str]) -> None:
-        """Start services, without waiting for them; those that run already stay as they are."""
+        """Start services without waiting for them; those that run already are left alone."""
         for name in names:
             try:
                 self._call("startProcess", f"{GROUP}:{name}", False)
@@ -140,8 +140,8 @@ class Supervisor:
                     raise
 
     def processes(self) -> dict[str, Process]:
-        """Ask for the state of every service."""
-        found = cast(list[dict[str, Any]], self._call("getAllProcessInfo"))
+        """Return the state of every service."""
+        reports = cast(list[dict[str, Any]], self._call("getAllProcessInfo"))
         return {
             each["name"]: Process(
                 each["name"],
@@ -150,11 +150,11 @@ class Supervisor:
                 each["start"],
                 each["spawnerr"] or each["description"],
             )
-            for each in found
+            for each in reports
         }
 
     def stop(self) -> bool:
-        """Stop everything that was ever started here. Returns whether there was anything."""
+        """Stop every process that was started here. Returns whether there was any."""
         was_running = self.is_running()
         if was_running:
             daemon = self._call("getPID")
@@ -169,10 +169,10 @@ class Supervisor:
         return was_running or bool(left)
 
     def _stop_scheduler(self) -> None:
-        """Stop the scheduler, which at the first signal waits for its running tasks, however long.
+        """Stop the scheduler, which after the first signal waits for its running tasks, however long.
 
-        At the second it gives its claim on them up, so that the next scheduler resumes them at once. They
-        themselves may be deaf to signals, as long as they compute.
+        After the second it releases them, so that the next scheduler resumes them at once. The tasks are killed: while
+        they compute, they may ignore signals.
         """
         name = f"{GROUP}:{SCHEDULER}"
         with suppress(Fault, psutil.NoSuchProcess):  # it does not run
@@ -227,7 +227,7 @@ class Supervisor:
 
 
 def socket_path(folder: Path) -> Path:
-    """Choose the socket's place: in the stack's folder, or in a private temporary one if that is too long.
+    """Return the socket's path: in the stack's folder, or in a private temporary one if that path is too long.
 
     Raises
     ------
@@ -240,8 +240,8 @@ def socket_path(folder: Path) -> Path:
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
     private = Path(tempfile.gettempdir()) / f"accidents-{os.getuid()}-{digest}"
     private.mkdir(mode=0o700, exist_ok=True)
-    found = private.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != 0o700:
+    status = private.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) != 0o700:
         raise SettingsError(
             f"{private} is not a private folder of yours.", "remove it, or set TMPDIR to another folder."
         )
@@ -249,12 +249,12 @@ def socket_path(folder: Path) -> Path:
 
 
 def stray_processes(folder: Path) -> list[psutil.Process]:
-    """Find all processes of the stack of a folder, by the mark in their environment."""
+    """Find all processes of a folder's stack, by the marker in their environment."""
     return [each for each in psutil.process_iter() if _mark(each) == str(folder)]
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and only waits to be noticed by its parent does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
