@@ -1,7 +1,7 @@
 """Predict the files of `accidents-incoming` with the promoted model, into `accidents-predictions`.
 
-Put the four BAAC files of a year into the bucket, in a folder of their own if you like, and press Trigger; a newly
-promoted model starts this DAG by itself. Files that this model has already predicted are not predicted again.
+Put the four BAAC files of a year into the bucket, if you like in a folder of their own, and press Trigger. A newly
+promoted model also starts this DAG. Files that this model has already predicted are not predicted again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def find_batches() -> list[Json]:
     """List the batches that are complete.
 
     - **Reads** the names in `accidents-incoming`.
-    - **When it fails**, the S3 server is away: clear the task.
+    - **When it fails**, the S3 server cannot be reached: clear the task.
     """
     from include.accidents.pipeline import predict
 
@@ -37,7 +37,7 @@ def predict_batch(batch: Json) -> Json:
     """Predict how badly each person of a batch is hurt.
 
     - **Reads** the batch's four files and the promoted model.
-    - **Writes** `predictions_{year}.csv`, and beside it what it was made of, to `accidents-predictions`.
+    - **Writes** `predictions_{year}.csv` to `accidents-predictions`, and beside it a note of its files and its model.
     - **When it fails**, a file cannot be read (the message says where), or no model is in production.
     """
     from include.accidents.pipeline import predict

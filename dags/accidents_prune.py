@@ -1,8 +1,8 @@
 """Remove old versions of objects and old MLflow runs, by a rule that the user sets.
 
-The rule is the number of newest versions to keep of each kind (a year, the clean data, a model); without one
+The rule is the number of newest versions to keep of each kind (a year, the clean data, a model); without a number
 everything is kept. What the model in production and its last three predecessors need is always kept. The first run
-only tells: look at its log, then trigger again with `dry_run` off, while the pipeline does not run.
+only plans: read its log, then trigger again with `dry_run` off, while the pipeline does not run.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ PARAMS = {
         type=["null", "integer"],
         minimum=1,
         title="Versions to keep",
-        description="The newest so many of each kind; empty: keep everything.",
+        description="The number of newest ones of each kind; empty: keep everything.",
     ),
-    "dry_run": Param(True, type="boolean", title="Only tell", description="Off: remove what the plan names, for good."),
+    "dry_run": Param(True, type="boolean", title="Only plan", description="Off: remove what the plan lists, for good."),
 }
 
 
 @task(execution_timeout=timedelta(minutes=30))
 def plan_removal() -> Json:
-    """Name what the rule would remove.
+    """List what the rule would remove.
 
     - **Reads** the versions in the buckets, and the runs and models in MLflow.
-    - **When it fails**, the S3 server or MLflow is away: clear the task.
+    - **When it fails**, the S3 server or MLflow cannot be reached: clear the task.
     """
     from include.accidents.pipeline import prune
 
@@ -44,16 +44,16 @@ def plan_removal() -> Json:
 
 @task(execution_timeout=timedelta(hours=1))
 def remove_planned(planned: Json) -> None:
-    """Remove what the plan names.
+    """Remove what the plan lists.
 
     - **Writes** nothing; removes versions, registered models' versions and runs.
-    - **When it is skipped**, it was asked only to tell. **When it fails**, clear it: it goes on where it stopped.
+    - **When it is skipped**, `dry_run` is on. **When it fails**, clear it: it goes on where it stopped.
     """
     from include.accidents.pipeline import prune
     from include.accidents.pipeline.contracts import Removal
 
     if get_current_context()["params"]["dry_run"]:
-        raise AirflowSkipException("Only told: see the log of plan_removal.")
+        raise AirflowSkipException("Nothing is removed: dry_run is on. See the plan in the log of plan_removal.")
     prune.remove(store(), mlflow_client(), Removal.from_json(planned))
 
 

@@ -25,16 +25,16 @@ log = logging.getLogger(__name__)
 # `x-`: for an address that begins with s3:// Airflow imports boto3 when it reads the DAG's file.
 CLEAN_DATA = Asset("accidents_clean_data", uri="x-s3://accidents-train-csv/X_train_test.csv", group="accidents")
 PROMOTED_MODEL = Asset("accidents_promoted_model", uri="x-mlflow://models/BestModel/production", group="accidents")
-# A run that promotes nothing tells nobody: the alias becomes the asset only when something was promoted.
+# The alias becomes the asset only when a run promotes a model; another run triggers no DAG.
 PROMOTION = AssetAlias("accidents_promotion", group="accidents")
 
-# Connections that are optional: who wants to hear of failures makes one of them.
+# Optional connections: create one of them to be notified of failures.
 SMTP: Final = "accidents_smtp"
 WEBHOOK: Final = "accidents_webhook"
 
 
 def url(connection_id: str) -> str:
-    """Return the address of a service, of its connection."""
+    """Return the address of a service, from its connection."""
     connection = BaseHook.get_connection(connection_id)
     return f"{connection.schema or 'http'}://{connection.host}:{connection.port}"
 
@@ -44,11 +44,11 @@ def mlflow_client() -> Any:
     import mlflow
 
     connection = BaseHook.get_connection("mlflow")
-    # A connection that hangs is given up after minutes, not after a quarter of an hour; the task is tried again.
+    # A connection that hangs fails after minutes instead of a quarter of an hour; then the task is tried again.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
     mlflow.set_tracking_uri(url("mlflow"))
-    # MLflow takes a login from nowhere else.
+    # MLflow reads the login from these variables only.
     os.environ["MLFLOW_TRACKING_USERNAME"] = connection.login or ""
     os.environ["MLFLOW_TRACKING_PASSWORD"] = connection.password or ""
     return mlflow.MlflowClient()
@@ -61,10 +61,10 @@ def store() -> Any:
     return S3Store(Settings().signing_secret())
 
 
-def tell_failure(context: Any) -> None:
-    """Tell of a failed task by mail and by webhook, where there is a connection for it; called by Airflow.
+def notify_failure(context: Any) -> None:
+    """Report a failed task by mail and by webhook, where there is a connection for it; called by Airflow.
 
-    `accidents_smtp`: its extra names `to` and `from_email`. `accidents_webhook`: its host is the address, its
+    `accidents_smtp`: its extra holds `to` and `from_email`. `accidents_webhook`: its host is the address; its
     password, if any, is sent as a bearer token.
     """
     from airflow.sdk.exceptions import AirflowNotFoundException
@@ -86,7 +86,7 @@ def tell_failure(context: Any) -> None:
         try:
             send(connection, message, context)
         except Exception as error:  # a notification that fails is reported, and changes nothing
-            log.warning("Nobody could be reached by %s (%s: %s).", connection_id, type(error).__name__, error)
+            log.warning("The notification by %s failed (%s: %s).", connection_id, type(error).__name__, error)
 
 
 def _mail(connection: Any, message: dict[str, Any], context: Any) -> None:
@@ -118,8 +118,8 @@ DEFAULTS: Final[dict[str, Any]] = {
     "retry_delay": timedelta(seconds=5),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=2),
-    # Bad input stays bad, and what used up its time would do so again: only what may pass (network, services) is
-    # tried again.
+    # Bad input stays bad, and a task that used up its time would do so again. Only failures that may pass (network,
+    # services) are tried again.
     "retry_policy": ExceptionRetryPolicy(
         rules=[
             RetryRule(
@@ -128,8 +128,8 @@ DEFAULTS: Final[dict[str, Any]] = {
             )
         ]
     ),
-    "on_failure_callback": tell_failure,
-    # What is furthest goes first: a model is trained, evaluated and served before the next one is begun.
+    "on_failure_callback": notify_failure,
+    # The most advanced task goes first: a model is trained, evaluated and served before the next one begins.
     "weight_rule": "upstream",
     # A log ends with a summary for people, not with the JSON that goes to the next task.
     "show_return_value_in_logs": False,

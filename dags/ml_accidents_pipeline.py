@@ -1,7 +1,7 @@
 """The DAG: raw CSVs → S3 → merged years → clean splits → per model search, train, log, reload → the best, promoted.
 
-Tasks of a few lines; what they do is in `include/accidents/pipeline/`. Heavy imports stay inside tasks, so that
-parsing is cheap. The wiring at the end reads like the README's picture.
+The tasks have a few lines; their work is in `include/accidents/pipeline/`. Heavy imports are inside the tasks, so that
+parsing is fast. The wiring at the end follows the README's diagram.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ DOC = """### From CSVs to a served model
 - **Reads** the CSVs of the folder `data/raw` and of the bucket `accidents-raw-csv`, and the catalogue of models.
 - **Writes** clean data and models to the buckets, a run a model to MLflow's experiment `Gravite_Accidents`, and the
   best model to `BestModel`, which the API serves.
-- **To run it**, press *Trigger*: an empty form takes every year and every model. Nothing that did not change is made
+- **To run it**, press *Trigger*: an empty form takes every year and every model. Unchanged data and models are used
   again. A second run waits for the first.
-- **The run's note** tells the models that failed, the leaderboard, and why one was promoted or not.
+- **The run's note** lists the models that failed, the leaderboard, and why one was promoted or not.
 - **When a task fails**, its log ends with the reason and what to fix; each task has a page like this one. Then clear
   that task: it goes on from there, with this run's data. To read changed CSVs, trigger a new run.
 """
@@ -42,11 +42,11 @@ Json = dict[str, Any]
 
 
 def _suggested_models() -> list[str]:
-    """Return the catalogue's names for the form; which of them run is decided when the task reads it."""
+    """Return the catalogue's names for the form; the task reads the catalogue again when it runs."""
     try:
         return list(json.loads(Path(Settings().models_file).read_text("utf-8"))["models"])
     except (OSError, ValueError, LookupError, TypeError):
-        return []  # `load_model_names` says what is wrong with it
+        return []  # `load_model_names` reports what is wrong with it
 
 
 PARAMS = {
@@ -99,19 +99,19 @@ PARAMS = {
         type="string",
         enum=["basic", "full"],
         title="Evaluation",
-        description="basic: metrics and confusion matrix; full: also the check over time and every picture.",
+        description="basic: metrics and confusion matrix; full: also the check over time and every plot.",
     ),
     "force": Param(
         False,
         type="boolean",
-        title="Make everything anew",
+        title="Make everything again",
         description="Do not use results of earlier runs again.",
     ),
 }
 
 
 def _params() -> Json:
-    """Return the form's values; InputError for one that the form does not know, which Airflow itself lets pass."""
+    """Return the form's values; InputError for an unknown name, which Airflow itself accepts."""
     context = get_current_context()
     for name in context["dag_run"].conf or {}:
         if name not in PARAMS:
@@ -127,7 +127,7 @@ def _api_key() -> str:
 
 @contextmanager
 def _reason_kept(model: str) -> Iterator[None]:
-    """Leave the reason behind, for the selection and the note, when the model's task fails."""
+    """Store the reason in XCom, for the selection and the note, when the model's task fails."""
     try:
         yield
     except (Exception, AirflowTaskTimeout) as error:
@@ -140,10 +140,10 @@ def _reason_kept(model: str) -> Iterator[None]:
 def load_csv_to_s3() -> list[Json]:
     """Upload the CSVs that changed; return the files of each year.
 
-    - **Reads** the folder of CSVs (`data/raw`, or the form's), and what the raw bucket holds already.
+    - **Reads** the folder of CSVs (`data/raw`, or the form's), and the files in the raw bucket.
     - **Writes** `accidents-raw-csv`: a file is uploaded when its SHA-256 is new.
-    - **When it fails**, a file is missing, doubled or oddly named: the message says which. Correct the folder, clear
-      this task.
+    - **When it fails**, a file is missing, a duplicate or has an unknown name: the message says which. Correct the
+      folder, clear this task.
     """
     from include.accidents.pipeline import ingest
 
@@ -161,7 +161,7 @@ def prepare_data(entry: Json) -> Json:
     - **Writes** `accidents-preprocessed-csv`: the year's tables as a version, `df_accidents_{year}.csv` for people.
       A year whose files did not change keeps its version.
     - **When it fails**, a file cannot be read: the message names file, line and column. Correct the file, trigger
-      anew.
+      a new run.
     """
     from include.accidents.pipeline import prepare
     from include.accidents.pipeline.contracts import RawYear
@@ -177,7 +177,7 @@ def clean_data(prepared: list[Json]) -> Json:
     - **Reads** the versions that `prepare_data` announced.
     - **Writes** `accidents-train-csv`: the splits as a version, `X_*.csv` and `y_*.csv` for people; and the merged
       and the clean CSV in `accidents-preprocessed-csv`.
-    - **When it fails**, a severity has nobody to learn from or to be judged by: add years.
+    - **When it fails**, a severity has no people in one of the splits: add years.
     """
     from include.accidents.pipeline import clean
     from include.accidents.pipeline.contracts import PreparedYear
@@ -188,7 +188,7 @@ def clean_data(prepared: list[Json]) -> Json:
 
 @task(execution_timeout=timedelta(minutes=5))
 def load_model_names() -> list[str]:
-    """Read the catalogue of models, now; keep it for the tasks that follow; return the models' names.
+    """Read the catalogue of models, store it for the later tasks of this run, and return the models' names.
 
     - **Reads** `include/models.json` (or `ACCIDENTS_MODELS_FILE`) and the form's folds and cap of rows.
     - **Writes** the catalogue as this run uses it to `accidents-models`.
@@ -210,7 +210,7 @@ def load_model_names() -> list[str]:
 def search_params(model_name: str, data: Json, catalogue: str) -> Json:
     """Search the model's grid by cross-validation on whole accidents.
 
-    - **Reads** `train_test` of this run's data version, and the catalogue that this run keeps.
+    - **Reads** `train_test` of this run's data version, and the catalogue that this run stored.
     - **Writes** the candidates with their scores to `accidents-models`.
     - **When it fails**, the model cannot be fitted as the catalogue says; the other models go on.
     """
@@ -222,19 +222,19 @@ def search_params(model_name: str, data: Json, catalogue: str) -> Json:
         return search.search_params(store(), model_name, clean, catalogue, force=_params()["force"]).to_json()
 
 
-@task(map_index_template="{{ task.op_kwargs['found']['model'] }}", pool=HEAVY, execution_timeout=timedelta(hours=6))
-def train_model(found: Json) -> Json:
+@task(map_index_template="{{ task.op_kwargs['searched']['model'] }}", pool=HEAVY, execution_timeout=timedelta(hours=6))
+def train_model(searched: Json) -> Json:
     """Fit the model with its best parameters on train_test.
 
     - **Reads** `train_test` and the parameters that `search_params` found.
     - **Writes** `{model}_model.skops` for services as a version, `{model}_model.pkl` for people.
     - **When it fails**, see the log for the library's reason; the other models go on.
     """
-    with _reason_kept(found["model"]):
+    with _reason_kept(searched["model"]):
         from include.accidents.pipeline import train
         from include.accidents.pipeline.contracts import ModelRun
 
-        return train.train_model(store(), ModelRun.from_json(found), force=_params()["force"]).to_json()
+        return train.train_model(store(), ModelRun.from_json(searched), force=_params()["force"]).to_json()
 
 
 @task(map_index_template="{{ task.op_kwargs['trained']['model'] }}", pool=HEAVY, execution_timeout=timedelta(hours=6))
@@ -243,7 +243,7 @@ def log_model(trained: Json) -> Json:
 
     - **Reads** the trained model, `train_test` for the cross-validation, `global_test` for the test.
     - **Writes** an MLflow run of experiment `Gravite_Accidents` and a version of the registered model.
-    - **When it fails**, MLflow or its store of artifacts was away (clear the task), or the model predicts NaN.
+    - **When it fails**, MLflow or its store could not be reached (clear the task), or the model predicts NaN.
     """
     with _reason_kept(trained["model"]):
         from include.accidents.pipeline import log
@@ -265,9 +265,9 @@ def log_model(trained: Json) -> Json:
 def reload_model(logged: Json) -> Json:
     """Let the API serve the version that was just registered.
 
-    - **Calls** the API with the key of connection `api`, and checks that it serves this very version.
-    - **When it fails**, the API is down or refuses the model, and goes on serving the version before. The selection
-      does not wait for it. **When it is skipped**, an old run was repeated: the API stays with a later run's model.
+    - **Calls** the API with the key of connection `api`, and checks that it serves exactly this version.
+    - **When it fails**, the API is down or refuses the model, and keeps serving the version before. The selection
+      does not wait for it. **When it is skipped**, an old run was repeated: the API keeps a later run's model.
     """
     if logged.get("served_version", logged["registered_version"]) != logged["registered_version"]:
         raise AirflowSkipException(f"A later run registered version {logged['served_version']}: the API keeps that.")
@@ -281,7 +281,7 @@ def reload_model(logged: Json) -> Json:
 def select_best_model() -> Json:
     """Choose the best model by its weighted score, and promote it when it beats the champion.
 
-    - **Reads** what this run registered, whatever became of the other models, and `global_test`.
+    - **Reads** the models that this run registered, even when others failed, and `global_test`.
     - **Writes** a version of `BestModel` with the alias `production` when the gain is more than noise; the run's note.
     - **When it fails**, no model was registered: the message gives each model's reason.
     """
@@ -290,7 +290,7 @@ def select_best_model() -> Json:
 
     context = get_current_context()
     run_id, key = context["dag_run"].run_id, Settings().signing_secret()
-    # Pulled here instead of handed in: it runs whatever became of the tasks before it, and says what is missing.
+    # Pulled here instead of passed in: this task also runs after failed tasks, and reports what is missing.
     names, catalogue, data = (
         context["ti"].xcom_pull(task_ids=task_id, key=xcom)
         for task_id, xcom in (
@@ -323,8 +323,8 @@ def reload_best_model(selected: Json) -> Json:
     """Let the API serve the model in production.
 
     - **Calls** the API as `reload_model` does.
-    - **When it is skipped**, nothing was ever promoted, or the API could not be reached: it follows the registry by
-      itself as soon as it is back. **When it fails**, the API refuses the model: see its log.
+    - **When it is skipped**, no model was ever promoted, or the API could not be reached: it follows the registry by
+      itself when it is back. **When it fails**, the API refuses the model: see its log.
     """
     import httpx
 
@@ -345,18 +345,18 @@ def reload_best_model(selected: Json) -> Json:
 
 
 def _failures(instance: Any, n_models: int) -> dict[str, str]:
-    """Return the reason that each failed instance left behind, by model."""
-    found = {}
+    """Return the reason that each failed instance stored, by model."""
+    reasons = {}
     for task_id in ("search_params", "train_model", "log_model", "reload_model"):
         for index in range(n_models):
             failure = instance.xcom_pull(task_ids=task_id, key="failure", map_indexes=index)
             if failure:
-                found[failure["model"]] = f"{task_id}: {failure['reason']}"
-    return found
+                reasons[failure["model"]] = f"{task_id}: {failure['reason']}"
+    return reasons
 
 
 def _write_note(run_id: str, note: str) -> None:
-    """Write the run's note; a note that cannot be written is reported, and stops nothing."""
+    """Write the run's note; a failure is logged, and the task goes on."""
     import logging
 
     import httpx
@@ -385,14 +385,14 @@ def ml_accidents_pipeline() -> None:
 
     @task_group(prefix_group_id=False)
     def model(model_name: str, data: Json, catalogue: str) -> None:
-        found: Any = search_params(model_name=model_name, data=data, catalogue=catalogue)
-        trained: Any = train_model(found=found)
+        searched: Any = search_params(model_name=model_name, data=data, catalogue=catalogue)
+        trained: Any = train_model(searched=searched)
         logged: Any = log_model(trained=trained)
         reload_model(logged=logged)
 
     # Airflow's `XComArg` stands for what a task returns.
     years: Any = load_csv_to_s3()
-    # A docstring becomes the page of a plain task by itself, that of an expanded one does not.
+    # Airflow shows the docstring of a plain task as its page; for an expanded task, `doc_md` sets it.
     prepared: Any = prepare_data.override(doc_md=prepare_data.function.__doc__).expand(entry=years)
     data: Any = clean_data(prepared)
     names: Any = load_model_names()

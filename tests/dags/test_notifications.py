@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dags.common import tell_failure
+from dags.common import notify_failure
 
 CONTEXT: dict[str, Any] = {
     "ti": SimpleNamespace(
@@ -76,7 +76,7 @@ def connections(servers: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> tu
 
 def test_a_failure_is_told_by_mail_and_by_webhook(connections: tuple[Any, Any]) -> None:
     mail, web = connections
-    tell_failure(CONTEXT)
+    notify_failure(CONTEXT)
     (letter,) = [message_from_string(text) for text in mail.received]
     assert (letter["To"], letter["Subject"]) == ("team@example.org", "pipeline: train_model failed")
     parts = [part.get_payload(decode=True).decode() for part in letter.walk() if not part.is_multipart()]
@@ -90,10 +90,10 @@ def test_a_failure_is_told_by_mail_and_by_webhook(connections: tuple[Any, Any]) 
 def test_a_server_that_refuses_changes_nothing_and_the_other_is_told(connections: tuple[Any, Any]) -> None:
     mail, web = connections
     web.answer = 500
-    tell_failure(CONTEXT)
+    notify_failure(CONTEXT)
     assert len(mail.received) == len(web.received) == 1
 
 
 def test_without_connections_nobody_is_told(servers: tuple[Any, Any]) -> None:
-    tell_failure(CONTEXT)
+    notify_failure(CONTEXT)
     assert [server.received for server in servers] == [[], []]
