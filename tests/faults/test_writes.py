@@ -49,7 +49,7 @@ def write_on(address: str, letter: int, begun: Any, done: Any) -> None:
     while True:
         write(store, letter)
         done.set()
-        with store.drafts(OBJECT) as drafts:
+        with store.staging(OBJECT) as drafts:
             drafts[OBJECT].write(content(letter, NAMES[0]))
             store.publish(TRAIN, str(letter), drafts)
         letter += 1
@@ -58,7 +58,7 @@ def write_on(address: str, letter: int, begun: Any, done: Any) -> None:
 def write(store: Store, letter: int) -> None:
     """Make the version: one of its files from memory, the others from drafts."""
     kept, *drafted = NAMES
-    with store.drafts(*drafted) as drafts:
+    with store.staging(*drafted) as drafts:
         for name in drafted:
             drafts[name].write(content(letter, name))
         store.write_version(TRAIN, "v", {kept: content(letter, kept), **drafts}, {"letter": letter})

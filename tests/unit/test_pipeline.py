@@ -213,7 +213,7 @@ def test_whatever_is_spoilt_is_made_anew_by_the_next_run(
 
 def test_a_version_that_is_made_once_more_stays_whole_until_the_new_one_is(store: FolderStore, monkeypatch) -> None:
     def write(letter: bytes, **more: bytes) -> None:
-        with store.drafts("b.bin") as drafts:
+        with store.staging("b.bin") as drafts:
             drafts["b.bin"].write(letter * 20)
             store.write_version(TRAIN, "v", {**drafts, **more}, {})
 

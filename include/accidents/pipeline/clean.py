@@ -48,7 +48,7 @@ def clean_data(store: Store, prepared: Sequence[PreparedYear], *, force: bool = 
     manifest = None if force else store.intact(TRAIN, version)
     if manifest:
         log.info("Nothing changed: data version %s is used again.", version)
-    behind = [name for bucket, names in SHOWN.items() for name in store.behind(bucket, version, names, loaded)]
+    behind = [name for bucket, names in SHOWN.items() for name in store.stale(bucket, version, names, loaded)]
     if manifest is None or behind:
         manifest = _store_splits(store, years, version, manifest, loaded)
     counted = Rows.from_json(manifest["rows"])
@@ -67,7 +67,7 @@ def _store_splits(
     store: Store, years: Sequence[PreparedYear], version: str, manifest: Manifest | None, loaded: str
 ) -> Manifest:
     """Store the splits (where there is a manifest, they are there) and their CSVs for people; return the manifest."""
-    with store.drafts(*PARQUET, *chain(*SHOWN.values()), LAST_ROWS) as drafts:
+    with store.staging(*PARQUET, *chain(*SHOWN.values()), LAST_ROWS) as drafts:
         with ThreadPoolExecutor(1) as pool, _writers(drafts, parquet=manifest is None) as writers:
             all_years = pool.submit(_write_all_years, store, years, drafts["df_accidents.csv"])
             if manifest is None:

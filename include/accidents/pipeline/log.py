@@ -117,7 +117,7 @@ def _unchanged(
 ) -> tuple[Any, ModelVersion] | None:
     """Return the run and the version that were made just like this, if it is the newest version and may be used."""
     newest = loading.newest(client, run.model)
-    alike = (tracking.made_alike(client, tags) for tags in _alike(run, facts))
+    alike = (tracking.run_with_tags(client, tags) for tags in _alike(run, facts))
     earlier = next((each for each in alike if each and each.data.tags["registered_version"] == newest), None)
     if earlier is None or newest is None:
         return None

@@ -111,9 +111,9 @@ def prepare_year(
 def _store_year(store: Store, entry: RawYear, version: str, scenes: Scenes | None, report: Report) -> None:
     """Store the tables of a year that was read now (else they are there), and its CSV for people."""
     shown = merged_name(entry.year)
-    if scenes is None and not store.behind(PREPROCESSED, version, [shown], entry.loaded):
+    if scenes is None and not store.stale(PREPROCESSED, version, [shown], entry.loaded):
         return
-    with store.drafts(shown, *TABLES) as drafts:
+    with store.staging(shown, *TABLES) as drafts:
         _write_year(scenes or scenes_of(store, version), drafts, shown)
         if scenes is not None:
             facts = {

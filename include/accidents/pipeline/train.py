@@ -37,8 +37,8 @@ def train_model(store: Store, run: ModelRun, *, force: bool) -> ModelRun:
     else:
         log.info("Already trained with this data and specification: %s is used again.", version)
     for_people, loaded = f"{model}_model.pkl", data.loaded
-    if store.behind(MODELS, version, [for_people], loaded):
-        with store.drafts(for_people) as drafts:
+    if store.stale(MODELS, version, [for_people], loaded):
+        with store.staging(for_people) as drafts:
             training.write_pickle(skops_files.loads(store.read_version(MODELS, version, file)), drafts[for_people])
             store.publish(MODELS, version, drafts, loaded)
     manifest = store.manifest(MODELS, version) or {}

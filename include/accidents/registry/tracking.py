@@ -110,7 +110,7 @@ def runs_of(client: MlflowClient, dag_run_id: str, model: str | None = None) -> 
     return [run for run in runs if SUPERSEDED not in run.data.tags and dag_run_id in run.data.tags[DAG_RUNS].split()]
 
 
-def made_alike(client: MlflowClient, tags: Mapping[str, str]) -> Any | None:
+def run_with_tags(client: MlflowClient, tags: Mapping[str, str]) -> Any | None:
     """Return the newest run with these tags that registered a model; None when there is none."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:

@@ -132,7 +132,7 @@ class Store(ABC):
         return {**facts, "etag": self.etag(bucket, key)}
 
     @contextmanager
-    def drafts(self, *names: str) -> Iterator[dict[str, IO[bytes]]]:
+    def staging(self, *names: str) -> Iterator[dict[str, IO[bytes]]]:
         """Open a temporary file for each name."""
         with ExitStack() as stack:
             yield {name: stack.enter_context(self.temporary()) for name in names}
@@ -238,7 +238,7 @@ class Store(ABC):
 
     # --- objects for people
 
-    def behind(self, bucket: str, version: str, names: Iterable[str], loaded: str = "") -> list[str]:
+    def stale(self, bucket: str, version: str, names: Iterable[str], loaded: str = "") -> list[str]:
         """Return the objects for people that must be written, so that all show this version.
 
         The list is empty when a later run wrote one of them. Those that show this version already are noted as this
@@ -249,39 +249,39 @@ class Store(ABC):
         loaded
             When the run read the raw files (ISO 8601, UTC): the later run is the one that read them later.
         """
-        marks = {name: self.read_json(bucket, _mark(name)) or {} for name in names}
-        if any(mark.get("loaded", "") > loaded for mark in marks.values()):
-            log.info("%s in %s: left as it is, a later run wrote it.", ", ".join(marks), bucket)
+        pointers = {name: self.read_json(bucket, _pointer_key(name)) or {} for name in names}
+        if any(pointer.get("loaded", "") > loaded for pointer in pointers.values()):
+            log.info("%s in %s: left as it is, a later run wrote it.", ", ".join(pointers), bucket)
             return []
-        shown = [n for n, m in marks.items() if m.get("version") == version and self._is(bucket, n, m.get("etag"))]
+        shown = [n for n, p in pointers.items() if p.get("version") == version and self._is(bucket, n, p.get("etag"))]
         for name in shown:
-            if marks[name].get("loaded", "") != loaded:
-                self._note(bucket, name, {**marks[name], "loaded": loaded})
-        return [name for name in marks if name not in shown]
+            if pointers[name].get("loaded", "") != loaded:
+                self._note(bucket, name, {**pointers[name], "loaded": loaded})
+        return [name for name in pointers if name not in shown]
 
     def publish(self, bucket: str, version: str, contents: Mapping[str, Content], loaded: str = "") -> None:
-        """Write the objects for people that are `behind`.
+        """Write the objects for people that are `stale`.
 
-        The mark of what an object shows is written after it, with its SHA-256 and ETag.
+        After each object its pointer is written: the version that it shows, its SHA-256 and its ETag.
         """
-        wanted = self.behind(bucket, version, contents, loaded)
-        for name, facts in self._put_all(bucket, "", {name: contents[name] for name in wanted}, {}).items():
-            mark = {"version": version, "sha256": facts["sha256"], "etag": facts["etag"], "loaded": loaded}
-            self._note(bucket, name, mark)
+        names = self.stale(bucket, version, contents, loaded)
+        for name, facts in self._put_all(bucket, "", {name: contents[name] for name in names}, {}).items():
+            pointer = {"version": version, "sha256": facts["sha256"], "etag": facts["etag"], "loaded": loaded}
+            self._note(bucket, name, pointer)
 
-    def _note(self, bucket: str, name: str, mark: Mapping[str, Any]) -> None:
-        self.write(bucket, _mark(name), json.dumps(mark).encode())
+    def _note(self, bucket: str, name: str, pointer: Mapping[str, Any]) -> None:
+        self.write(bucket, _pointer_key(name), json.dumps(pointer).encode())
 
     def _is(self, bucket: str, key: str, etag: str | None) -> bool:
         return etag is not None and self.etag(bucket, key) == etag
 
     def published(self, bucket: str, version: str, name: str) -> bytes | None:
         """Return an object for people if it shows this version unchanged, else None."""
-        mark = self.read_json(bucket, _mark(name)) or {}
-        if mark.get("version") != version or self.etag(bucket, name) is None:
+        pointer = self.read_json(bucket, _pointer_key(name)) or {}
+        if pointer.get("version") != version or self.etag(bucket, name) is None:
             return None
         content = self.read(bucket, name)
-        return content if sha256(content) == mark.get("sha256") else None
+        return content if sha256(content) == pointer.get("sha256") else None
 
 
 def _key(version: str, name: str, facts: Mapping[str, Any]) -> str:
@@ -293,7 +293,7 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} KB"
 
 
-def _mark(name: str) -> str:
+def _pointer_key(name: str) -> str:
     return f"versions/published/{name}.json"
 
 
