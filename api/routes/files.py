@@ -42,7 +42,7 @@ _ZIP: Final = "application/zip"
                 _ZIP: {"schema": {"type": "string", "format": "binary"}},
             },
             "description": "The lines, predictions appended. Where the severities (`grav`) are in the file, the header "
-            "`X-Scores` says in JSON how well the predictions fit. With `Accept: application/zip`: predictions.csv, "
+            "`X-Scores` gives in JSON how well the predictions fit. With `Accept: application/zip`: predictions.csv, "
             "and where they can be scored, scores.json and calibration.png.",
         }
     },

@@ -58,7 +58,7 @@ class SceneAnswer(BaseModel):
         description="Two or three fields that would make the answer more certain, the best one first.",
         examples=[["accident.com", "people.secu1"]],
     )
-    assumed: dict[str, str] = Field(description="What was assumed where the scene says nothing.")
+    assumed: dict[str, str] = Field(description="The assumptions for what the scene leaves out.")
 
 
 class Origin(BaseModel):

@@ -1,24 +1,24 @@
-"""Errors that a user can act on: each says the cause and the remedy."""
+"""Errors that a user can act on: each names the cause and the remedy."""
 
 from __future__ import annotations
 
 
 class AccidentsError(Exception):
-    """Something a person has to fix; trying again would not help.
+    """A problem that a person must fix; another try would not help.
 
     Parameters
     ----------
     cause
-        What was found and where (file, line, column, field), and what was expected.
+        What is wrong and where (file, line, column, field), and what was expected.
     remedy
-        What to do about it, as one sentence.
+        The fix, as one sentence.
     """
 
     def __init__(self, cause: str, remedy: str) -> None:
         super().__init__(cause, remedy)
         self.cause = cause
         self.remedy = remedy
-        self.log: list[str] = []  # lines that show what happened, of the process that failed
+        self.log: list[str] = []  # last lines of the failed process
 
     def __str__(self) -> str:
         return f"{self.cause} Fix: {self.remedy}"
@@ -33,11 +33,11 @@ class CatalogueError(AccidentsError):
 
 
 class ModelError(AccidentsError):
-    """A stored model may not or cannot be used (signature, types, features)."""
+    """A stored model must not or cannot be used (signature, types, features)."""
 
 
 class StorageError(AccidentsError):
-    """A stored object is absent, or is not what its manifest says."""
+    """A stored object is absent, or differs from its manifest."""
 
 
 class SettingsError(AccidentsError):

@@ -182,7 +182,7 @@ def test_a_table_that_was_changed_is_refused(content: bytes, monkeypatch: pytest
     monkeypatch.setattr(communes, "TABLE", tmp_path / "communes.csv.gz")
     communes._table.cache_clear()
     try:
-        with pytest.raises(InputError, match="not the file that it should be"):
+        with pytest.raises(InputError, match="is damaged or was changed"):
             communes.find("59350")
     finally:
         communes._table.cache_clear()

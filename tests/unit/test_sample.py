@@ -90,7 +90,7 @@ def test_the_folder_says_that_it_is_a_sample_and_nothing_unfinished_stays(tmp_pa
 @pytest.mark.parametrize("name", ["usagers-2021.csv", "LIEUX_2020.CSV", "lieux-2021.csv.gz"])
 def test_a_folder_of_real_files_is_never_written_to(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("real")
-    with pytest.raises(InputError, match=r"no generated sample.*another folder"):
+    with pytest.raises(InputError, match=r"not a generated sample.*another folder"):
         write_sample(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 

@@ -115,7 +115,7 @@ def sample(
 
 @_command
 def places(raw: Raw) -> None:
-    """Write the table of how many accidents happen near a place anew, from the files of one year."""
+    """Write the table of accidents near each place again, from the files of one year."""
     from include.accidents.data import reader
     from include.accidents.features import places as table
 
@@ -143,7 +143,7 @@ def communes(
         ),
     ],
 ) -> None:
-    """Write the table of communes anew, from the accidents of a folder, the official list and GeoNames."""
+    """Write the table of communes again, from the accidents of a folder, the official list and GeoNames."""
     import pandas as pd
 
     from include.accidents.data import communes as table

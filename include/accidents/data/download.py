@@ -146,7 +146,7 @@ def download(
     """
     address = _dataset_url(base_url)
     if years < 1:
-        raise SettingsError(f"The number of years is {years}.", "ask for one year at least.")
+        raise SettingsError(f"{years} years are too few.", "ask for one year at least.")
     if is_sample(folder):
         raise DownloadError(f"{folder} holds a generated sample.", "download into another folder.")
     with _client(address, timeout) as client:

@@ -88,7 +88,7 @@ def _check(folder: Path, years: Sequence[int], accidents: int) -> None:
     if too_early:
         raise InputError(f"There are no files of {too_early[0]}.", f"choose years from {FIRST_YEAR} on.")
     if accidents < 1:
-        raise InputError(f"The number of accidents a year is {accidents}.", "ask for at least one.")
+        raise InputError(f"{accidents} accidents a year are too few.", "ask for at least one.")
 
 
 def _write_year(folder: Path, year: int, accidents: int, seed: int) -> list[Path]:
