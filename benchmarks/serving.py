@@ -105,7 +105,7 @@ def register(client: Any, name: str, data: Any, seed: int) -> Any:
     lineage = {"model": name, "data_version": "benchmark", "features": feature_version(), "sample": False}
     return tracking.log_run(
         client, fitted, lineage_without_run=lineage, key=SIGNING.encode(), dag_run_id=f"benchmark-{seed}",
-        params={}, metrics={}, tags={}, pictures={}, tables={}, example=data.x[:5],
+        params={}, metrics={}, tags={}, plots={}, tables={}, example=data.x[:5],
     )  # fmt: skip
 
 

@@ -198,7 +198,7 @@ def test_the_report_shows_every_model_what_changed_and_what_failed() -> None:
         data={"version": "v", "years": [2021], "rows": {"train_test": 9, "global_test": 1}, "sample": True},
         groups=evaluate.recall_by_group(data(), data().y),
         winner="LightGBM",
-        plots={"Leaderboard": pages.png(plots.leaderboard(rows))},
+        plots={"Leaderboard": plots.png(plots.leaderboard(rows))},
     )
     for words in (
         "Tree is &lt;promoted&gt;",
