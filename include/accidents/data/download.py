@@ -367,7 +367,7 @@ def _checked(response: httpx.Response, address: str) -> httpx.Response:
 def _persistently(call: Callable[[], T], address: str, advance: Callable[[], int] = lambda: 0) -> T:
     """Call until it succeeds, with growing pauses.
 
-    Attempts are counted anew after each one that received more bytes (`advance`). So a long file over a bad line is
+    Attempts are counted again after each one that received more bytes (`advance`). So a long file over a bad line is
     completed, and a server that always fails at one place is given up. DownloadError after `_ATTEMPTS`.
     """  # noqa: DOC501  (the last sentence names it)
     failures, furthest = 0, advance()

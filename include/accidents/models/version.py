@@ -1,7 +1,7 @@
 """The version of the method: what training and judging a small model on a fixed set of files gives.
 
 It decides, with the data, the specification and the libraries, whether a search, a training or an evaluation is made
-anew. Like the version of the features it is decided by behaviour: comments and names change nothing; other masks,
+again. Like the version of the features it is decided by behaviour: comments and names change nothing; other masks,
 folds, weights, metrics, rules of the decision, another order of candidates or other years to judge on do.
 """
 
