@@ -1,7 +1,7 @@
-"""Under which names a service may be asked.
+"""The host names under which a service answers.
 
-A stranger's page may let its own name point to this machine (DNS rebinding); the browser then lets it read the answers.
-A service that knows its names gives none.
+A hostile page may let its own name point to this machine (DNS rebinding); the browser then lets it read the answers.
+A service that knows its own names refuses such requests.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 OWN: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 ANY: Final = "*"
-REFUSED: Final = "This service is not asked under that name; add the name to ACCIDENTS_ALLOWED_HOSTS."
+REFUSED: Final = "This service does not answer under that name; add the name to ACCIDENTS_ALLOWED_HOSTS."
 
 _PORT: Final = re.compile(r":\d+$")
 
@@ -22,11 +22,15 @@ def allowed(extra: str, *services: str) -> frozenset[str]:
     Parameters
     ----------
     extra
-        What `ACCIDENTS_ALLOWED_HOSTS` says: names without a port, with commas between them; `*` is any.
+        The value of `ACCIDENTS_ALLOWED_HOSTS`: names without a port, separated by commas; `*` allows any.
+
+    Returns
+    -------
+    Names without a port, as `is_allowed` takes them.
     """
     return OWN | frozenset(services) | {name.strip().lower() for name in extra.split(",") if name.strip()}
 
 
 def is_allowed(host: str, names: frozenset[str]) -> bool:
-    """Whether a request with this header `Host` is answered."""
+    """Return whether a request with this header `Host` is answered."""
     return ANY in names or _PORT.sub("", host.lower()) in names

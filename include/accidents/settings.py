@@ -11,7 +11,7 @@ from include.accidents.errors import SettingsError
 
 
 class Settings(BaseSettings):
-    """What differs between installations."""
+    """The settings that differ between installations."""
 
     model_config = SettingsConfigDict(env_prefix="ACCIDENTS_")
 
@@ -19,16 +19,16 @@ class Settings(BaseSettings):
     models_file: str = "include/models.json"
     """A path, or s3://bucket/key."""
     catalogue_url: str = ""
-    """Where the official files are listed, if elsewhere than `data.download` says."""
+    """The address of the list of the official files; empty: that of `data.download`."""
     mlflow_tracking_uri: str = Field("", validation_alias="MLFLOW_TRACKING_URI")
-    """For commands; a task has a connection."""
+    """For commands; a task uses a connection."""
     signing_key: SecretStr = SecretStr("")
-    # Where a person's browser reaches the services, when that differs from where the tasks do.
+    # The services' addresses for a browser, where they differ from those for the tasks.
     public_mlflow_url: str = ""
     public_api_url: str = ""
     public_s3_url: str = ""
     allowed_hosts: str = ""
-    """Names under which the services may be asked beside this machine's own; see `include.accidents.hosts`."""
+    """Names under which the services answer, beside this machine's own; see `include.hosts`."""
 
     def signing_secret(self) -> bytes:
         """Return the key that signs models; SettingsError when none is set."""
@@ -44,9 +44,9 @@ class Settings(BaseSettings):
 class Thresholds(BaseSettings):
     """Shares of a file's rows above which a check warns, or refuses the year.
 
-    Repaired: cells that were set to missing in one column because they cannot be true (columns that no feature is
-    made from only warn), or people whose vehicle is not in the files. Dropped: rows that belong to nothing or stand
-    there twice; the further places of an accident are none of them.
+    Repaired: impossible cells of one column that were set to missing, or people whose vehicle is not in the files. A
+    column that no feature uses only warns. Dropped: duplicate rows and rows that belong to nothing; the further places
+    of an accident do not count.
     """
 
     model_config = SettingsConfigDict(env_prefix="ACCIDENTS_CHECK_")

@@ -1,7 +1,7 @@
-"""A scene as arrays: what several features share, made once.
+"""A scene as arrays: the values that several features share, computed once.
 
-A pedestrian is attached to the vehicle that hit them: it is the other, and they have none of their own. Whose role
-nobody knows may be either, so nothing is known of their vehicle.
+A pedestrian's `vehicle` is the one that hit them: it is their other vehicle, and they have none of their own. A person
+of unknown role may be either, so nothing is known of their vehicle.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Columns = pd.DataFrame | Mapping[str, npt.NDArray[Any]]
 DRIVER, PEDESTRIAN = 1, 3
 _MOST_CODES: Final = 100  # no column has more
 PEDESTRIAN_MASS = 75  # kg, an adult
-PERSON_MASS = 75  # kg, added for each person on board: it decides for light vehicles
+PERSON_MASS = 75  # kg, added for each person on board: it matters for light vehicles
 SEATS_OF_ROLES = {1: 1, **dict.fromkeys(range(2, 10), 2), 10: 3}
 """The role (`catu`) that a seat (`place`) implies: the driver's seat, a passenger's, none of a pedestrian."""
 CLASS_GROUPS: Final[Mapping[str, frozenset[VehicleClass]]] = {
@@ -66,7 +66,7 @@ class Table:
 
 
 class SceneArrays:
-    """Accidents, their vehicles and people; what is said "of a person" has shape (people,)."""
+    """Accidents, their vehicles and people. A value of each person has shape (people,), of each vehicle (vehicles,)."""
 
     def __init__(self, accidents: Columns, vehicles: Columns, people: Columns) -> None:
         self.accidents, self.vehicles, self.people = Table(accidents), Table(vehicles), Table(people)
@@ -94,7 +94,7 @@ class SceneArrays:
 
     @cached_property
     def role(self) -> Floats:
-        """`catu`, or what the person's seat implies where it is not given."""
+        """`catu`; where it is not given, the role that the person's seat implies."""
         catu, place = self.people["catu"], self.people["place"]
         for seat, role in SEATS_OF_ROLES.items():
             catu = np.where(np.isnan(catu) & (place == seat), np.float32(role), catu)
@@ -107,7 +107,7 @@ class SceneArrays:
 
     @cached_property
     def age(self) -> Floats:
-        """The age in years, 0 to 110."""
+        """The age in years, 0 to 110; missing where it would lie outside."""
         age = self.of_accident("an") - self.people["an_nais"]
         return np.where((age >= 0) & (age <= 110), age, np.float32(np.nan)).astype(np.float32)
 
@@ -124,12 +124,12 @@ class SceneArrays:
 
     @cached_property
     def riding(self) -> Positions:
-        """The vehicle that each person rides, -1: none, or nobody knows."""
+        """The vehicle that each person rides; -1: none, or not known."""
         return np.where(self.on_foot | self._no_role, -1, self._own)
 
     @cached_property
     def _aboard(self) -> Floats:
-        """How many people ride each vehicle."""
+        """The number of people who ride each vehicle."""
         riding, own = self.riding, self._own
         aboard = np.bincount(riding[riding >= 0], minlength=self.vehicles.rows).astype(np.float32)
         aboard[own[self._no_role & (own >= 0)]] = np.nan
@@ -142,12 +142,12 @@ class SceneArrays:
         return np.where(np.isnan(catv), -1, catv).astype(np.int64)
 
     def _by_kind(self, table: Floats) -> Floats:
-        """Return what a table with an entry a kind says of each vehicle."""
+        """Return the entry of each vehicle in a table by kind."""
         return np.asarray(table[self._kind])
 
     @cached_property
     def _mass(self) -> Floats:
-        """The mass of each vehicle with those who ride it, in kg."""
+        """The mass of each vehicle and the people who ride it, in kg."""
         return np.asarray(self._by_kind(_MASSES) + PERSON_MASS * self._aboard)
 
     @cached_property
@@ -160,12 +160,12 @@ class SceneArrays:
 
     @cached_property
     def on_board(self) -> Floats:
-        """How many people ride the person's vehicle."""
+        """The number of people who ride the person's vehicle."""
         return take(self._aboard, self.riding)
 
     @cached_property
     def other_on_board(self) -> Floats:
-        """How many people ride the other vehicle."""
+        """The number of people who ride the other vehicle."""
         return take(self._aboard, self.other)
 
     @cached_property
@@ -179,15 +179,15 @@ class SceneArrays:
         return take(self._mass, self.other)
 
     def driver(self, name: str) -> Floats:
-        """Return what is known of the driver of the person's vehicle; `name` is a column of people, or `age`."""
+        """Return a value of the driver of the person's vehicle; `name` is a column of people, or `age`."""
         return take(self._of_driver(name), self.riding)
 
     def other_driver(self, name: str) -> Floats:
-        """Return what is known of the driver of the other vehicle."""
+        """Return a value of the driver of the other vehicle."""
         return take(self._of_driver(name), self.other)
 
     def _of_driver(self, name: str) -> Floats:
-        """Return what is known of the driver of each vehicle."""
+        """Return a value of the driver of each vehicle."""
         if name not in self._of_drivers:
             values = self.age if name == "age" else self.people[name]
             driving, own = self._driving
@@ -198,7 +198,7 @@ class SceneArrays:
 
     @cached_property
     def _driving(self) -> tuple[npt.NDArray[np.bool_], Positions]:
-        """Who drives, and what each of them does."""
+        """Whether each person drives a known vehicle, and the vehicles of these drivers."""
         driving = (self.role == DRIVER) & (self._own >= 0)
         return driving, self._own[driving]
 
@@ -206,7 +206,7 @@ class SceneArrays:
 
     @cached_property
     def n_people(self) -> Floats:
-        """How many people each person's accident has."""
+        """The number of people of each person's accident."""
         return self.count_people()
 
     def count_people(self, weights: Floats | None = None) -> Floats:
@@ -214,19 +214,19 @@ class SceneArrays:
         return np.bincount(self.accident, weights, minlength=self.accidents.rows).astype(np.float32)[self.accident]
 
     def count_vehicles(self, group: str = "") -> Floats:
-        """Count the vehicles of each person's accident; of one of `CLASS_GROUPS`, missing if one kind is not known."""
+        """Count the vehicles of each person's accident, or of one of `CLASS_GROUPS` (missing if a kind is unknown)."""
         weights = self._by_kind(_MEMBERSHIP[group]) if group else None
         counted = np.bincount(self.vehicles.positions("accident"), weights, minlength=self.accidents.rows)
         return counted.astype(np.float32)[self.accident]
 
     @cached_property
     def position(self) -> Mapping[str, Floats]:
-        """Where each accident was, and how many happen near; one coordinate alone is no position."""
+        """Latitude, longitude and the number of accidents nearby; one coordinate alone is not a position."""
         lat, long = self.accidents["lat"], self.accidents["long"]
         lat, long = (np.where(np.isnan(lat) | np.isnan(long), np.float32(np.nan), each) for each in (lat, long))
         near, around = places.near(lat, long)
-        found = {"lat": lat, "long": long, "accidents_near": near, "accidents_around": around}
-        return {name: of_accident[self.accident] for name, of_accident in found.items()}
+        columns = {"lat": lat, "long": long, "accidents_near": near, "accidents_around": around}
+        return {name: of_accident[self.accident] for name, of_accident in columns.items()}
 
     @cached_property
     def date(self) -> Mapping[str, Floats]:
@@ -238,13 +238,15 @@ class SceneArrays:
         number = (first + (np.where(known, day, 1).astype(np.int64) - 1)).astype(np.int64)
         off = _is_holiday(number, frozenset(years[known].tolist()))
         # 1970-01-01 was a Thursday.
-        found = {"weekday": (number + 3) % 7, "holiday": off}
-        return {name: np.where(known, value, np.nan).astype(np.float32)[self.accident] for name, value in found.items()}
+        columns = {"weekday": (number + 3) % 7, "holiday": off}
+        return {
+            name: np.where(known, value, np.nan).astype(np.float32)[self.accident] for name, value in columns.items()
+        }
 
-    # --- each person against the other people of the accident: somebody is hurt in each, and mostly the lightest ---
+    # --- each person against the others: somebody is hurt in every accident, mostly the lightest person ---
 
     def among_others(self, value: Floats) -> Floats:
-        """Sum a value over the other people of the accident; missing where there are others and nothing is known."""
+        """Sum a value over the other people of the accident; missing where there are others and it is known of none."""
         known = ~np.isnan(value)
         nothing_known = (self._total(known) == 0) & (self.n_people > 1)
         return np.where(nothing_known, np.nan, self._total(np.where(known, value, 0))).astype(np.float32)
@@ -260,7 +262,7 @@ class SceneArrays:
 
     @cached_property
     def lighter(self) -> Floats:
-        """How many people of the accident are in or on something lighter."""
+        """The number of people of the accident in or on something lighter."""
         order = np.lexsort((self.own_mass, self.accident))
         mass, accident, place = self.own_mass[order], self.accident[order], np.arange(len(order))
         changes = np.diff(accident, prepend=-1) != 0
@@ -285,16 +287,25 @@ def take(values: Floats, at: Positions) -> Floats:
 
 
 def side(codes: Floats, left: Collection[int], right: Collection[int]) -> Floats:
-    """Return -1 where a code is of the left, 1 where it is of the right, else 0; NaN where it is missing."""
+    """Return -1 for a code of the left, 1 for one of the right, 0 for any other; NaN where it is missing."""
     table = np.zeros(_MOST_CODES + 1, dtype=np.float32)
     table[list(left)], table[list(right)], table[-1] = -1, 1, np.nan
     return np.asarray(table[np.where(np.isnan(codes), _MOST_CODES, codes).astype(np.int64)])
 
 
 def first_other(key: Floats, of_accident: Positions, accident: Positions, self_at: Positions) -> Positions:
-    """Return where in each person's accident the smallest key lies, but at `self_at`; -1 when there is none.
+    """Find the smallest key in each person's accident, except their own.
 
-    `key` and `of_accident` describe vehicles or people; a missing key comes last.
+    Parameters
+    ----------
+    key, of_accident
+        The key and the accident of each vehicle or person; a missing key comes last.
+    accident, self_at
+        The accident of each person, and the position of their own key, shape (people,).
+
+    Returns
+    -------
+    Positions in `key`, shape (people,); -1 where there is none.
     """
     order = np.lexsort((key, of_accident))
     grouped = of_accident[order]
@@ -312,11 +323,11 @@ def first_other(key: Floats, of_accident: Positions, accident: Positions, self_a
 
 
 def _table_of(value: Callable[[int], float | None]) -> Floats:
-    """Return a value of each kind of vehicle at the place of its code, and NaN at the last one, -1: not known."""
+    """Return a table of values by the code of a vehicle's kind; NaN in the last entry, for code -1 (not known)."""
     table = np.full(max(VEHICLE_CLASSES) + 2, np.nan, dtype=np.float32)
     for catv in VEHICLE_CLASSES:
-        found = value(catv)
-        table[catv] = np.nan if found is None else found
+        number = value(catv)
+        table[catv] = np.nan if number is None else number
     return table
 
 
@@ -331,7 +342,7 @@ _MEMBERSHIP = {
 
 
 def _is_holiday(days: Positions, years: frozenset[int]) -> npt.NDArray[np.bool_]:
-    """Return whether each day (since 1970) is a public holiday, given the years that there are."""
+    """Return whether each day (counted from 1970-01-01) is a public holiday; `years` are the years of the days."""
     if not years:
         return np.zeros(len(days), dtype=np.bool_)
     holiday = _holidays(years)

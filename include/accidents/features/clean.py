@@ -17,14 +17,18 @@ from include.accidents.features import matrix
 def clean(scenes: Scenes) -> tuple[Dataset, dict[str, int]]:
     """Make the features of one year and drop people whose severity is not known.
 
-    Returns the data and the number of people dropped, by reason. Dropped people still count in their scene.
+    Dropped people still count in the features of the others.
+
+    Returns
+    -------
+    The data, and the number of people dropped, by reason.
     """
     whole, known = _whole(scenes)
     return (whole if known.all() else whole.take(known)), dropped(scenes)
 
 
 def clean_and_divide(scenes: Scenes, accidents: int = 8192) -> Iterator[tuple[Dataset, Dataset]]:
-    """Return the train_test and the global_test of one year, some thousand accidents at a time."""
+    """Yield the train_test and the global_test of one year, some thousand accidents at a time."""
     for piece in _pieces(scenes, accidents):
         whole, known = _whole(piece)
         held = split.is_held_out(whole.accident)
@@ -32,9 +36,9 @@ def clean_and_divide(scenes: Scenes, accidents: int = 8192) -> Iterator[tuple[Da
 
 
 def _pieces(scenes: Scenes, accidents: int) -> Iterator[Scenes]:
-    """Return the year in pieces of whole accidents: nothing of one depends on another."""
+    """Yield the year in pieces of whole accidents: no accident depends on another."""
     of_vehicle, of_person = (t["accident"].to_numpy() for t in (scenes.vehicles, scenes.people))
-    place = np.full(len(of_vehicle) + 1, -1)  # the last: that of no vehicle
+    place = np.full(len(of_vehicle) + 1, -1)  # the last entry stands for no vehicle
     for start in range(0, len(scenes.accidents), accidents):
         stop = start + accidents
         vehicles = np.flatnonzero((of_vehicle >= start) & (of_vehicle < stop))
@@ -49,7 +53,7 @@ def _pieces(scenes: Scenes, accidents: int) -> Iterator[Scenes]:
 
 
 def _whole(scenes: Scenes) -> tuple[Dataset, npt.NDArray[np.bool_]]:
-    """Return all people of a year, class -1 where the severity is not known, and where it is."""
+    """Return all people of a year (class -1: severity not known), and whether the severity of each is known."""
     grav = scenes.people["grav"].to_numpy()
     known = ~np.isnan(grav)
     number = scenes.accidents["num_acc"].to_numpy()[scenes.people["accident"].to_numpy()]
@@ -72,12 +76,12 @@ def hold_out(data: Dataset) -> tuple[Dataset, Dataset]:
 
 
 def check_classes(train_test: npt.NDArray[np.int64], global_test: npt.NDArray[np.int64]) -> None:
-    """See that there are people of every class in both parts, given their numbers by class.
+    """Check that both parts have people of every class, given their numbers by class.
 
     Raises
     ------
     InputError
-        When a class is absent from either: then nothing can be learned or judged.
+        When a class is absent from a part: nothing can be learned or judged then.
     """
     for name, people in (("train_test", train_test), ("global_test", global_test)):
         absent = [str(grav) for grav, count in enumerate(people, start=1) if not count]

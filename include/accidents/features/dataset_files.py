@@ -16,13 +16,13 @@ from include.accidents.data.dataset import Dataset
 from include.accidents.features.definitions import NAMES
 
 TARGET = ("num_acc", "grav_class")
-TEXT_ROWS = 8192  # put into text at a time
+TEXT_ROWS = 8192  # formatted as text at a time
 
 
 class DatasetWriter:
-    """Writes features, accident number and class: as Parquet, if wanted, and as CSVs of x, of y, and of both.
+    """Writes features, accident numbers and classes: as CSVs of x, of y and of both, and as Parquet if a file is given.
 
-    `pool` (one thread) makes and writes the text, meanwhile the caller makes the next rows.
+    `pool` (one thread) formats and writes the text while the caller makes the next rows.
     """
 
     def __init__(
@@ -59,15 +59,15 @@ class DatasetWriter:
             rows = slice(start, start + TEXT_ROWS)
             x = lines(dict(zip(NAMES, data.x[rows].T, strict=True)))
             y = lines(dict(zip(TARGET, (data.accident[rows], data.y[rows]), strict=True)))
-            for file, made in zip(self._files, (x, y, side_by_side(x, y)), strict=True):
-                file.write(text(made))
+            for file, cells in zip(self._files, (x, y, side_by_side(x, y)), strict=True):
+                file.write(text(cells))
 
 
 _SCHEMA = pa.schema([*((name, pa.float32()) for name in NAMES), *((name, pa.int64()) for name in TARGET)])
 
 
 def dataset_from_parquet(content: bytes) -> Dataset:
-    """Return what `DatasetWriter` wrote as Parquet, all years together."""
+    """Return the rows that `DatasetWriter` wrote as Parquet, all years together."""
     data = _dataset(pq.read_table(pa.BufferReader(content)))
     return Dataset(np.ascontiguousarray(data.x), data.y, data.accident)
 
@@ -80,7 +80,7 @@ def _dataset(table: pa.Table) -> Dataset:
 
 
 def dataset_slices(content: bytes) -> Iterator[Dataset]:
-    """Return what `DatasetWriter` wrote as Parquet, a row group at a time."""
+    """Yield the rows that `DatasetWriter` wrote as Parquet, one row group at a time."""
     file = pq.ParquetFile(pa.BufferReader(content))
     for group in range(file.num_row_groups):
         yield _dataset(file.read_row_group(group))

@@ -1,4 +1,4 @@
-"""How a feature is declared: its name, labels, unit and source, and the function that makes it, in one place."""
+"""The declaration of a feature: its name, labels, unit and source, and the function that makes it, in one place."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Feature:
     Attributes
     ----------
     make
-        Returns its value of each person, shape (people,), NaN where it is not known.
+        Returns its value for each person, shape (people,), NaN where it is not known.
     source
         The BAAC columns that it is made from, or the tables whose rows are counted.
     categorical
         Whether its numbers are codes without an order.
     partly
-        Whether something of it is known without its columns; `knowledge` says of whom.
+        Whether it is known for some people without its columns; `knowledge` says for whom.
     of_vehicle
-        Whether it is not known of a person whose role nobody knows: they may ride the vehicle or be hit by it.
+        Whether it is missing for a person of unknown role, who may ride the vehicle or be hit by it.
     of_everybody
-        Whether it is not known where only the drivers are known to be there (`people_assumed`).
+        Whether it is missing where the list of people is assumed (`people_assumed`).
     """
 
     name: str
@@ -52,7 +52,7 @@ class Feature:
     def __post_init__(self) -> None:
         unknown = [name for name in self.source if name not in LABELS and name not in ("people", "vehicles")]
         if unknown or not self.source:
-            raise ValueError(f"feature {self.name}: the source {unknown} is no column of the files")
+            raise ValueError(f"feature {self.name}: the source {unknown} is not a column of the files")
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -61,12 +61,12 @@ class Feature:
 
     @property
     def known_at(self) -> str:
-        """The first level of knowledge at which it can be made, if roughly."""
+        """The first level of knowledge at which it can be made, at least roughly."""
         return next(level.name for level in LEVELS.values() if level.unknown.isdisjoint(self.fields))
 
 
 class Features(dict[str, Feature]):
-    """Features by name, in the order in which they are declared: that of the matrix's columns."""
+    """Features by name, in the order of declaration, which is that of the matrix's columns."""
 
     def add(self, feature: Feature) -> None:
         """Declare a feature; ValueError when its name is taken."""
@@ -75,7 +75,7 @@ class Features(dict[str, Feature]):
         self[feature.name] = feature
 
     def codes(self, names: tuple[str, ...], make: Callable[[SceneArrays, str], Floats], *, of_vehicle: bool) -> None:
-        """Declare columns of the files whose codes are features as they stand."""
+        """Declare features that are the codes of columns, unchanged."""
         for name in names:
             self.add(
                 Feature(
@@ -91,7 +91,7 @@ class Features(dict[str, Feature]):
     def codes_of(
         self, whose: tuple[str, str, str], names: tuple[str, ...], make: Callable[[SceneArrays, str], Floats]
     ) -> None:
-        """Declare codes of somebody else; `whose` is the prefix of the names, and that person in French and English."""
+        """Declare codes of another person or vehicle; `whose`: prefix of the names, French and English label."""
         prefix, fr, en = whose
         for name in names:
             self.add(

@@ -1,7 +1,7 @@
 """The features, in the order of the matrix's columns: each with its labels, unit, source and function.
 
 A new feature is one declaration here. The catalogue, the API and its page, explanations, masks and the levels of
-knowledge read what it says.
+knowledge read the declarations.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def no_equipment(scene: SceneArrays) -> Floats:
     return scene.equipment["no_equipment"]
 
 
-# --- who and what is there ----------------------------------------------------------------------------------
+# --- the people and vehicles of the accident ----------------------------------------------------------------
 
 
 @feature("Personnes impliquées", "People in the accident", "people", of_everybody=True)
@@ -161,7 +161,7 @@ def n_vehicles(scene: SceneArrays) -> Floats:
 
 @feature("Piétons impliqués", "Pedestrians in the accident", "catu", partly=True, of_vehicle=True, of_everybody=True)
 def n_pedestrians(scene: SceneArrays) -> Floats:
-    # Nobody knows how many where nobody knows of somebody.
+    # One person of unknown role makes the number unknown.
     return scene.count_people(np.where(np.isnan(scene.role), np.float32(np.nan), (scene.role == PEDESTRIAN)))
 
 
@@ -272,7 +272,7 @@ def impact_side(scene: SceneArrays) -> Floats:
     return np.asarray(side(seat, LEFT_SEATS, RIGHT_SEATS) * side(impact, LEFT_IMPACTS, RIGHT_IMPACTS))
 
 
-# --- each person against the others: somebody is hurt in each accident, and mostly the lightest -------------
+# --- each person against the others: somebody is hurt in every accident, mostly the lightest person ---------
 
 
 @feature(
@@ -360,7 +360,7 @@ FEATURES: Final[tuple[Feature, ...]] = tuple(_declared.values())
 
 NAMES: Final[tuple[str, ...]] = tuple(_declared)
 COUNTED_PEOPLE: Final[tuple[str, ...]] = tuple(each.name for each in FEATURES if each.of_everybody)
-"""Features that need to know who is there; missing where the drivers are only assumed (`people_assumed`)."""
+"""Features that need the complete list of people; missing where it is assumed (`people_assumed`)."""
 
 SELECTIONS: Final[Mapping[str, list[int]]] = {
     "@categorical": [i for i, each in enumerate(FEATURES) if each.categorical],
@@ -368,7 +368,7 @@ SELECTIONS: Final[Mapping[str, list[int]]] = {
     "@all": list(range(len(FEATURES))),
     **{f"@{each.name}": [i] for i, each in enumerate(FEATURES)},
 }
-"""What a catalogue may write for columns of the matrix: their positions."""
+"""The positions of the matrix's columns, by the name that a catalogue may write for them."""
 
 _ungrouped = set(CLASS_GROUPS) - {name.removeprefix("n_") for name in NAMES}
 if _ungrouped:

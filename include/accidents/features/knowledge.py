@@ -1,8 +1,8 @@
-"""What is known of an accident, and when: the features at each level of knowledge.
+"""The features of an accident at each level of knowledge.
 
-The files are complete records; the people who ask have less. `at_level` and `without` return the features that a scene
-has without some fields: the same numbers that `matrix.from_columns` makes of such a scene. Training, evaluation and the
-API share them, and the table of `levels`.
+The files are complete records; a request gives less. `at_level` and `without` return the features of a scene without
+some fields: the same numbers that `matrix.from_columns` makes of such a scene. Training, evaluation and the API share
+them, and the table of `levels`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from include.accidents.features.levels import FIELDS, LEVELS, ROUGH_YEARS, Level
 
 Rows = npt.NDArray[np.bool_]
 
-# Fields that apply to some scenes only, or repeat another: that they are absent says nothing of the level.
+# Fields that apply to some scenes only, or repeat another: their absence says nothing about the level.
 _SELDOM = frozenset({"com", "locp", "actp", "etatp", "secu2", "secu3", "vosp", "larrout", "obs", "obsm"})
 
 POSITIONS: Final[Mapping[str, int]] = {name: i for i, name in enumerate(NAMES)}
@@ -31,15 +31,15 @@ ROLES: Final = (
     *((name, f"driver_{name}", f"other_driver_{name}") for name in ("age", "sexe", "trajet", "secu1")),
     *((name, f"other_{name}") for name in ("choc", "manv", "obs", "obsm", "motor", "senc")),
 )
-"""Features that say the same of the person, of their driver or vehicle, and of the other one."""
+"""Features of the same field: of the person, of their driver or vehicle, and of the other driver or vehicle."""
 _SLOTS: Final = ("secu1", "secu2", "secu3")
 _OF_AGE: Final = ("age", "driver_age", "other_driver_age")
 _OF_OTHERS_EQUIPMENT: Final = ("others_belt", "others_helmet", "others_no_equipment")
-# Of a person whose role nobody knows, nothing is known of their vehicle either.
+# Where a person's role is not known, nothing is known of their vehicle either.
 _OF_ROLE: Final = tuple(each.name for each in FEATURES if each.of_vehicle)
 
 DRIVERS_ALONE: Final = "drivers_alone"
-"""The state of a scene that names the vehicles and leaves the people out: one driver a vehicle is assumed."""
+"""The state of a scene that gives the vehicles without the people: one driver in each vehicle is assumed."""
 STATES: Final = (*LEVELS, DRIVERS_ALONE)
 
 
@@ -50,7 +50,7 @@ FEATURES_OF: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def nearest(given: Collection[str]) -> Level:
-    """Return the level whose fields are most like those that a scene gives; the lower one of two."""
+    """Return the level whose fields are nearest to those that a scene gives; the lower one of two equally near."""
     known = frozenset(given) - _SELDOM
     return min(LEVELS.values(), key=lambda level: len(known ^ _COUNTED[level.name]))
 
@@ -59,7 +59,7 @@ _COUNTED: Final = {level.name: level.fields - _SELDOM for level in LEVELS.values
 
 
 def levels_of(x: Floats, accident: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
-    """Return the position in `LEVELS` of the level of each accident, by the features of its people.
+    """Return the level of each accident, by the features of its people.
 
     Parameters
     ----------
@@ -67,21 +67,25 @@ def levels_of(x: Floats, accident: npt.NDArray[np.int64], n: int) -> npt.NDArray
         Shape (people, features).
     accident
         The position of each person's accident, 0 to `n` - 1.
+
+    Returns
+    -------
+    Positions in `LEVELS`, shape (n,).
     """
     fields = [field for field in FIELDS if field not in _SELDOM]
     given = np.zeros((len(fields), n), dtype=np.bool_)
     for i, field in enumerate(fields):
         known = ~np.isnan(x[:, [_AT[name] for name in FEATURES_OF[field]]]).all(axis=1)
         given[i, accident[known]] = True
-    wanted = np.array([[field in level.fields for field in fields] for level in LEVELS.values()])
-    return np.asarray((given[None, :, :] != wanted[:, :, None]).sum(axis=1).argmin(axis=0))
+    of_level = np.array([[field in level.fields for field in fields] for level in LEVELS.values()])
+    return np.asarray((given[None, :, :] != of_level[:, :, None]).sum(axis=1).argmin(axis=0))
 
 
 # --- features without fields -------------------------------------------------------------------------------
 
 
 def at_level(x: Floats, level: Level) -> Floats:
-    """Return the features of the same people with what is known at a level, shape (people, features)."""
+    """Return the features of the same people as they are known at a level, shape (people, features)."""
     hidden = without(x, level.unknown)
     if "an_nais" in level.rough:
         make_ages_rough(hidden, np.ones(len(hidden), dtype=np.bool_))
@@ -89,16 +93,18 @@ def at_level(x: Floats, level: Level) -> Floats:
 
 
 def without(x: Floats, fields: Iterable[str]) -> Floats:
-    """Return the features of the same people when their scenes give some fields of nobody; `fields` of `FIELDS`."""
+    """Return the features of the same people when `fields` (some of `FIELDS`) are missing for everybody."""
     hidden = x.copy(order="K")
     hide(hidden, {field: np.ones(len(x), dtype=np.bool_) for field in fields})
     return hidden
 
 
 def drivers_alone(x: Floats) -> tuple[Floats, Rows]:
-    """Return the features of the drivers when nobody has said who else there is, and which rows these are.
+    """Return the features of the drivers, as of a scene that gives the vehicles without the people.
 
-    So is a scene read that names the vehicles and leaves the people out.
+    Returns
+    -------
+    Shape (drivers, features), and whether each row of `x` is one of them, shape (people,).
     """
     drivers = x[:, _AT["catu"]] == DRIVER
     alone = x[drivers]
@@ -107,17 +113,18 @@ def drivers_alone(x: Floats) -> tuple[Floats, Rows]:
     return alone, drivers
 
 
-def hide(x: Floats, gone: Mapping[str, Rows]) -> None:
+def hide(x: Floats, hidden: Mapping[str, Rows]) -> None:
     """Make features missing, in place.
 
     Parameters
     ----------
-    gone
-        For each field, of which people it is gone; of an accident, it is gone of all people or of none.
+    hidden
+        For each field, whether it is missing for each person, shape (people,). A field of the accident is missing for
+        all of its people or for none.
     """
     nobody = np.zeros(len(x), dtype=np.bool_)
-    missing = {field: gone.get(field, nobody) for field in FIELDS}
-    # The seat tells the role where that is not given.
+    missing = {field: hidden.get(field, nobody) for field in FIELDS}
+    # Where the role is not given, the seat implies it.
     without_role = missing["catu"] & (missing["place"] | np.isnan(x[:, _AT["place"]]))
     _hide_kinds(x, missing["catv"])
     for field, names in FEATURES_OF.items():
@@ -131,7 +138,7 @@ def hide(x: Floats, gone: Mapping[str, Rows]) -> None:
 
 
 def _hide_kinds(x: Floats, rows: Rows) -> None:
-    """Hide what follows from the kinds of vehicles; that people on foot are light and exposed stays known."""
+    """Hide the features that follow from the kinds of vehicles; pedestrians are still known to be light and exposed."""
     if not rows.any():
         return
     on_foot = x[rows, _AT["catu"]] == PEDESTRIAN
@@ -150,7 +157,7 @@ def _hide_kinds(x: Floats, rows: Rows) -> None:
 
 
 def _hide_equipment(x: Floats, missing: Mapping[str, Rows]) -> None:
-    """Read again what the slots that are left say; without the first one nothing is known of the others' equipment."""
+    """Compute the equipment from the slots that are left; without the first one, that of the others is unknown."""
     rows = np.logical_or.reduce([missing[slot] for slot in _SLOTS])
     if not rows.any():
         return
@@ -162,7 +169,7 @@ def _hide_equipment(x: Floats, missing: Mapping[str, Rows]) -> None:
 
 
 def make_ages_rough(x: Floats, rows: Rows) -> None:
-    """Let the middle of its decade stand for each age, in place."""
+    """Replace each age by the middle of its decade, in place."""
     for name in _OF_AGE:
         ages = x[rows, _AT[name]]
         x[rows, _AT[name]] = np.floor(ages / ROUGH_YEARS) * ROUGH_YEARS + ROUGH_YEARS / 2

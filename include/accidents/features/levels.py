@@ -1,9 +1,9 @@
 """The levels of knowledge: which fields of a scene are known at each moment.
 
-Sources: the dictionary says what each field is. What a first call brings is what French emergency services ask of a
-caller: where, what kind of accident with which vehicles, how many people (the "alert" that first-aid courses and the
-driving licence teach). Questions of the operator and the address add the road, the weather, the collision and rough
-ages. Those who arrive see positions, equipment and damage. The rest is found out by the police afterwards.
+Sources: the dictionary defines each field. A first call brings what French emergency services ask a caller: where,
+what kind of accident with which vehicles, how many people (the "alert" that first-aid courses and the driving licence
+teach). Questions of the operator and the address add the road, the weather, the collision and rough ages. Those who
+arrive see positions, equipment and damage. The police establish the rest afterwards.
 """
 
 from __future__ import annotations
@@ -96,6 +96,6 @@ LEVELS: Final[Mapping[str, Level]] = {
         ),
     )
 }
-"""From the least to the most that is known."""
+"""Ordered from the least to the most knowledge."""
 
 RECORD: Final = LEVELS["record"]

@@ -1,6 +1,6 @@
-"""Features: a scene in, one row of numbers a person out. The same function serves training and the API.
+"""The features of scenes: one row of numbers for each person. Training and the API use the same function.
 
-The unit of a prediction is the accident scene: who sat in what, against what, under which circumstances.
+A prediction is made from the whole scene: the people, their vehicles and the circumstances.
 No feature uses `grav`. A field that is not given is missing (NaN), never zero.
 """
 
@@ -28,16 +28,16 @@ def from_columns(accidents: Columns, vehicles: Columns, people: Columns) -> Floa
     accidents, vehicles, people
         The canonical tables, as in `Scenes`: frames, or mappings of column names to arrays, which are read five
         times faster. `accident` and `vehicle` are positions. A column that is absent is missing everywhere.
-        `people_assumed` of accidents: 1 where nobody has said who is there beside the drivers.
+        `people_assumed` of accidents: 1 where the list of people is assumed (one driver in each vehicle).
 
     Returns
     -------
     Array of shape (people, features), float32, columns in the order of `NAMES`, NaN for what is not given.
-    An array and no frame: pandas 3 hands out read-only views, which scikit-learn's trees refuse when a value
-    is missing, and a frame costs the API time.
+    It is not a frame: pandas 3 returns read-only views, which scikit-learn's trees refuse when a value is missing,
+    and a frame costs the API time.
     """
     scene = SceneArrays(accidents, vehicles, people)
-    # Column by column is how it is filled, and how it is written to files: five times faster than by row.
+    # It is filled and written to files column by column: five times faster in this order than by row.
     matrix = np.empty((scene.people.rows, len(FEATURES)), dtype=np.float32, order="F")
     assumed = scene.of_accident("people_assumed") == 1
     nobody = not assumed.any()

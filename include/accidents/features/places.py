@@ -1,8 +1,7 @@
-"""How many accidents happen a year near a place: it stands for the traffic there, and for who records what.
+"""The number of accidents a year near a place: a measure of the traffic there, and of how accidents are recorded.
 
-`places.npy` counts the accidents of 2021 by cells of 0.02°; those of global_test are not in it. It is fixed, as are the
-masses of vehicles, and holds positions alone: nothing of how anybody was hurt. It is written by
-`python -m include.accidents places RAW`.
+`places.npy` counts the accidents of 2021 by cell of 0.02°, without those of global_test. It is fixed, like the masses
+of vehicles. It holds positions and no severities. `python -m include.accidents places RAW` writes it.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Cells = npt.NDArray[np.int16]
 Sums = tuple[npt.NDArray[np.int64], Floats]
 
 TABLE = Path(__file__).with_name("places.npy")
-# With it in the code, the feature version changes with the table.
+# `_sums` refuses a table with another digest.
 SHA256 = "f6435bdd60b7728b14b5ea6de21c10309cda3d698434df50ba201dd1d74e4d34"
 CELLS_A_DEGREE = 50
 WIDER = 5  # cells of 0.1°
@@ -45,23 +44,26 @@ def count(num_acc: npt.NDArray[np.int64], lat: Floats, long: Floats) -> Cells:
 def near(lat: Floats, long: Floats) -> tuple[Floats, Floats]:
     """Return how many accidents happen a year near each place: within some 3 km, and within some 15 km.
 
-    These are squares of three by three cells, of 0.02° and of 0.1°, the place being in the middle one.
+    Returns
+    -------
+    Two arrays of shape (places,), NaN without a position: the sums over three by three cells, of 0.02° and of 0.1°,
+    with the place in the middle one.
     """
     known = ~(np.isnan(lat) | np.isnan(long))
     rows, columns = _cell(np.where(known, lat, 0)), _cell(np.where(known, long, 0))
-    found = []
+    counts = []
     for (keys, sums), size in zip(_sums(), (1, WIDER), strict=True):
-        wanted = _key(rows // size, columns // size)
-        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        found.append(np.where(known, np.where(keys[at] == wanted, sums[at], 0), np.nan).astype(np.float32))
-    return found[0], found[1]
+        cells = _key(rows // size, columns // size)
+        at = np.minimum(np.searchsorted(keys, cells), len(keys) - 1)
+        counts.append(np.where(known, np.where(keys[at] == cells, sums[at], 0), np.nan).astype(np.float32))
+    return counts[0], counts[1]
 
 
 def to_file(cells: Cells) -> bytes:
-    """Return the table as it is kept."""
-    made = io.BytesIO()
-    np.save(made, cells, allow_pickle=False)
-    return made.getvalue()
+    """Return the table as the content of a .npy file."""
+    file = io.BytesIO()
+    np.save(file, cells, allow_pickle=False)
+    return file.getvalue()
 
 
 @cache
@@ -74,7 +76,7 @@ def _sums() -> tuple[Sums, Sums]:
 
 
 def _squares(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Sums:
-    """Return every cell that has an accident in it or beside it, as a sorted key, and the accidents there."""
+    """Return the sorted keys of the cells with accidents in or beside them, and the number of these accidents."""
     steps = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
     keys, at = np.unique(np.concatenate([_key(rows + i, columns + j) for i, j in steps]), return_inverse=True)
     total = np.bincount(at, np.tile(counts, len(steps))) / (1 - HELD_OUT_SHARE)

@@ -1,9 +1,9 @@
-"""The version of the features: what a fixed set of files gives.
+"""The version of the features: a hash of the results for a fixed set of files.
 
-Whether data and models of another version of the code can be used is decided by behaviour, not by source text. The
-files of `probe.zip` are read, and turned into features, as any others are: generated accidents of 2005, 2016, 2019
-and 2024, each in the layout of its time. The names of the columns and the results make the version. A label or a
-comment changes nothing; another rule does, and so does a library that computes otherwise (`holidays`, say).
+Behaviour, not source text, decides whether data and models of another version of the code can be used. The files of
+`probe.zip` are read and turned into features like any others: generated accidents of 2005, 2016, 2019 and 2024, each
+in the layout of its time. The names of the columns and the results make the version. Another label or comment does not
+change it; another rule does, and so does a library that computes otherwise (`holidays`, say).
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ DECIMALS = 2  # of a feature: processors differ in the last digits of a logarith
 
 @cache
 def feature_version() -> str:
-    """Return the version of the features: 12 hexadecimal digits, the same on every Python and platform.
+    """Return the version of the features; the first call takes some tenths of a second.
 
-    The first call takes some tenths of a second.
+    Returns
+    -------
+    12 hexadecimal digits, the same on every Python and platform.
     """
     digest = hashlib.sha256("\n".join(NAMES).encode())
     for scenes, report in probe_scenes():
@@ -67,6 +69,6 @@ def _probe() -> Iterator[tuple[int, dict[Table, tuple[str, bytes]]]]:
 
 
 def _rounded(x: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-    """Return the features as whole numbers, the smallest one for a gap."""
+    """Return the features as whole numbers; the smallest one stands for a missing value."""
     scaled = np.round(x.astype(np.float64) * 10**DECIMALS)
     return np.where(np.isnan(scaled), np.iinfo(np.int64).min, scaled).astype("<i8")
