@@ -29,7 +29,7 @@ def checked(**said: Any) -> tuple[Catalogue, ModelSpec]:
     return made, made.model("Tree")
 
 
-def found(**said: Any) -> search.Found:
+def found(**said: Any) -> search.SearchResult:
     made, spec = checked(**said)
     return search.search(spec, made.defaults, data())
 

@@ -94,12 +94,14 @@ def test_a_search_that_its_time_cut_short_is_taken_up_again_with_more_time(
     runs = Runs(tmp_path)
     tried: list[float] = []
 
-    def cut(spec: ModelSpec, defaults: Defaults, data: object) -> search.Found:
+    def cut(spec: ModelSpec, defaults: Defaults, data: object) -> search.SearchResult:
         tried.append(candidates.minutes(spec, defaults))
         late = tried[-1] > 1
         row = {"candidate": 0, "params": {}, "rank_test_score": 1, "mean_test_score": 0.5, "std_test_score": 0.0}
         row |= {"mean_fit_time": 0.1, "rows": 100, "error": ""}
-        return search.Found({"clf__max_depth": 2 if late else 1}, 0.5, [row], "" if late else "1 of 2 were tried")
+        return search.SearchResult(
+            {"clf__max_depth": 2 if late else 1}, 0.5, [row], "" if late else "1 of 2 were tried"
+        )
 
     monkeypatch.setattr(search, "search", cut)
     depths = []

@@ -1,4 +1,4 @@
-"""How sure a figure is: bootstrap over accidents, of one model's metrics and of the gain of one over another.
+"""Confidence intervals by bootstrap over accidents: of a model's metrics, and of the gain of one model over another.
 
 People of one accident are not independent, so a round draws accidents. Most metrics follow from the confusion
 matrix: a round draws how often each accident counts and adds up the accidents' matrices.
@@ -30,10 +30,10 @@ def intervals(
     """Return the 95 % interval of each metric on these people, by the metric's name."""
     _, group = np.unique(accident, return_inverse=True)
     parts = [_drawn_metrics(y_true, proba, group, drawn) for drawn in _draws(int(group.max()) + 1, rounds, seed)]
-    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    drawn_values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return {
         name: (float(low), float(high))
-        for name, values in found.items()
+        for name, values in drawn_values.items()
         for low, high in [np.nanpercentile(values, [2.5, 97.5])]
         if np.isfinite([low, high]).all()
     }
@@ -42,17 +42,17 @@ def intervals(
 def _drawn_metrics(
     y_true: Labels, proba: Probabilities, group: npt.NDArray[np.intp], drawn: Floats
 ) -> dict[str, Floats]:
-    """Return the metrics of some rounds, each of shape (rounds,); `drawn` says how often each accident counts."""
+    """Return the metrics of some rounds, each of shape (rounds,); `drawn` is how often each accident counts."""
     n = drawn.shape[1]
     matrices = _matrices_by_accident(y_true, proba.argmax(axis=1), group, n)
-    found = _metrics((drawn @ matrices).reshape(-1, N_CLASSES, N_CLASSES))
+    metrics = _metrics((drawn @ matrices).reshape(-1, N_CLASSES, N_CLASSES))
     losses = -np.log(np.clip(proba[np.arange(len(y_true)), y_true], np.finfo(float).eps, 1))
     people = np.bincount(group, minlength=n)
-    found["log_loss"] = (drawn @ np.bincount(group, losses, minlength=n)) / (drawn @ people)
+    metrics["log_loss"] = (drawn @ np.bincount(group, losses, minlength=n)) / (drawn @ people)
     weights = drawn[:, group]
-    found["auc_severe"] = _auc(np.isin(y_true, SEVERE), proba[:, SEVERE].sum(axis=1), weights)
-    found["roc_auc_ovr"] = np.mean([_auc(y_true == k, proba[:, k], weights) for k in range(N_CLASSES)], axis=0)
-    return found
+    metrics["auc_severe"] = _auc(np.isin(y_true, SEVERE), proba[:, SEVERE].sum(axis=1), weights)
+    metrics["roc_auc_ovr"] = np.mean([_auc(y_true == k, proba[:, k], weights) for k in range(N_CLASSES)], axis=0)
+    return metrics
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def paired_gain(
     rounds: int = 1000,
     seed: int = 0,
 ) -> Gain:
-    """Compare two models on the same people by a paired bootstrap over accidents."""
+    """Return the gain of the challenger on the same people, by a paired bootstrap over accidents."""
     _, group = np.unique(accident, return_inverse=True)
     n = int(group.max()) + 1
     matrices = [_matrices_by_accident(y_true, predicted, group, n) for predicted in (challenger, champion)]
@@ -96,9 +96,11 @@ def _matrices_by_accident(
 
 
 def _draws(n: int, rounds: int, seed: int) -> Iterator[Floats]:
-    """Yield how often each of `n` accidents counts, some rounds at a time, shape (rounds, accidents).
+    """Draw how often each of `n` accidents counts, some rounds at a time.
 
-    A piece has at most `MAX_CELLS` cells: all rounds of 120,000 accidents at once would take a gigabyte.
+    Yields
+    ------
+    Shape (rounds, n), at most `MAX_CELLS` cells: all rounds of 120,000 accidents at once would take a gigabyte.
     """
     random, share = np.random.default_rng(seed), np.full(n, 1 / n)
     at_once = max(MAX_CELLS // n, 1)
@@ -108,8 +110,8 @@ def _draws(n: int, rounds: int, seed: int) -> Iterator[Floats]:
 
 def _scores_of_matrices(matrices: Floats, weights: Weights) -> Floats:
     """Return the selection score of each confusion matrix (rows true, columns predicted), shape (rounds,)."""
-    found = _metrics(matrices)
-    return np.asarray(sum(weight * found[name] for name, weight in weights.model_dump().items()))
+    metrics = _metrics(matrices)
+    return np.asarray(sum(weight * metrics[name] for name, weight in weights.model_dump().items()))
 
 
 def _metrics(matrices: Floats) -> dict[str, Floats]:

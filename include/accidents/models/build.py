@@ -1,4 +1,4 @@
-"""From a specification to an unfitted scikit-learn pipeline; each defect is collected with its place."""
+"""Build an unfitted scikit-learn pipeline from a specification; each defect is collected with its place."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from include.accidents.models.specification import (
     Weights,
 )
 
-# Modules of these libraries that are for testing them; importing one would run code that is not meant to be.
+# Test modules of these libraries; importing one could run unwanted code.
 NO_ESTIMATORS = frozenset({"tests", "conftest", "testing"})
 
 # LightGBM's own parameters beside those of its scikit-learn class. Not all: others name files, devices and machines.
@@ -55,6 +55,10 @@ def build_pipeline(spec: ModelSpec, params: Mapping[str, Any] | None = None, *, 
         Given to every `random_state` that the specification leaves open.
     threads
         Given to LightGBM and XGBoost, which otherwise take every core; scikit-learn's classes take one.
+
+    Returns
+    -------
+    The Pipeline, with `params` and seeds set.
     """
     pipeline = make_pipeline(spec, Defects())
     pipeline.set_params(**{key: make_value(value, "", Defects()) for key, value in (params or {}).items()})
@@ -69,7 +73,7 @@ def build_pipeline(spec: ModelSpec, params: Mapping[str, Any] | None = None, *, 
 
 
 def make_pipeline(spec: ModelSpec, defects: Defects, pointer: str = "") -> Any:
-    """Make the pipeline without what is defective in it; None when a step cannot be made."""
+    """Make the pipeline without its defective parameters; None when a step cannot be made."""
     from sklearn.pipeline import Pipeline
 
     steps = []
@@ -77,15 +81,15 @@ def make_pipeline(spec: ModelSpec, defects: Defects, pointer: str = "") -> Any:
     for i, (name, described) in enumerate(spec.pipeline):
         place = f"{pointer}/pipeline/{i}"
         if name in names or "__" in name or not name:
-            defects.add(f"{place}/0", f"the step's name {name!r} is empty, doubled, or holds '__'")
+            defects.add(f"{place}/0", f"the step's name {name!r} is empty, used twice, or contains '__'")
         names.add(name)
         steps.append((name, _estimator(described.model_dump(by_alias=True), f"{place}/1", defects)))
     return None if any(step is None for _, step in steps) else Pipeline(steps)
 
 
 def _estimator(described: Mapping[str, Any], pointer: str, defects: Defects) -> Any:
-    """Make an estimator without the parameters that are defective; None when it cannot be made."""
-    before = len(defects.found)
+    """Make an estimator without its defective parameters; None when it cannot be made."""
+    before = len(defects.messages)
     unknown = described.keys() - {"class", "params"}
     for key in sorted(unknown):
         defects.add(f"{pointer}/{escape(key)}", "is not known here; allowed: class, params")
@@ -106,15 +110,15 @@ def _estimator(described: Mapping[str, Any], pointer: str, defects: Defects) -> 
             near = closest(key, allowed)
             defects.add(place, f"{cls.__name__} has no parameter {key!r}{near}{list_allowed(allowed)}")
         else:
-            known = len(defects.found)
-            made = make_value(value, place, defects)
-            if len(defects.found) == known:
-                values[key] = made
-    return _instance(cls, values, pointer, defects, complete=len(defects.found) == before)
+            known = len(defects.messages)
+            argument = make_value(value, place, defects)
+            if len(defects.messages) == known:
+                values[key] = argument
+    return _instance(cls, values, pointer, defects, complete=len(defects.messages) == before)
 
 
 def parameters_of(cls: type) -> list[str]:
-    """Return the names that a class takes; XGBoost's stand in get_params alone, a composite's in its signature."""
+    """Return the names of a class's parameters: XGBoost's are in get_params alone, a composite's in its signature."""
     named = [name for name, p in inspect.signature(cls).parameters.items() if p.kind is not p.VAR_KEYWORD]
     named += _native(cls)
     try:
@@ -129,18 +133,18 @@ def _native(cls: type) -> list[str]:
 
 def _instance(cls: type, values: dict[str, Any], pointer: str, defects: Defects, *, complete: bool) -> Any:
     try:
-        made = cls(**values)
+        estimator = cls(**values)
     except TypeError as error:  # a parameter without default is not given
         if complete:
             defects.add(pointer, f"{cls.__name__} cannot be made: {error}{list_allowed(parameters_of(cls))}")
         return None
     for key, value in values.items():
-        check_value(made, key, value, f"{pointer}/params/{escape(key)}", defects)
-    return made
+        check_value(estimator, key, value, f"{pointer}/params/{escape(key)}", defects)
+    return estimator
 
 
 def _class(path: Any, pointer: str, defects: Defects) -> type | None:
-    """Import an allowed estimator class; a defect and None when it is not one."""
+    """Import an allowed estimator class; add a defect and return None for anything else."""
     parts = path.split(".") if isinstance(path, str) else []
     named = len(parts) > 1 and parts[0] in LIBRARIES and all(re.fullmatch(r"[A-Za-z]\w*", p) for p in parts)
     if not named or NO_ESTIMATORS & set(parts):
@@ -162,12 +166,12 @@ def _class(path: Any, pointer: str, defects: Defects) -> type | None:
     if not (inspect.isclass(cls) and issubclass(cls, BaseEstimator)):
         names = [n for n in dir(module) if inspect.isclass(getattr(module, n, None))]
         near = closest(parts[-1], [*names, *_estimators()], show=_estimators())
-        defects.add(pointer, f"{path!r} is no estimator{near}")
+        defects.add(pointer, f"{path!r} is not an estimator{near}")
         return None
     return cls
 
 
-def make_value(value: Any, pointer: str, defects: Defects) -> Any:  # noqa: PLR0911  (a case a kind of JSON value)
+def make_value(value: Any, pointer: str, defects: Defects) -> Any:  # noqa: PLR0911  (one case for each kind of JSON value)
     """Turn a JSON value of a parameter into the Python object that it stands for."""
     if isinstance(value, dict):
         if "class" in value:
@@ -179,7 +183,7 @@ def make_value(value: Any, pointer: str, defects: Defects) -> Any:  # noqa: PLR0
         if value and all(isinstance(v, str) and v.startswith("@") for v in value):
             return [i for v in value for i in make_value(v, pointer, defects) or []]
         values = list(make_values(value, pointer, defects))
-        # [name, estimator, …] is how scikit-learn's composites name their parts: they want tuples.
+        # [name, estimator, …] is a named part of a scikit-learn composite, which expects a tuple.
         is_named_part = len(value) > 1 and isinstance(value[0], str) and isinstance(value[1], (dict, str))
         return tuple(values) if is_named_part and _names_an_estimator(value[1]) else values
     if isinstance(value, str) and value.startswith("@"):
@@ -206,13 +210,13 @@ def _estimators() -> dict[str, str]:
     """Return the path of each estimator by its class name, for messages."""
     from sklearn.utils import all_estimators
 
-    found = {name: f"{cls.__module__}.{name}" for name, cls in all_estimators()}
-    public = {name: re.sub(r"\._\w+", "", path) for name, path in found.items()}
+    paths = {name: f"{cls.__module__}.{name}" for name, cls in all_estimators()}
+    public = {name: re.sub(r"\._\w+", "", path) for name, path in paths.items()}
     return public | {"LGBMClassifier": "lightgbm.LGBMClassifier", "XGBClassifier": "xgboost.XGBClassifier"}
 
 
 def check_value(owner: Any, parameter: str, value: Any, pointer: str, defects: Defects) -> None:
-    """Let scikit-learn's own check judge a value; it is private, but stable. Other libraries have none."""
+    """Check a value by scikit-learn's own rules, which are private but stable. Other libraries have none."""
     from sklearn.utils._param_validation import validate_parameter_constraints
 
     rules = getattr(owner, "_parameter_constraints", {})
@@ -224,25 +228,25 @@ def check_value(owner: Any, parameter: str, value: Any, pointer: str, defects: D
 
 
 def check_weights(weights: Weights, defects: Defects) -> None:
-    """See that the weights of the selection sum to 1."""
+    """Check that the weights of the selection sum to 1."""
     total = sum(weights.model_dump().values())
     if abs(total - 1) > 1e-6:
         defects.add("/selection/weights", f"the weights sum to {total:g}; they must sum to 1")
 
 
 def check_levels(decision: DecisionSpec, defects: Defects) -> None:
-    """See that every level that the catalogue names is known."""
+    """Check that every level that the catalogue names is known."""
     for name in decision.recall if isinstance(decision.recall, dict) else ():
         if name not in LEVELS:
             near = closest(name, LEVELS)
             defects.add(
                 f"/decision/recall/{escape(name)}",
-                f"{name!r} is no level of knowledge{near}; allowed: {', '.join(LEVELS)}",
+                f"{name!r} is not a level of knowledge{near}; allowed: {', '.join(LEVELS)}",
             )
 
 
 def check_model(name: str, spec: ModelSpec, defects: Defects) -> None:
-    """See that a model can be built, searched and weighted as the catalogue says."""
+    """Check that a model can be built, searched and weighted as the catalogue says."""
     pointer = f"/models/{escape(name)}"
     if not MODEL_NAME.fullmatch(name) or name in RESERVED_NAMES:
         reserved = ", ".join(RESERVED_NAMES)
@@ -262,7 +266,7 @@ def check_model(name: str, spec: ModelSpec, defects: Defects) -> None:
     try:
         known = pipeline.get_params(deep=True)
     except (AttributeError, TypeError, ValueError) as error:
-        defects.add(f"{pointer}/pipeline", f"holds parts that are no [name, estimator] ({error})")
+        defects.add(f"{pointer}/pipeline", f"contains parts that are not [name, estimator] ({error})")
         return
     _check_grid(pointer, spec, pipeline, known, defects)
     _check_weighting(pointer, spec, pipeline, defects)

@@ -1,4 +1,4 @@
-"""The candidates of a search: which combinations are tried, how many fits that takes, and how long it may take."""
+"""The candidates of a search: the combinations to try, the number of fits, and the time limit."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from include.accidents.models.specification import Defaults, Distribution, Model
 
 HALVING_FACTOR = 3  # as in scikit-learn: the best third goes on, on three times the accidents
 HALVING_MIN_ROWS = 500  # fewer people hold hardly any who were killed
-RANDOM_CANDIDATES = 10  # of a random search that does not say how many
+RANDOM_CANDIDATES = 10  # of a random search without a number
 
 
 def candidates(spec: ModelSpec, defaults: Defaults) -> list[Params]:
-    """Return the combinations that a search tries, as the catalogue writes their values."""
+    """Return the combinations that a search tries, their values as the catalogue writes them."""
     from sklearn.model_selection import ParameterGrid, ParameterSampler
 
-    wanted = spec.search.candidates
+    count = spec.search.candidates
     ranges: dict[str, Any] = {**spec.param_grid, **spec.param_distributions}
     if not any(isinstance(values, Distribution) for values in ranges.values()):
-        grid = ParameterGrid(ranges)  # it counts and finds combinations without making all of them
-        wanted = wanted or (RANDOM_CANDIDATES if spec.search.kind == "random" else len(grid))
-        if len(grid) <= wanted:
+        grid = ParameterGrid(ranges)  # it counts and draws combinations without making all of them
+        count = count or (RANDOM_CANDIDATES if spec.search.kind == "random" else len(grid))
+        if len(grid) <= count:
             return list(grid)
     ranges = {key: _draws(values) if isinstance(values, Distribution) else values for key, values in ranges.items()}
-    sampled = ParameterSampler(ranges, wanted or RANDOM_CANDIDATES, random_state=defaults.seed)
+    sampled = ParameterSampler(ranges, count or RANDOM_CANDIDATES, random_state=defaults.seed)
     return [
         {key: value.item() if isinstance(value, np.generic) else value for key, value in s.items()} for s in sampled
     ]
@@ -42,7 +42,7 @@ def _draws(values: Distribution) -> Any:
 
 
 def n_fits(spec: ModelSpec, defaults: Defaults) -> dict[str, int]:
-    """Return how often the model is fitted for the search, the training and the cross-validation."""
+    """Return the number of fits of the search, the training and the cross-validation, by stage."""
     tried = len(candidates(spec, defaults))
     folds = spec.search.folds or defaults.search_folds
     rounds = [tried]
@@ -56,5 +56,5 @@ def n_fits(spec: ModelSpec, defaults: Defaults) -> dict[str, int]:
 
 
 def minutes(spec: ModelSpec, defaults: Defaults) -> float:
-    """Return after how many minutes a search takes the best of what it has tried."""
+    """Return the time limit of a search in minutes; then it takes the best candidate so far."""
     return min(spec.search.minutes or np.inf, spec.minutes or defaults.minutes)

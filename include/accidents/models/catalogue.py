@@ -1,7 +1,7 @@
-"""The catalogue of models: JSON in, checked specifications out.
+"""The catalogue of models: read from JSON, and checked.
 
-Only classes of scikit-learn, LightGBM and XGBoost that are estimators are ever imported from the file.
-Every defect is collected with its JSON pointer before anything is refused.
+Only estimator classes of scikit-learn, LightGBM and XGBoost are imported for the file. Every defect is collected with
+its JSON pointer before the file is refused.
 """
 
 from __future__ import annotations
@@ -41,14 +41,18 @@ def load(text: str, source: str, *, built: Collection[str] | None = None) -> Cat
     text
         The JSON document.
     source
-        Where it came from, for messages.
+        Its path or address, for messages.
     built
-        The models that are built once, to see that they can be; None: all. A task of one model needs no other one.
+        The models that are built once as a check; None: all. A task of one model needs no other one.
+
+    Returns
+    -------
+    The catalogue, shared steps put in place.
 
     Raises
     ------
     CatalogueError
-        Naming every defect with its JSON pointer.
+        It lists every defect with its JSON pointer.
     """  # noqa: DOC501  (raised by a helper that makes it)
     document, filled = shared_steps.resolve(_parse(text, source))
     defects = Defects()
@@ -56,16 +60,16 @@ def load(text: str, source: str, *, built: Collection[str] | None = None) -> Cat
     try:
         catalogue = Catalogue.model_validate(document)
     except ValidationError as error:
-        _tell(error, document, defects)
-        catalogue = _without(document, error)  # what is left is checked too: all defects are told at once
+        _add_defects(error, document, defects)
+        catalogue = _without(document, error)  # the rest is checked too: all defects are reported at once
     if catalogue is not None:
         check_weights(catalogue.selection.weights, defects)
         check_levels(catalogue.decision, defects)
         for name, spec in catalogue.models.items():
             if built is None or name in built:
                 check_model(name, spec, defects)
-    if defects.found or catalogue is None:
-        raise _refuse(source, shared_steps.at_shared_places(defects.found, filled))
+    if defects.messages or catalogue is None:
+        raise _refuse(source, shared_steps.at_shared_places(defects.messages, filled))
     return catalogue
 
 
@@ -102,7 +106,7 @@ def _parse(text: str, source: str) -> Any:
     except _DoubledNameError as error:
         raise CatalogueError(f"{source} has the name {error} twice in one object.", "keep one of the two.") from error
     except ValueError as error:  # a number of thousands of digits, or one that JSON does not have
-        raise CatalogueError(f"{source} holds a number that cannot be: {error}.", "correct that number.") from error
+        raise CatalogueError(f"{source} contains an impossible number: {error}.", "correct that number.") from error
     return document
 
 
@@ -118,9 +122,9 @@ def _check_depth(value: Any, depth: int = 0) -> None:
         _check_depth(each, depth + 1)
 
 
-def _tell(error: ValidationError, document: Any, defects: Defects) -> None:
-    """Say of each misshapen place what was found there and what is allowed."""
-    misfits: dict[str, tuple[list[str], Any]] = {}  # a place that may hold one of several types misfits each
+def _add_defects(error: ValidationError, document: Any, defects: Defects) -> None:
+    """Add a defect for each place of the wrong shape: the value there, and what is allowed."""
+    misfits: dict[str, tuple[list[str], Any]] = {}  # a place of several allowed types has an error for each
     for each in error.errors():
         path = _path(document, each["loc"], absent=each["type"] == "missing")
         if each["type"] == "extra_forbidden":
@@ -132,21 +136,28 @@ def _tell(error: ValidationError, document: Any, defects: Defects) -> None:
         else:
             misfits.setdefault(pointer_to(path), ([], each["input"]))[0].append(each["msg"])
     absent = shared_steps.unknown(document)
-    for pointer, (messages, found) in misfits.items():
+    for pointer, (messages, value) in misfits.items():
         if pointer in absent:
             defects.add(pointer, absent[pointer])
             continue
         if any(other.startswith(f"{pointer}/") for other in misfits):
-            continue  # it is of the right type, and the defect lies inside
+            continue  # the type is right, and the defect lies inside
         message = messages[0] + "".join(f", or {m.removeprefix('Input should be ')}" for m in messages[1:])
-        near = closest_quoted(found, message)
-        defects.add(pointer, f"{message}; found {json.dumps(found, default=str)[:80]}{near}")
+        near = closest_quoted(value, message)
+        defects.add(pointer, f"{message}; found {json.dumps(value, default=str)[:80]}{near}")
 
 
 def _path(document: Any, location: Sequence[int | str], *, absent: bool = False) -> list[int | str]:
-    """Return where a defect lies: pydantic's location also names the branch of a choice between types.
+    """Return the path of a defect, without the parts of pydantic's location that only name a type.
 
-    Of what is `absent` the last part is not in the document.
+    Parameters
+    ----------
+    absent
+        Whether the last part is missing in the document.
+
+    Returns
+    -------
+    Names and positions from the document's root.
     """
     path: list[int | str] = []
     for i, part in enumerate(location):
@@ -184,7 +195,7 @@ def _fields_at(path: Sequence[int | str]) -> list[str]:
 
 
 def _without(document: Any, error: ValidationError) -> Catalogue | None:
-    """Return the catalogue without its misshapen parts, None when too little is left."""
+    """Return the catalogue without its parts of the wrong shape; None when too little is left."""
     if not isinstance(document, dict):
         return None
     left = json.loads(json.dumps(document))
@@ -197,7 +208,7 @@ def _without(document: Any, error: ValidationError) -> Catalogue | None:
             case ["steps", _, *_] as path:
                 _drop(left, path[:2])
             case ["decision", "recall"] if isinstance(left.get("decision", {}).get("recall"), dict):
-                pass  # it is no number, as it may be; its parts are judged by themselves
+                pass  # an object is allowed instead of a number; its parts have errors of their own
             case path:
                 _drop(left, path[:1])
     models = left.get("models") or {}
@@ -209,7 +220,7 @@ def _without(document: Any, error: ValidationError) -> Catalogue | None:
 
 
 def _drop(document: Any, path: Sequence[int | str]) -> None:
-    """Drop what is at a place of the document, if it is there still."""
+    """Remove the value at a place of the document, if it is still there."""
     *way, last = path or [""]
     for key in way:
         document = document.get(key) if isinstance(document, dict) else None
@@ -218,16 +229,16 @@ def _drop(document: Any, path: Sequence[int | str]) -> None:
 
 
 class _DoubledNameError(ValueError):
-    """A JSON object holds one name twice; json keeps the last silently."""
+    """A JSON object holds one name twice; the json module would silently keep the last one."""
 
 
 def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in members:
             raise _DoubledNameError(repr(key))
-        found[key] = value
-    return found
+        members[key] = value
+    return members
 
 
 def _refuse(source: str, defects: Sequence[str]) -> CatalogueError:

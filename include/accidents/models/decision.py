@@ -1,8 +1,8 @@
-"""The decision on an accident: is somebody badly hurt, is somebody killed, how many, and does it deserve an alert?
+"""The decision on an accident: is somebody badly hurt, is somebody killed, how many, and is it an alert?
 
-A model speaks of people. The people of one crash are not independent, so 1 − Π(1 − p) foretells too many accidents with
+A model predicts people. The people of one crash are not independent, so 1 − Π(1 − p) predicts too many accidents with
 somebody severe. A logistic regression on eight numbers of the accident corrects it, for each level of knowledge. It is
-learned from out-of-fold predictions, as are the thresholds, and it is stored in the model's own file.
+learned from out-of-fold predictions, like the thresholds. It is stored in the model's own file.
 """
 
 from __future__ import annotations
@@ -36,29 +36,28 @@ Positions = npt.NDArray[np.int64]
 
 KILLED, UNHARMED = CLASSES.index("killed"), CLASSES.index("unharmed")
 NUMBERS: Final = 9  # of an accident, the constant among them; see `_summary`
-SAME: Final = 0.01  # standard deviation of people's probabilities below which a model says the same of everybody
-MIN_SEVERE: Final = 20  # accidents with somebody severe, below which no recall can be stated
+SAME: Final = 0.01  # standard deviation of people's probabilities below which a model predicts the same for everybody
+MIN_SEVERE: Final = 20  # accidents with somebody severe; with fewer, no recall can be stated
 ATTRIBUTE: Final = "accidents_decision_"
-"""Where a fitted model keeps its rules: in its own file, so that its signature holds for them too."""
+"""The attribute of a fitted model that holds its rules: in the model's file, so that its signature covers them."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How one state of knowledge is decided.
+    """The rule that decides accidents in one state of knowledge.
 
     Attributes
     ----------
     any_severe, any_killed
         Coefficients of the logistic regressions on `_summary`.
     expected
-        By what the sum of the probabilities of each class is multiplied, so that the expected numbers add up to what
-        happened.
+        Factor on the sum of the probabilities of each class, so that the expected numbers add up to the true ones.
     threshold, recall, precision
-        An accident is an alert from this probability of somebody severe on; what that found out of fold.
+        An accident is an alert from this probability of somebody severe on; its recall and precision out of fold.
     person_threshold, person_recall, person_precision
         The same for one person who is severe.
     sharpen
-        Fields that a scene may lack, those first that improve the answer most.
+        Fields that a scene may lack; the one that improves the answer most comes first.
     """
 
     any_severe: tuple[float, ...]
@@ -79,7 +78,7 @@ Decision = Mapping[str, Rule]
 
 @dataclass(frozen=True)
 class Decided:
-    """What is decided on accidents: arrays of shape (accidents,), `expected` (accidents, 4), `severe` (people,)."""
+    """Decisions on accidents: arrays of shape (accidents,), `expected` (accidents, 4), `severe` (people,)."""
 
     p_any_severe: Floats
     p_any_killed: Floats
@@ -88,7 +87,7 @@ class Decided:
     severe: npt.NDArray[np.bool_]
 
     def part(self, accidents: slice, people: slice) -> Decided:
-        """Return what is decided on some of them."""
+        """Return the decisions on some of them."""
         return Decided(
             self.p_any_severe[accidents],
             self.p_any_killed[accidents],
@@ -99,7 +98,7 @@ class Decided:
 
 
 def decide(decision: Decision, state: Positions, proba: Probabilities, accident: Positions) -> Decided:
-    """Decide on accidents by what is foretold for their people.
+    """Decide on accidents by the predictions for their people.
 
     Parameters
     ----------
@@ -109,6 +108,10 @@ def decide(decision: Decision, state: Positions, proba: Probabilities, accident:
         Shape (people, 4).
     accident
         Position of each person's accident, shape (people,).
+
+    Returns
+    -------
+    Probabilities, expected numbers and alerts of the accidents, and whether each person is severe.
     """
     rules = [decision[name] for name in STATES]
     n = len(state)
@@ -122,26 +125,28 @@ def decide(decision: Decision, state: Positions, proba: Probabilities, accident:
     p_killed = np.minimum(probability(of_killed, [rule.any_killed for rule in rules]), p_severe)
     sums = np.stack([np.bincount(accident, proba[:, k], minlength=n) for k in range(N_CLASSES)], axis=1)
     expected = sums * np.asarray([rule.expected for rule in rules])[state]
-    # Where everybody is listed, the numbers add up to the people; beside assumed drivers there may be others.
-    there = np.where(
+    # Where everybody is listed, the numbers add up to the people. Beside assumed drivers there may be other people.
+    scale = np.where(
         state == STATES.index(DRIVERS_ALONE), 1.0, sums.sum(axis=1) / np.maximum(expected.sum(axis=1), 1e-9)
     )
     return Decided(
         p_severe,
         p_killed,
-        expected * there[:, None],
+        expected * scale[:, None],
         p_severe >= np.asarray([rule.threshold for rule in rules])[state],
         severe >= np.asarray([rule.person_threshold for rule in rules])[state][accident],
     )
 
 
 def _summary(p: Floats, other: Floats, unharmed: Floats, accident: Positions, n: int) -> Floats:
-    """Return what the probabilities of its people say of each accident, shape (accidents, 9).
+    """Summarise the probabilities of the people of each accident.
 
-    Of being severe (or killed): the log odds of at least one person and of the likeliest one; of being killed (or
-    severe) the former; the log odds that all of them are unharmed, because somebody is hurt in every accident of the
-    files, perhaps one who is not listed; the log of the number of people; squares and product of the first and the
-    fourth; and a constant.
+    Returns
+    -------
+    Shape (accidents, 9). A constant; of being severe (or killed), the log odds of at least one person and of the
+    likeliest one; of being killed (or severe), the log odds of at least one person; the log odds that all of them are
+    unharmed; the log of the number of people; squares and product of the second and the fifth. All unharmed: somebody
+    is hurt in every accident of the files, perhaps a person who is not listed.
     """
     most = np.zeros(n)
     np.maximum.at(most, accident, p)
@@ -173,7 +178,7 @@ def _sigmoid(z: Floats) -> Floats:
 
 
 def recall_by_level(spec: DecisionSpec) -> dict[str, float]:
-    """Return the recall that the catalogue asks for at each level of knowledge."""
+    """Return the recall that the catalogue requires at each level of knowledge."""
     if isinstance(spec.recall, dict):
         return {name: spec.recall.get(name, DEFAULT_RECALL) for name in LEVELS}
     return dict.fromkeys(LEVELS, spec.recall)
@@ -192,15 +197,19 @@ def learn(
     judged
         Out-of-fold predictions of each of `STATES`.
     recall
-        The recall that the catalogue asks for at each level.
+        The recall that the catalogue requires at each level.
     sharpen
         Fields to ask for at each level, the most useful ones first.
+
+    Returns
+    -------
+    The rule of each of `STATES`.
 
     Raises
     ------
     ModelError
-        When the recall cannot be reached at `record` short of an alert for every accident, or too few accidents with
-        somebody severe were held out.
+        When only an alert for every accident reaches the recall at `record`, or too few accidents with somebody severe
+        were held out.
     """
     return {
         state: _learn_one(
@@ -232,7 +241,7 @@ def _learn_one(state: str, judged: Judgements, recall: float, sharpen: tuple[str
 
 
 def _regression(summary: Floats, happened: npt.NDArray[np.bool_]) -> tuple[float, ...]:
-    """Fit what happened on the summary; where it always or never did, the constant alone."""
+    """Fit a logistic regression on the summary; return the constant alone where all outcomes are the same."""
     from sklearn.linear_model import LogisticRegression
 
     if happened.all() or not happened.any():
@@ -254,40 +263,42 @@ def _threshold(
             f"severe were held out, {MIN_SEVERE} are needed.",
             "train on more accidents.",
         )
-    found = _at_recall(score, positive, recall)
-    if (score >= found[0]).all():
+    alert = _at_recall(score, positive, recall)
+    if (score >= alert[0]).all():
         problem = f"/decision/recall: a recall of {recall:g} at {state} takes an alert for every accident"
         remedy = "lower the recall of this level in the catalogue, or improve the model."
-        # A baseline that says the same of everybody can do nothing else; and with little knowledge it is no defect.
+        # A baseline that predicts the same for everybody has no other threshold; with little knowledge it is no defect.
         if state == RECORD.name and not baseline:
             raise ModelError(f"{problem}.", remedy)
-        log.warning("%s: so it is, at this level. To change it: %s", problem, remedy)
-    return found
+        log.warning("%s; this is accepted at this level. To change it: %s", problem, remedy)
+    return alert
 
 
 def _at_recall(score: Floats, positive: npt.NDArray[np.bool_], recall: float) -> tuple[float, float, float]:
-    """Return the highest threshold that finds this share of the positives, and the recall and precision there."""
-    found = np.sort(score[positive])[::-1]
-    if not len(found):
+    """Return the highest threshold that finds this share of the positives, with its recall and precision."""
+    descending = np.sort(score[positive])[::-1]
+    if not len(descending):
         return 1.0, 0.0, 0.0
-    threshold = float(found[math.ceil(recall * len(found)) - 1])
+    threshold = float(descending[math.ceil(recall * len(descending)) - 1])
     flagged = score >= threshold
     hits = (flagged & positive).sum()
-    return threshold, float(hits / len(found)), float(hits / flagged.sum())
+    return threshold, float(hits / len(descending)), float(hits / flagged.sum())
 
 
 def metrics(judged: Judgements, decision: Decision, state: str) -> dict[str, float]:
-    """Return how good a model and its rules are in one state, by name.
+    """Return the metrics of a model and its rules in one state.
 
-    Beside the scores of people: the area under the curve of "somebody is severe" over accidents, the share of accidents
-    and of people of whom that is foretold and true, the expected number of killed against the true one, and what an
-    alert finds.
+    Returns
+    -------
+    By name: the scores of people; the area under the curve of "somebody is severe" over accidents; its predicted and
+    its true share, of accidents and of people; the expected number of killed over the true one; recall and precision
+    of alerts.
     """
-    found = scores(judged.y, judged.proba)
+    values = scores(judged.y, judged.proba)
     n = len(judged.people)
     decided = decide(decision, np.full(n, STATES.index(state)), judged.proba, judged.accident)
     severe = np.isin(judged.y, SEVERE)
-    found |= {
+    values |= {
         "severe_foretold": judged.proba[:, SEVERE].sum(axis=1).mean(),
         "severe_true": severe.mean(),
         "accident_severe_foretold": decided.p_any_severe.mean(),
@@ -306,19 +317,19 @@ def metrics(judged: Judgements, decision: Decision, state: str) -> dict[str, flo
         ("accident_auc_killed", judged.any_killed, decided.p_any_killed),
     ):
         if happened.any() and not happened.all():
-            found[name] = roc_auc(happened, p)
-    return {name: float(value) for name, value in found.items()}
+            values[name] = roc_auc(happened, p)
+    return {name: float(value) for name, value in values.items()}
 
 
 def _share(of: npt.NDArray[np.bool_], that: npt.NDArray[np.bool_]) -> float:
     return float((of & that).sum() / max(of.sum(), 1))
 
 
-# --- kept with the model -----------------------------------------------------------------------------------
+# --- stored with the model ---------------------------------------------------------------------------------
 
 
 def attach(estimator: Any, decision: Decision) -> None:
-    """Keep the rules in a fitted model: as plain numbers and texts, so that any skops loader takes them."""
+    """Store the rules in a fitted model, as plain numbers and texts, so that any skops loader accepts them."""
     setattr(estimator, ATTRIBUTE, {state: _plain(asdict(rule)) for state, rule in decision.items()})
 
 
@@ -329,10 +340,14 @@ def _plain(rule: Mapping[str, Any]) -> dict[str, Any]:
 def of(estimator: Any) -> Decision:
     """Return the rules of a model.
 
+    Returns
+    -------
+    The rule of each of `STATES`, as `attach` stored it.
+
     Raises
     ------
     ModelError
-        When it has none, or not those of today's levels: it was registered by an older version.
+        When it has none, or none for today's levels: an older version registered it.
     """
     kept = getattr(estimator, ATTRIBUTE, None)
     names = {each.name for each in fields(Rule)}

@@ -1,4 +1,4 @@
-"""Collect what is wrong with a catalogue, and word it: places, allowed names, the nearest name."""
+"""The defects of a catalogue and their messages: places, allowed names, the nearest name."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# How many cores, where caches lie and what is printed is the machine's business: it is set in one place.
+# The number of cores, the folder of caches and the output depend on the machine: they are set in one place.
 NOT_THE_MODELS_BUSINESS = frozenset({"n_jobs", "memory", "verbose", "device", "nthread", "num_threads", "verbosity"})
 
 
 @dataclass
 class Defects:
-    """Collects what is wrong, each with its place."""
+    """Collects the defects, each with its place."""
 
-    found: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     def add(self, pointer: str, message: str) -> None:
-        """Note a defect at a JSON pointer."""
-        self.found.append(f"{pointer or '/'}: {message}")
+        """Add a defect at a JSON pointer."""
+        self.messages.append(f"{pointer or '/'}: {message}")
 
 
 def list_allowed(names: Sequence[str] | Mapping[str, Any]) -> str:
@@ -40,12 +40,12 @@ def escape(part: str) -> str:
 
 
 def closest(name: str, allowed: Sequence[str] | Mapping[str, Any], *, show: Mapping[str, str] | None = None) -> str:
-    """Return "; did you mean ...?" when a name is much like an allowed one, else nothing."""
+    """Return " (did you mean ...?)" when an allowed name is similar, else an empty text."""
     written = {each.lower(): each for each in allowed}
     near = [written[each] for each in difflib.get_close_matches(name.lower(), written, n=1)]
     return f" (did you mean {(show or {}).get(near[0], near[0])!r}?)" if near else ""
 
 
-def closest_quoted(found: Any, message: str) -> str:
-    """Return the nearest of the names that a message quotes as allowed."""
-    return closest(found, re.findall(r"'([^']+)'", message.partition(" Got ")[0])) if isinstance(found, str) else ""
+def closest_quoted(value: Any, message: str) -> str:
+    """Return the hint of `closest`, for the names that a message quotes as allowed."""
+    return closest(value, re.findall(r"'([^']+)'", message.partition(" Got ")[0])) if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""How good a model is: its probabilities, the metrics of them, and what matters to it."""
+"""How good a model is: its probabilities, their metrics, and the importance of its features."""
 
 from __future__ import annotations
 
@@ -24,21 +24,25 @@ Labels = npt.NDArray[np.int64]
 N_CLASSES = len(CLASSES)
 SEVERE = [1, 2]  # killed, hospitalised
 THREE: Final = ([0], [3], SEVERE)
-"""Unharmed, light, severe: three classes, because others publish figures of these."""
+"""Unharmed, light, severe: three classes, because others publish figures of them."""
 SELECTION_METRICS = ("accuracy", "f1_weighted", "recall_weighted", "precision_weighted")
 
 
 def probabilities(estimator: Any, x: Any) -> Probabilities:
-    """Predict the probability of every class, shape (people, 4); a class that was never seen gets 0.
+    """Predict the probability of every class.
+
+    Returns
+    -------
+    Shape (people, 4), float64; each row sums to 1. A class that was never seen gets 0.
 
     Raises
     ------
     ModelError
-        When the model answers with NaN or infinity.
+        When the model predicts NaN or infinity.
     """
-    made = estimator.predict_proba(without_unseen(x, getattr(estimator, UNSEEN, ())))
-    full = np.zeros((len(made), N_CLASSES))
-    full[:, np.asarray(estimator.classes_, dtype=np.int64)] = made
+    predicted = estimator.predict_proba(without_unseen(x, getattr(estimator, UNSEEN, ())))
+    full = np.zeros((len(predicted), N_CLASSES))
+    full[:, np.asarray(estimator.classes_, dtype=np.int64)] = predicted
     total = full.sum(axis=1, keepdims=True)
     if np.isfinite(total).all() and (total > 0).all():
         # A model that computes in single precision misses a sum of 1 by more than metrics allow.
@@ -48,14 +52,18 @@ def probabilities(estimator: Any, x: Any) -> Probabilities:
 
 
 UNSEEN: Final = "accidents_unseen_"
-"""Where a fitted model keeps the positions of the columns in which nobody had a value (`vma` before 2019, say)."""
+"""The attribute of a fitted model with the positions of the columns without any value (`vma` before 2019, say)."""
 
 
 def without_unseen(x: Floats, unseen: Sequence[int] | npt.NDArray[np.intp]) -> Floats:
-    """Return the features with 0 for everybody where nobody had a value in training.
+    """Replace the columns in which nobody had a value in training.
 
-    A model cannot know what such a column says. So it gets the same number when it learns and whenever it is asked,
-    whatever the caller gives; a gap in training would also stop scikit-learn's histogram boosting.
+    A model cannot learn what such a column means. So it gets the same number in training and in every prediction,
+    whatever the caller gives. A column without values would also stop scikit-learn's histogram boosting.
+
+    Returns
+    -------
+    `x` with 0 for everybody in these columns, shape (people, features).
     """
     if len(unseen) == 0:
         return x
@@ -65,7 +73,7 @@ def without_unseen(x: Floats, unseen: Sequence[int] | npt.NDArray[np.intp]) -> F
 
 
 def scores(y_true: Labels, proba: Probabilities) -> dict[str, float]:
-    """Return the metrics of one set of predictions, by name.
+    """Return the metrics of one set of predictions.
 
     Parameters
     ----------
@@ -73,6 +81,10 @@ def scores(y_true: Labels, proba: Probabilities) -> dict[str, float]:
         Classes 0 to 3, shape (people,).
     proba
         Shape (people, 4).
+
+    Returns
+    -------
+    By name; without areas under the ROC curve where a class is absent.
     """
     from sklearn import metrics
 
@@ -80,7 +92,7 @@ def scores(y_true: Labels, proba: Probabilities) -> dict[str, float]:
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         y_true, y_pred, average="weighted", zero_division=0
     )
-    found = {
+    values = {
         "accuracy": metrics.accuracy_score(y_true, y_pred),
         "f1_weighted": f1,
         "precision_weighted": precision,
@@ -90,21 +102,21 @@ def scores(y_true: Labels, proba: Probabilities) -> dict[str, float]:
         "calibration_error": calibration_error(y_true, proba),
     }
     three_true, three = np.select([y_true == 0, y_true == 3], [0, 1], 2), _three(proba).argmax(axis=1)
-    found["three_class_accuracy"] = metrics.accuracy_score(three_true, three)
+    values["three_class_accuracy"] = metrics.accuracy_score(three_true, three)
     for average in ("weighted", "macro"):
-        found[f"three_class_f1_{average}"] = metrics.f1_score(
+        values[f"three_class_f1_{average}"] = metrics.f1_score(
             three_true, three, average=average, labels=range(len(THREE)), zero_division=0
         )
     each = metrics.recall_score(y_true, y_pred, average=None, labels=range(N_CLASSES), zero_division=0)
-    found |= {f"recall_{name}": value for name, value in zip(CLASSES, each, strict=True)}
+    values |= {f"recall_{name}": value for name, value in zip(CLASSES, each, strict=True)}
     if len(np.unique(y_true)) == N_CLASSES:  # an area under the curve needs every class
-        found["roc_auc_ovr"] = metrics.roc_auc_score(y_true, proba, multi_class="ovr", labels=range(N_CLASSES))
-        found["auc_severe"] = metrics.roc_auc_score(np.isin(y_true, SEVERE), proba[:, SEVERE].sum(axis=1))
-    return {name: float(value) for name, value in found.items()}
+        values["roc_auc_ovr"] = metrics.roc_auc_score(y_true, proba, multi_class="ovr", labels=range(N_CLASSES))
+        values["auc_severe"] = metrics.roc_auc_score(np.isin(y_true, SEVERE), proba[:, SEVERE].sum(axis=1))
+    return {name: float(value) for name, value in values.items()}
 
 
 def roc_auc(happened: npt.NDArray[np.bool_], p: npt.NDArray[np.float64]) -> float:
-    """Return the area under the ROC curve; both outcomes must be there."""
+    """Return the area under the ROC curve; both outcomes must occur."""
     from sklearn.metrics import roc_auc_score
 
     return float(roc_auc_score(happened, p))
@@ -115,10 +127,13 @@ def _three(proba: Probabilities) -> Probabilities:
 
 
 def calibration_error(y_true: Labels, proba: Probabilities, n_bins: int = 10) -> float:
-    """Return how far predicted probabilities lie from what happened, mean over classes (0 is perfect).
+    """Return the mean distance between predicted probabilities and true shares.
 
-    Of each class, people are sorted by its probability into bins of equal size; the error is the mean distance
-    between a bin's mean probability and its share of the class.
+    For each class, people are sorted by its probability into bins of equal size.
+
+    Returns
+    -------
+    Mean over classes of the mean distance between a bin's mean probability and its share of the class, 0 (best) to 1.
     """
     errors = []
     for k in range(N_CLASSES):
@@ -132,7 +147,7 @@ AGE_GROUPS = ((0, 15), (15, 25), (25, 45), (45, 65), (65, 111))
 
 
 def recall_by_group(data: Dataset, y_pred: Labels) -> list[dict[str, Any]]:
-    """Return, by sex and by age group, the number of people and the recall of each class (None: nobody)."""
+    """Return the number of people and the recall of each class (None: nobody), by sex and by age group."""
     sex, age = data.x[:, NAMES.index("sexe")], data.x[:, NAMES.index("age")]
     groups = {"men": sex == 1, "women": sex == 2, "sex not given": np.isnan(sex)}
     groups |= {f"{low} to {high - 1} years": (age >= low) & (age < high) for low, high in AGE_GROUPS}
@@ -148,15 +163,15 @@ def recall_by_group(data: Dataset, y_pred: Labels) -> list[dict[str, Any]]:
 
 
 def importance(estimator: Any, data: Dataset, *, people: int = 1000, seed: int = 0) -> dict[str, float]:
-    """Return by how much the log loss grows when a feature is shuffled, most important first."""
+    """Return the increase of the log loss when a feature is shuffled, by feature, most important first."""
     from sklearn.inspection import permutation_importance
 
     def score(model: Any, x: Floats, y: Labels) -> float:
         return float(np.log(np.maximum(probabilities(model, x)[np.arange(len(y)), y], 1e-15)).mean())
 
     drawn = data.take(np.random.default_rng(seed).permutation(len(data.y))[:people])
-    found = permutation_importance(estimator, drawn.x, drawn.y, scoring=score, n_repeats=1, random_state=seed)
-    return dict(sorted(zip(NAMES, found.importances_mean.tolist(), strict=True), key=lambda item: -item[1]))
+    permutation = permutation_importance(estimator, drawn.x, drawn.y, scoring=score, n_repeats=1, random_state=seed)
+    return dict(sorted(zip(NAMES, permutation.importances_mean.tolist(), strict=True), key=lambda item: -item[1]))
 
 
 def selection_score(metrics: Mapping[str, float], weights: Weights, prefix: str = "cv_") -> float:

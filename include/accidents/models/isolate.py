@@ -1,4 +1,4 @@
-"""Work with a time limit that holds: in a child process, which can be killed in the midst of a C call.
+"""Work with a firm time limit: in a child process, which can be killed during a C call.
 
 Python's own means (signals with a handler, exceptions in threads) wait until a C call such as an SVC's fit returns.
 """
@@ -19,7 +19,7 @@ from include.accidents.errors import AccidentsError, ModelError
 
 OnProgress = Callable[[Any], None]
 
-# A fork costs nothing, where a fresh interpreter would import for seconds; macOS' libraries do not survive it.
+# A fork costs nothing, while a fresh interpreter imports for seconds. The libraries of macOS do not survive a fork.
 METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 
@@ -35,11 +35,15 @@ def run(
     Parameters
     ----------
     minutes
-        Time limit; then the child is killed, whatever it does.
+        Time limit; then the child is killed.
     what
         Names the work in messages.
     on_progress
-        Called here, in the parent, with each value that the child passed to `on_progress`.
+        Called in the parent with each value that the child passed to its `on_progress`.
+
+    Returns
+    -------
+    The result of `work`, pickled by the child.
 
     Raises
     ------
@@ -52,7 +56,7 @@ def run(
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(theirs, minutes * 60, work, args), daemon=True)
     deadline = time.monotonic() + minutes * 60
-    # A Celery worker runs its tasks in daemons, which may have no children, lest these be orphaned; ours cannot be.
+    # A Celery worker runs its tasks in daemons, which may have no children: these could be orphaned. Ours cannot be.
     multiprocessing.current_process().daemon = False
     process.start()
     theirs.close()
@@ -92,12 +96,12 @@ def _child(pipe: Connection, seconds: float, work: Callable[..., Any], args: tup
     _die_in_time(seconds)
     try:
         pipe.send(("done", work(*args, lambda value: pipe.send(("progress", value)))))
-    except Exception as error:  # whatever a model raises is told to the parent, which goes on
+    except Exception as error:  # the parent gets whatever a model raises, and goes on
         pipe.send(("raised", _portable(error)))
 
 
 def _die_in_time(seconds: float) -> None:
-    """Let the kernel end this process at its limit, and when its parent is gone, so that no orphan computes on."""
+    """Let the kernel end this process at its limit and when its parent ends, so that no orphan goes on computing."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds + 1)
@@ -106,7 +110,7 @@ def _die_in_time(seconds: float) -> None:
 
 
 def _portable(error: Exception) -> Exception:
-    """Return an error that can be sent: ours as they are, others by name, message and traceback."""
+    """Return an error that can be pickled: ours unchanged, others as a ModelError with name, message and traceback."""
     if isinstance(error, AccidentsError):
         return error
     portable = ModelError(f"{type(error).__name__}: {error}", "correct the model's entry in the catalogue.")

@@ -1,6 +1,6 @@
-"""Judgements: what a model foretells for people whom it did not learn from, at every level of knowledge.
+"""Judgements: the predictions of a model for people whom it did not learn from, at every level of knowledge.
 
-By folds of whole accidents; what is found so gives the rules of the decision and the fields to ask for.
+They are made by folds of whole accidents. The rules of the decision and the fields to ask for follow from them.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from include.accidents.models.evaluate import (
     scores,
 )
 
-ASKED_PEOPLE: Final = 300  # people by whom it is found which fields to ask for
+ASKED_PEOPLE: Final = 300  # people on whom the gain of each field is measured
 
-# Folds are judged on whole accidents, stratified by the worst injury. On so many people the standard error of
+# Folds are judged on whole accidents, stratified by the worst injury. On this many people the standard error of
 # weighted F1 is 0.002 (root of 0.2 / n, times 1.2 because people of one accident resemble each other). The rules of the
 # decision need as many: learned from half of them, they lose 0.0002 of the accidents' AUC.
 JUDGED_PEOPLE: Final = 50_000
-# At each other state: its thresholds rest on some 1,300 accidents with somebody severe, a standard error of the recall
-# of 0.011.
+# In each other state: its thresholds rest on some 1,300 accidents with somebody severe; the standard error of the
+# recall is 0.011.
 JUDGED_PEOPLE_OF_A_STATE: Final = 8_000
 
 QUESTIONS: Final[tuple[tuple[str, ...], ...]] = (
@@ -50,7 +50,7 @@ QUESTIONS: Final[tuple[tuple[str, ...], ...]] = (
 
 @dataclass(frozen=True)
 class Judgements:
-    """What a model foretold for people whom it did not learn from, in one state of knowledge.
+    """Predictions of a model for people whom it did not learn from, in one state of knowledge.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Judgements:
     accident
         Position of each person's accident, shape (people,).
     people
-        How many people of each class each accident has, also those who are not foretold, shape (accidents, 4).
+        Number of people of each class in each accident, also those without a prediction, shape (accidents, 4).
     """
 
     proba: Probabilities
@@ -81,7 +81,7 @@ class Judgements:
 
 
 def joined(parts: Sequence[Judgements]) -> Judgements:
-    """Put judgements of different accidents together."""
+    """Join judgements of different accidents."""
     first = np.cumsum([0, *(len(part.people) for part in parts[:-1])])
     return Judgements(
         np.concatenate([part.proba for part in parts]),
@@ -92,31 +92,31 @@ def joined(parts: Sequence[Judgements]) -> Judgements:
 
 
 def judge(estimator: Any, data: Dataset, state: str) -> Judgements:
-    """Let a model foretell people of whom is known what one of `STATES` says."""
+    """Predict the people who are known in one of `STATES`."""
     _, accident = np.unique(data.accident, return_inverse=True)
     people = np.zeros((int(accident.max()) + 1, N_CLASSES), dtype=np.int64)
     np.add.at(people, (accident, data.y), 1)
     x, rows = at_state(data.x, state)
-    # An accident of which nobody is foretold is not judged.
-    there, position = np.unique(accident[rows], return_inverse=True)
-    return Judgements(probabilities(estimator, x), data.y[rows], position, people[there])
+    # An accident without a prediction for anybody is not judged.
+    judged_accidents, position = np.unique(accident[rows], return_inverse=True)
+    return Judgements(probabilities(estimator, x), data.y[rows], position, people[judged_accidents])
 
 
 def at_state(x: Floats, state: str) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Return the features of the people who are known in a state, and which rows these are."""
+    """Return the features of the people who are known in a state, and whether each row is one of them."""
     level = LEVELS["first_call"] if state == DRIVERS_ALONE else LEVELS[state]
     hidden = knowledge.at_level(x, level)
     return knowledge.drivers_alone(hidden) if state == DRIVERS_ALONE else (hidden, np.ones(len(x), dtype=np.bool_))
 
 
 def judged_rows(data: Dataset, rows: split.Indices, state: str, parts: int, seed: int) -> split.Indices:
-    """Return those of the held-out rows that are judged in a state, when each of so many parts gives its share."""
+    """Return the held-out rows that are judged in a state, when each of `parts` folds gives its share."""
     most = JUDGED_PEOPLE if state == RECORD.name else JUDGED_PEOPLE_OF_A_STATE
     return split.sample_accidents(rows, data.accident, data.y, -(-most // parts), seed)
 
 
 def enough_folds(parts: Sequence[tuple[split.Indices, split.Indices]]) -> list[tuple[split.Indices, split.Indices]]:
-    """Return as many folds as hold out `JUDGED_PEOPLE` together, two at least: more judge nobody else."""
+    """Return the first folds, at least two, that hold out `JUDGED_PEOPLE` together: more would judge nobody else."""
     held_out = np.cumsum([len(test) for _, test in parts])
     return list(parts[: max(int(np.searchsorted(held_out, JUDGED_PEOPLE)) + 1, 2)])
 
@@ -126,7 +126,7 @@ Fit = Callable[[Dataset], Any]
 
 @dataclass(frozen=True)
 class CrossValidated:
-    """What folds of whole accidents say of a model: metrics, judgements by state, fields to ask for by level."""
+    """A model's cross-validation: metrics, judgements by state, fields to ask for by level."""
 
     metrics: dict[str, float]
     judged: dict[str, Judgements]
@@ -147,20 +147,20 @@ def cross_validate(
     Parameters
     ----------
     fit
-        Trains a model on the data that it is given.
+        Trains a model on the given data.
     n_splits
-        Into how many folds the accidents are divided; `enough_folds` of them are held out.
+        Number of folds of accidents; `enough_folds` of them are held out.
     max_rows
-        Caps what each fold trains on.
+        Most people that each fold trains on.
     states
-        In which states of knowledge the folds are judged; `record` is one of them.
+        States of knowledge in which the folds are judged; `record` is one of them.
 
     Returns
     -------
     The mean and the standard deviation over the folds at `record`, as `cv_*` and `cv_*_std`; the out-of-fold judgements
-    in each state; and what sharpens an answer most, if every state is judged.
+    in each state; and the fields that improve an answer most, if every state is judged.
     """
-    found: list[dict[str, float]] = []
+    of_folds: list[dict[str, float]] = []
     judged: dict[str, list[Judgements]] = {state: [] for state in states}
     parts = enough_folds(split.folds(data.y, data.accident, n_splits=n_splits, seed=seed))
     for train, test in parts:
@@ -170,10 +170,10 @@ def cross_validate(
             held_out = data.take(judged_rows(data, test, state, len(parts), seed))
             judged[state].append(judge(fitted, held_out, state))
         of_record = judged[RECORD.name][-1]
-        found.append(scores(of_record.y, of_record.proba))
-    names = [name for name in found[0] if all(name in fold for fold in found)]
-    means = {f"cv_{name}": float(np.mean([fold[name] for fold in found])) for name in names}
-    spread = {f"cv_{name}_std": float(np.std([fold[name] for fold in found])) for name in SELECTION_METRICS}
+        of_folds.append(scores(of_record.y, of_record.proba))
+    names = [name for name in of_folds[0] if all(name in fold for fold in of_folds)]
+    means = {f"cv_{name}": float(np.mean([fold[name] for fold in of_folds])) for name in names}
+    spread = {f"cv_{name}_std": float(np.std([fold[name] for fold in of_folds])) for name in SELECTION_METRICS}
     asked = data.take(split.sample_accidents(test, data.accident, data.y, ASKED_PEOPLE, seed))
     return CrossValidated(
         means | spread,
@@ -182,16 +182,16 @@ def cross_validate(
     )
 
 
-def dumps(found: CrossValidated) -> dict[str, bytes]:
+def dumps(result: CrossValidated) -> dict[str, bytes]:
     """Return the files that hold a cross-validation: JSON, and arrays without pickle."""
     sink = io.BytesIO()
     arrays = {
         f"{state}/{part}": getattr(judged, part)
-        for state, judged in found.judged.items()
+        for state, judged in result.judged.items()
         for part in ("proba", "y", "accident", "people")
     }
     np.savez_compressed(sink, **{name: _small(array) for name, array in arrays.items()})  # type: ignore[arg-type]
-    facts = {"metrics": found.metrics, "sharpen": found.sharpen}
+    facts = {"metrics": result.metrics, "sharpen": result.sharpen}
     return {"cv.json": json.dumps(facts).encode(), "judged.npz": sink.getvalue()}
 
 
@@ -200,14 +200,14 @@ def loads(cv: bytes, judged: bytes) -> CrossValidated:
     facts = json.loads(cv)
     with np.load(io.BytesIO(judged), allow_pickle=False) as arrays:
         states = dict.fromkeys(name.partition("/")[0] for name in arrays.files)
-        found = {
+        judgements = {
             state: Judgements(
                 arrays[f"{state}/proba"].astype(np.float64),
                 *(arrays[f"{state}/{part}"].astype(np.int64) for part in ("y", "accident", "people")),
             )
             for state in states
         }
-    return CrossValidated(facts["metrics"], found, facts["sharpen"])
+    return CrossValidated(facts["metrics"], judgements, facts["sharpen"])
 
 
 def _small(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -215,7 +215,7 @@ def _small(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def origins(data: Dataset, most: int = 3) -> Iterator[tuple[int, split.Indices, split.Indices]]:
-    """Yield a later year, the rows of the years before it, and its own rows: the newest `most` years, oldest first."""
+    """Yield a year, the rows of the years before it, and its own rows: for the newest `most` years, oldest first."""
     year = years_of(data)
     for later in np.unique(year)[1:][-most:]:
         yield int(later), np.flatnonzero(year < later), np.flatnonzero(year == later)
@@ -227,10 +227,14 @@ def years_of(data: Dataset) -> npt.NDArray[np.int64]:
 
 
 def sharpening(estimator: Any, data: Dataset) -> dict[str, list[str]]:
-    """Return, for each level, the fields that a scene may lack, those first that improve the answer most.
+    """Rank, for each level, the fields that a scene may lack.
 
-    What a field brings is the log loss of "severe" without it, minus that with it, on the same people. A field that is
-    not known at a level is added there; what one brings that is known, but may be left out, is measured on records.
+    The gain of a field is the log loss of "severe" without it, minus that with it, on the same people. A field that is
+    not known at a level is added there. The gain of a known field, which may be left out, is measured on records.
+
+    Returns
+    -------
+    Names of `QUESTIONS` by level; the one that improves the answer most comes first.
     """
     severe = np.isin(data.y, SEVERE)
 
@@ -240,7 +244,7 @@ def sharpening(estimator: Any, data: Dataset) -> dict[str, list[str]]:
 
     complete = loss(data.x)
     left_out = {together[0]: loss(knowledge.without(data.x, together)) - complete for together in QUESTIONS}
-    found: dict[str, list[str]] = {}
+    by_level: dict[str, list[str]] = {}
     for level in LEVELS.values():
         unknown = [together for together in QUESTIONS if not level.fields.issuperset(together)]
         before = loss(knowledge.at_level(data.x, level)) if unknown else 0.0
@@ -248,17 +252,17 @@ def sharpening(estimator: Any, data: Dataset) -> dict[str, list[str]]:
             together[0]: before - loss(knowledge.without(data.x, level.unknown - set(together))) for together in unknown
         }
         gains = left_out | added
-        found[level.name] = sorted(gains, key=lambda name: -gains[name])
-    return found
+        by_level[level.name] = sorted(gains, key=lambda name: -gains[name])
+    return by_level
 
 
 def baseline(train_test: Dataset, global_test: Dataset, *, n_splits: int, seed: int) -> dict[str, float]:
-    """Score the prediction that everybody has the shares of the classes: what any model must beat."""
+    """Score the prediction of the classes' shares for everybody, which any model must beat."""
     from sklearn.dummy import DummyClassifier
 
     def fit(data: Dataset) -> Any:
         return DummyClassifier(strategy="prior").fit(data.x, data.y)
 
-    found = cross_validate(fit, train_test, n_splits=n_splits, seed=seed, max_rows=None, states=[RECORD.name])
+    validated = cross_validate(fit, train_test, n_splits=n_splits, seed=seed, max_rows=None, states=[RECORD.name])
     tested = scores(global_test.y, probabilities(fit(train_test), global_test.x))
-    return found.metrics | {f"test_{name}": value for name, value in tested.items()}
+    return validated.metrics | {f"test_{name}": value for name, value in tested.items()}

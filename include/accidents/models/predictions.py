@@ -1,6 +1,6 @@
-"""Predictions of whole files: the columns that every CSV of predictions has, and what they are worth.
+"""Predictions of whole files: the columns of every CSV of predictions, and their scores.
 
-Where the severities are in the file (`grav`), the predictions are scored against them at once.
+Where the file holds the severities (`grav`), the predictions are scored against them at once.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ COLUMNS: Final = (
     "alert",
     "level",
 )
-"""What is said of each person, and (from `p_any_severe` on) of the person's accident."""
+"""Columns of each person, and (from `p_any_severe` on) of the person's accident."""
 
-BLOCK: Final = 2_000  # people predicted at a time: what a tree reads then stays in the processor's cache
+BLOCK: Final = 2_000  # people predicted at a time: their features stay in the processor's cache
 BINS: Final = 10
 
 
-class Asked(Protocol):
-    """A fitted model and its rules, as they are loaded together."""
+class ModelWithRules(Protocol):
+    """A fitted model and the rules that are loaded with it."""
 
     @property
     def estimator(self) -> Any:
-        """Fitted, with `predict_proba`."""
+        """A fitted estimator with `predict_proba`."""
 
     @property
     def decision(self) -> Decision:
@@ -54,7 +54,7 @@ class Asked(Protocol):
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a model says of the people of some accidents.
+    """The predictions of a model for the people of some accidents.
 
     Attributes
     ----------
@@ -72,43 +72,43 @@ class Predicted:
     decided: Decided
 
 
-def blocks(model: Asked, x: Floats) -> Iterator[Probabilities]:
-    """Predict people some thousand at a time, so that others get their turn in between."""
+def blocks(model: ModelWithRules, x: Floats) -> Iterator[Probabilities]:
+    """Predict some thousand people at a time, so that other requests get their turn in between."""
     for start in range(0, len(x), BLOCK):
         yield probabilities(model.estimator, x[start : start + BLOCK])
 
 
-def decided(model: Asked, x: Floats, proba: Probabilities, accident: npt.NDArray[np.int64]) -> Predicted:
-    """Decide on the accidents of people who were predicted, each by the level of what is known of it."""
+def decided(model: ModelWithRules, x: Floats, proba: Probabilities, accident: npt.NDArray[np.int64]) -> Predicted:
+    """Decide on the accidents of predicted people, each at its level of knowledge."""
     number, position = np.unique(accident, return_inverse=True)
     level = knowledge.levels_of(x, position, len(number))
     return Predicted(proba, position, level, decision.decide(model.decision, level, proba, position))
 
 
-def predict(model: Asked, x: Floats, accident: npt.NDArray[np.int64]) -> Predicted:
+def predict(model: ModelWithRules, x: Floats, accident: npt.NDArray[np.int64]) -> Predicted:
     """Predict the people of some accidents and decide on these."""
     return decided(model, x, np.concatenate(list(blocks(model, x))), accident)
 
 
 def header(delimiter: bytes) -> bytes:
-    """Return the names of the columns, to be appended to a file's header."""
+    """Return the names of the columns, to append to a file's header."""
     return delimiter + delimiter.join(name.encode() for name in COLUMNS)
 
 
 def lines(predicted: Predicted, delimiter: str, rows: slice = slice(None)) -> list[bytes]:
-    """Return the cells of some people, a line each, to be appended to their lines in a file."""
+    """Return a line of cells for each of some people, to append to their lines in a file."""
     import pyarrow as pa
     import pyarrow.csv
 
-    proba, accident, made = predicted.proba[rows], predicted.accident[rows], predicted.decided
+    proba, accident, outcome = predicted.proba[rows], predicted.accident[rows], predicted.decided
     values = [
         *(np.round(p, 6) for p in proba.T),
         np.round(proba[:, SEVERE].sum(axis=1), 6),
         _named(proba.argmax(axis=1), CLASSES),
-        made.severe[rows],
-        np.round(made.p_any_severe[accident], 6),
-        np.round(made.p_any_killed[accident], 6),
-        made.alert[accident],
+        outcome.severe[rows],
+        np.round(outcome.p_any_severe[accident], 6),
+        np.round(outcome.p_any_killed[accident], 6),
+        outcome.alert[accident],
         _named(predicted.level[accident], tuple(LEVELS)),
     ]
     sink = io.BytesIO()
@@ -124,12 +124,17 @@ def _named(codes: npt.NDArray[np.int64], names: tuple[str, ...]) -> pa.Array:
 
 
 def score(predicted: Predicted, grav: Floats) -> dict[str, Any]:
-    """Return how well the predictions fit what happened; empty where nobody's severity is known.
+    """Score the predictions against the true severities.
 
     Parameters
     ----------
     grav
         Severity of each person, 1 to 4, NaN where it is not known; an accident counts when all of its people are known.
+
+    Returns
+    -------
+    Metrics by name, and `calibration`: mean probability of severe, its true share and people, by bin. Empty where no
+    severity is known.
     """
     known = ~np.isnan(grav)
     if not known.any():
@@ -141,18 +146,18 @@ def score(predicted: Predicted, grav: Floats) -> dict[str, Any]:
     any_severe = np.bincount(predicted.accident[known], severe, minlength=n)[complete] > 0
     p_any, alert = predicted.decided.p_any_severe[complete], predicted.decided.alert[complete]
     p_severe = proba[:, SEVERE].sum(axis=1)
-    found: dict[str, Any] = {"people": len(y), "accidents": int(complete.sum()), **evaluate.scores(y, proba)}
-    found |= {"severe_foretold": float(p_severe.mean()), "severe_true": float(severe.mean())}
+    values: dict[str, Any] = {"people": len(y), "accidents": int(complete.sum()), **evaluate.scores(y, proba)}
+    values |= {"severe_foretold": float(p_severe.mean()), "severe_true": float(severe.mean())}
     if complete.any():
-        found |= {"accident_severe_foretold": float(p_any.mean()), "accident_severe_true": float(any_severe.mean())}
+        values |= {"accident_severe_foretold": float(p_any.mean()), "accident_severe_true": float(any_severe.mean())}
     if any_severe.any() and not any_severe.all():
-        found["accident_auc_severe"] = evaluate.roc_auc(any_severe, p_any)
-        found["alert_recall"] = float(alert[any_severe].mean())
+        values["accident_auc_severe"] = evaluate.roc_auc(any_severe, p_any)
+        values["alert_recall"] = float(alert[any_severe].mean())
     if alert.any():
-        found["alert_precision"] = float(any_severe[alert].mean())
-    found["calibration"] = [
+        values["alert_precision"] = float(any_severe[alert].mean())
+    values["calibration"] = [
         [float(p_severe[rows].mean()), float(severe[rows].mean()), len(rows)]
         for rows in np.array_split(np.argsort(p_severe, kind="stable"), BINS)
         if len(rows)
     ]
-    return {name: round(value, 6) if isinstance(value, float) else value for name, value in found.items()}
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in values.items()}

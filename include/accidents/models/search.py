@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search found.
+class SearchResult:
+    """The result of a search.
 
     Attributes
     ----------
@@ -33,10 +33,10 @@ class Found:
     score
         Mean score of the best candidate over the folds; None when there was only one candidate.
     results
-        A row a candidate that was tried, best first, under the names of scikit-learn's `cv_results_`; `rows` is the
-        most people that it was trained on.
+        A row for each candidate that was tried, best first, under the names of scikit-learn's `cv_results_`; `rows` is
+        the most people that it was trained on.
     ended
-        Why the search ended before all candidates were tried; empty when it did not.
+        Why the search ended before all candidates were tried; empty when all were tried.
     """
 
     params: Params
@@ -45,22 +45,26 @@ class Found:
     ended: str = ""
 
 
-def search(spec: ModelSpec, defaults: Defaults, data: Dataset) -> Found:
+def search(spec: ModelSpec, defaults: Defaults, data: Dataset) -> SearchResult:
     """Try the candidates on folds of whole accidents, in a child process.
 
-    When `search.minutes` or `minutes` are over, the best of what was tried is taken.
+    After `search.minutes` or `minutes` the best candidate so far is taken.
+
+    Returns
+    -------
+    The best parameters, and all results.
 
     Raises
     ------
     ModelError
-        When no candidate could be judged: all failed.
+        When all candidates failed.
     OutOfTimeError
-        When the time was over before the first one was done.
+        When the time ended before the first candidate was done.
     """
     tried = candidates(spec, defaults)
     if len(tried) == 1:
         log.info("One candidate alone: nothing to search.")
-        return Found(tried[0], None, [])
+        return SearchResult(tried[0], None, [])
     limit = minutes(spec, defaults)
     progress = _Progress(len(tried), limit)
     ended = ""
@@ -77,11 +81,11 @@ def search(spec: ModelSpec, defaults: Defaults, data: Dataset) -> Found:
             f"None of the {len(tried)} candidates could be fitted: {best[0]['error']}",
             "correct the model's pipeline or its grid in the catalogue.",
         )
-    return Found(best[0]["params"], best[0]["mean_test_score"], best, ended)
+    return SearchResult(best[0]["params"], best[0]["mean_test_score"], best, ended)
 
 
 class _Progress:
-    """Gathers what the child tells, and says how far the search is."""
+    """Collects the results that the child sends, and logs the progress of the search."""
 
     def __init__(self, expected: int, minutes: float) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -103,7 +107,7 @@ class _Progress:
 
 
 def ranked(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the last result of each candidate, best first: first those that saw most people."""
+    """Return the last result of each candidate, best first; those trained on most people come before all others."""
     last = {row["candidate"]: dict(row) for row in rows}
     order = sorted(last.values(), key=lambda r: (r["error"] != "", -r["rows"], -np.nan_to_num(r["mean_test_score"])))
     return [{**row, "rank_test_score": rank} for rank, row in enumerate(order, start=1)]
@@ -118,7 +122,7 @@ def _try_all(
 
 
 def rounds(spec: ModelSpec, defaults: Defaults, tried: Sequence[Params], data: Dataset) -> Iterator[dict[str, Any]]:
-    """Judge the candidates, here in this process; of a halving search, round by round on more accidents."""
+    """Judge the candidates in this process; a halving search has several rounds, each on more accidents."""
     folds = split.folds(data.y, data.accident, n_splits=spec.search.folds or defaults.search_folds, seed=defaults.seed)
     most = min(spec.max_rows or len(data.y), len(folds[0][0]))
     left = list(range(len(tried)))

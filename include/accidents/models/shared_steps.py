@@ -1,4 +1,4 @@
-"""Steps that several models of a catalogue share: written once under `steps`, named where a pipeline uses them."""
+"""Steps that several models of a catalogue share: written once under `steps`, and named in the pipelines."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ Place = tuple[str | int, ...]
 
 
 def resolve(document: Any) -> tuple[Any, dict[str, str]]:
-    """Return a catalogue with its shared steps in place, and the shared place of each place that they filled.
+    """Replace the names of shared steps by the steps; an unknown name stays, and `unknown` reports it.
 
-    Places are JSON pointers. A name that is not there is left, for `unknown` to say so.
+    Returns
+    -------
+    The catalogue, and the JSON pointer of the shared step by that of each place it filled.
     """
     steps = document.get("steps") if isinstance(document, dict) else None
     if not isinstance(steps, dict):
         return document, {}
-    made, filled = json.loads(json.dumps(document)), {}
-    for place, step in _named(made):
+    resolved, filled = json.loads(json.dumps(document)), {}
+    for place, step in _named(resolved):
         if step[1] in steps:
             filled[pointer_to((*place, 1))] = pointer_to(("steps", step[1]))
             step[1] = json.loads(json.dumps(steps[step[1]]))
-    return made, filled
+    return resolved, filled
 
 
 def unknown(document: Any) -> dict[str, str]:
-    """Return what is wrong with the names of shared steps that a resolved catalogue still holds, by place."""
+    """Return a defect for each name of a shared step that a resolved catalogue still holds, by JSON pointer."""
     steps = document.get("steps") if isinstance(document, dict) else None
     known = list(steps) if isinstance(steps, dict) else []
     return {
@@ -38,7 +40,7 @@ def unknown(document: Any) -> dict[str, str]:
 
 
 def at_shared_places(defects: Sequence[str], filled: dict[str, str]) -> list[str]:
-    """Return defects with the place where a person corrects them: a shared step's own, and once."""
+    """Return the defects, those of a shared step once and at its own place, where a person corrects them."""
     placed = []
     for defect in defects:
         pointer, _, message = defect.partition(": ")
@@ -48,7 +50,7 @@ def at_shared_places(defects: Sequence[str], filled: dict[str, str]) -> list[str
 
 
 def _named(document: Any) -> Iterator[tuple[Place, list[Any]]]:
-    """Yield the steps that are a name and a text, with their places."""
+    """Yield the steps that name a shared step, with their places."""
     models = document.get("models") if isinstance(document, dict) else None
     for name, model in models.items() if isinstance(models, dict) else ():
         steps = model.get("pipeline") if isinstance(model, dict) else None

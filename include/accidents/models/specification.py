@@ -1,4 +1,4 @@
-"""What a catalogue may say: the shape of the JSON file."""
+"""The specification of models: the shape of the catalogue's JSON file."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ Injury = Literal["unharmed", "killed", "hospitalised", "light"]
 
 
 class Strict(BaseModel):
-    """A part of the file; names that it does not know are refused."""
+    """A part of the file; unknown names are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Defaults(Strict):
-    """What holds for every model that does not say otherwise."""
+    """The values for every model that gives none of its own."""
 
     seed: int = Field(42, ge=0, lt=2**31, description="Seed of every random_state that a model leaves open.")
     search_folds: int = Field(3, ge=2, le=20, description="Folds of the hyper-parameter search.")
-    scoring: Scoring = Field("f1_weighted", description="What a search maximises.")
+    scoring: Scoring = Field("f1_weighted", description="The score that a search maximises.")
     evaluation_folds: int = Field(
         5,
         ge=2,
         le=20,
         description="Folds of the cross-validation that is logged; of much data the first ones are enough.",
     )
-    minutes: float = Field(30, gt=0, description="What one search, training or evaluation may take; then it is killed.")
+    minutes: float = Field(30, gt=0, description="Time limit of one search, training or evaluation; then it is killed.")
     masked_share: float = Field(
         1.0,
         ge=0,
@@ -78,12 +78,12 @@ DEFAULT_RECALL = 0.8
 
 
 class DecisionSpec(Strict):
-    """What an alert promises."""
+    """The recall of alerts."""
 
     recall: Recall | dict[str, Recall] = Field(
         DEFAULT_RECALL,
-        description="Share of the accidents with somebody severe that an alert shall find; one for all levels of "
-        f"knowledge, or one a level (those that are not named: {DEFAULT_RECALL}).",
+        description="Share of the accidents with somebody severe that alerts must find; one for all levels of "
+        f"knowledge, or one for each level (levels that are not named: {DEFAULT_RECALL}).",
     )
 
 
@@ -117,18 +117,18 @@ ValuesOrDistribution = Annotated[
 
 
 class SearchSpec(Strict):
-    """How the hyper-parameters are searched; what is left out stands in `defaults`."""
+    """How the hyper-parameters are searched; `defaults` gives the values that are left out."""
 
     kind: Literal["grid", "random", "halving"] = Field(
         "grid",
-        description="All combinations; some drawn at random; or all on few accidents, and the best third on more.",
+        description="All combinations; some, drawn at random; or all on few accidents, then the best third on more.",
     )
     folds: int | None = Field(None, ge=2, le=20)
     scoring: Scoring | None = None
     candidates: int | None = Field(
-        None, ge=1, le=MAX_CANDIDATES, description="At most so many, drawn at random where there are more."
+        None, ge=1, le=MAX_CANDIDATES, description="The most candidates; drawn at random where there are more."
     )
-    minutes: float | None = Field(None, gt=0, description="Then the best that was found so far is taken.")
+    minutes: float | None = Field(None, gt=0, description="Then the best candidate so far is taken.")
 
 
 class ModelSpec(Strict):
@@ -179,13 +179,13 @@ class Catalogue(Strict):
 
 
 def fingerprint(spec: ModelSpec, defaults: Defaults) -> str:
-    """Return a hash of all that the file says of how a model is made and judged."""
+    """Return a hash of everything in the file that decides how a model is made and judged."""
     described = json.dumps([as_json(spec), defaults.model_dump(exclude={"minutes"})], sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()
 
 
 def as_json(spec: ModelSpec) -> dict[str, Any]:
-    """Return what decides how a model is made, as the file writes it."""
+    """Return the part of a specification that decides how its model is made, as the file writes it."""
     return spec.model_dump(by_alias=True, exclude={"tags", "minutes"})
 
 

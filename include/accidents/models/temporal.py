@@ -1,4 +1,4 @@
-"""How a model holds over years: trained on the earlier ones, judged on the later ones (rolling origin)."""
+"""The quality of a model over years: trained on earlier years, judged on later ones (rolling origin)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from include.accidents.models import decision, judging
 from include.accidents.models.judging import Fit
 
 CALIBRATION_FOLDS = 7
-"""A seventh of the earlier accidents is not learned from: it gives the rules and thresholds of the decision."""
+"""A seventh of the earlier accidents is held out: the rules and thresholds of the decision are learned from it."""
 
 
 def over_years(
     fit: Fit, data: Dataset, recall: Mapping[str, float], *, seed: int, max_rows: int | None
 ) -> dict[str, float]:
-    """Return the mean over the newest origins, as `temporal_*` at `record` and `temporal_{state}_*`.
+    """Train on the years before each of the newest ones, and judge on that year.
 
-    Nothing when there is one year alone, or a year without every class.
+    Returns
+    -------
+    Means over these years, as `temporal_*` at `record` and `temporal_{state}_*`, without metrics that one year lacks.
+    Empty when there is only one year.
     """
-    found: list[dict[str, float]] = []
+    of_origins: list[dict[str, float]] = []
     for _, earlier, later in judging.origins(data):
         past = data.take(earlier)
         learned, kept = split.folds(past.y, past.accident, n_splits=CALIBRATION_FOLDS, seed=seed)[0]
@@ -38,12 +41,12 @@ def over_years(
             state: judging.judge(fitted, data.take(judging.judged_rows(data, later, state, 1, seed)), state)
             for state in STATES
         }
-        found.append(
+        of_origins.append(
             {
                 f"{'' if state == RECORD.name else f'{state}_'}{name}": value
                 for state in STATES
                 for name, value in decision.metrics(judged[state], rules, state).items()
             }
         )
-    names = [name for name in (found[0] if found else ()) if all(name in each for each in found)]
-    return {f"temporal_{name}": float(np.mean([each[name] for each in found])) for name in names}
+    names = [name for name in (of_origins[0] if of_origins else ()) if all(name in each for each in of_origins)]
+    return {f"temporal_{name}": float(np.mean([each[name] for each in of_origins])) for name in names}

@@ -1,8 +1,8 @@
-"""The version of the method: what training and judging a small model on a fixed set of files gives.
+"""The version of the method: a hash of the results of training and judging a small model on a fixed set of files.
 
-It decides, with the data, the specification and the libraries, whether a search, a training or an evaluation is made
-again. Like the version of the features it is decided by behaviour: comments and names change nothing; other masks,
-folds, weights, metrics, rules of the decision, another order of candidates or other years to judge on do.
+With the data, the specification and the libraries it decides whether a search, a training or an evaluation is made
+again. Like the version of the features it follows behaviour. Comments and names do not change it. Other masks, folds,
+weights, metrics, rules of the decision, another order of candidates or other years to judge on do.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from include.accidents.models.specification import DEFAULT_RECALL, Defaults, Mod
 
 DECIMALS: Final = 4
 DECIMALS_OF_DECISIONS: Final = 2
-"""Processors differ in the last digits; a regression that is fitted step by step, in more of them."""
+"""Processors differ in the last digits, and in more of them after an iterative fit of a regression."""
 _SPEC: Final = {
     "pipeline": [
         ["clf", {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 6, "min_samples_leaf": 20}}]
@@ -36,19 +36,21 @@ _SPEC: Final = {
 
 @cache
 def method_version() -> str:
-    """Return the version of the method: 12 hexadecimal digits, the same on every Python and platform.
+    """Return the version of the method; the first call takes about three seconds.
 
-    The first call takes about three seconds.
+    Returns
+    -------
+    12 hexadecimal digits, the same on every Python and platform.
     """
     data = dataset.join([clean.clean(scenes)[0] for scenes, _ in probe_scenes()])
     spec, defaults = ModelSpec.model_validate(_SPEC), Defaults(evaluation_folds=3)
-    found = judging.cross_validate(
+    validated = judging.cross_validate(
         partial(training.fit, spec, defaults, {}), data, n_splits=3, seed=defaults.seed, max_rows=None
     )
-    rules = decision.learn(found.judged, dict.fromkeys(LEVELS, DEFAULT_RECALL), {})
-    digest = hashlib.sha256(json.dumps(_rounded(found.metrics), sort_keys=True).encode())
+    rules = decision.learn(validated.judged, dict.fromkeys(LEVELS, DEFAULT_RECALL), {})
+    digest = hashlib.sha256(json.dumps(_rounded(validated.metrics), sort_keys=True).encode())
     for state in STATES:
-        judged = found.judged[state]
+        judged = validated.judged[state]
         for array in (np.round(judged.proba * 10**DECIMALS), judged.y, judged.accident, judged.people):
             digest.update(array.astype("<i8").tobytes())
         digest.update(json.dumps(_decided(rules, judged, state)).encode())
@@ -64,9 +66,9 @@ def _searched(spec: ModelSpec, defaults: Defaults, data: Dataset) -> list[Any]:
 
 
 def _judged_years(data: Dataset) -> list[Any]:
-    """Return which people a model learns from, and on which it is judged, over years."""
-    found = [[later, len(earlier), len(rows)] for later, earlier, rows in judging.origins(data)]
-    return [*found, temporal.CALIBRATION_FOLDS]
+    """Return each year that a model is judged on, with the numbers of people it learns from and is judged on."""
+    years = [[later, len(earlier), len(rows)] for later, earlier, rows in judging.origins(data)]
+    return [*years, temporal.CALIBRATION_FOLDS]
 
 
 def _rounded(metrics: dict[str, float]) -> dict[str, float]:
