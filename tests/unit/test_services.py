@@ -34,7 +34,7 @@ def restarting() -> Iterator[str]:
 
 
 def test_an_answer_that_is_no_json_is_an_error_that_is_tried_again(restarting: str) -> None:
-    with pytest.raises(httpx.TransportError, match="no JSON"):
+    with pytest.raises(httpx.TransportError, match="not JSON"):
         services.reload_model(restarting, "key", "Tree", "1")
     with pytest.raises(ValueError, match="Expecting value"):
         Airflow(restarting, "admin", "secret").write_note("run", "note")

@@ -1,6 +1,6 @@
-"""From prepared years to clean splits, over any store of versions: the DAG's S3, or folders without Airflow.
+"""Make clean splits from prepared years, in any store of versions: the DAG's S3, or folders without Airflow.
 
-What was already made of the same inputs, by the same code, is not made again.
+A version of the same inputs and the same code is used again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from include.accidents.data import merge
 from include.accidents.features import clean, dataset_files
 from include.accidents.features.version import feature_version
 from include.accidents.pipeline.contracts import CleanData, PreparedYear, Rows
-from include.accidents.pipeline.year_tables import digest, frugally, merged_name, scenes_of
+from include.accidents.pipeline.year_tables import digest, merged_name, save_memory, scenes_of
 from include.accidents.reporting.texts import text_table
 from include.accidents.storage.buckets import PREPROCESSED, TRAIN
 from include.accidents.storage.versions import Manifest, Store
@@ -29,7 +29,7 @@ Writers = Mapping[str, dataset_files.DatasetWriter]
 PARTS = ("train_test", "global_test")
 PARQUET = tuple(f"{part}.parquet" for part in PARTS)
 WHOLE = "df_accident_clean.csv"  # both parts, X and y side by side
-LAST_ROWS = "those of global_test"  # a draft, until those of train_test are complete
+LAST_ROWS = "those of global_test"  # a staged file, until the rows of train_test are complete
 SHOWN = {
     TRAIN: tuple(f"{axis}_{part}.csv" for axis in "Xy" for part in PARTS),
     PREPROCESSED: (WHOLE, "df_accidents.csv"),
@@ -37,19 +37,21 @@ SHOWN = {
 
 
 def clean_data(store: Store, prepared: Sequence[PreparedYear], *, force: bool = False) -> CleanData:
-    """Make features of every year, split them, and store Parquet for tasks and CSV for people.
+    """Make the features of every year, split them, and store Parquet for tasks and CSV for people.
 
-    Returns the version to read: whatever another run makes later, this one stays what it is.
+    Returns
+    -------
+    The version to read, and its numbers of rows; a later run does not change this version.
     """
-    frugally()
+    save_memory()
     years = sorted(prepared, key=lambda p: p.year)
     version = digest([p.version for p in years], feature_version())
     loaded = max((p.loaded for p in years), default="")
     manifest = None if force else store.intact(TRAIN, version)
     if manifest:
         log.info("Nothing changed: data version %s is used again.", version)
-    behind = [name for bucket, names in SHOWN.items() for name in store.stale(bucket, version, names, loaded)]
-    if manifest is None or behind:
+    stale = [name for bucket, names in SHOWN.items() for name in store.stale(bucket, version, names, loaded)]
+    if manifest is None or stale:
         manifest = _store_splits(store, years, version, manifest, loaded)
     counted = Rows.from_json(manifest["rows"])
     log.info("Data version %s:\n%s", version, _counted(counted))
@@ -66,7 +68,7 @@ def clean_data(store: Store, prepared: Sequence[PreparedYear], *, force: bool = 
 def _store_splits(
     store: Store, years: Sequence[PreparedYear], version: str, manifest: Manifest | None, loaded: str
 ) -> Manifest:
-    """Store the splits (where there is a manifest, they are there) and their CSVs for people; return the manifest."""
+    """Store the splits, unless they have a manifest, and their CSVs for people; return the manifest."""
     with store.staging(*PARQUET, *chain(*SHOWN.values()), LAST_ROWS) as drafts:
         with ThreadPoolExecutor(1) as pool, _writers(drafts, parquet=manifest is None) as writers:
             all_years = pool.submit(_write_all_years, store, years, drafts["df_accidents.csv"])
@@ -90,7 +92,7 @@ def _store_splits(
 
 
 def _counted(rows: Rows) -> str:
-    """Return what became of all people, as a table."""
+    """Return the numbers of people kept and left out, as a table."""
     lost = [
         [f"left out of {year}: {reason}", count]
         for year, reasons in rows.dropped.items()
@@ -101,7 +103,7 @@ def _counted(rows: Rows) -> str:
 
 
 def _write_clean(store: Store, years: Sequence[PreparedYear], writers: Writers) -> Rows:
-    """Write the features and the target of each year, one after the other; return the numbers of rows."""
+    """Write the features and the target of each year in turn; return the numbers of rows."""
     dropped, classes = {}, {part: np.zeros(4, dtype=np.int64) for part in PARTS}
     for p in years:
         scenes = scenes_of(store, p.version, texts=False)
@@ -120,7 +122,7 @@ def _write_clean(store: Store, years: Sequence[PreparedYear], writers: Writers) 
 
 
 def _write_again(store: Store, version: str, writers: Writers) -> None:
-    """Write what people read, from what tasks read."""
+    """Write the CSVs for people from the Parquet files."""
     for part, writer in writers.items():
         for data in dataset_files.dataset_slices(store.read_version(TRAIN, version, f"{part}.parquet")):
             writer.write(data)
@@ -152,9 +154,9 @@ def _append(whole: IO[bytes], rest: IO[bytes]) -> None:
 
 
 def _write_all_years(store: Store, years: Sequence[PreparedYear], file: IO[bytes]) -> None:
-    """Put the years' CSVs one after another: their columns are the same."""
+    """Concatenate the CSVs of the years, which have the same columns."""
     for i, p in enumerate(years):
         content = store.published(PREPROCESSED, p.version, merged_name(p.year))
-        if content is None:  # it shows another version by now
+        if content is None:  # by now it shows another version
             content = b"".join(merge.merged_csv(scenes_of(store, p.version)))
         file.write(memoryview(content)[content.index(b"\n") + 1 if i else 0 :])

@@ -1,6 +1,6 @@
-"""What travels between the tasks by XCom: small, frozen, checked when it is read.
+"""The values that tasks exchange by XCom: small, frozen, checked when they are read.
 
-A task returns `to_json()` of one of these, and the next one reads it by `from_json`. No frame and no model travels.
+A task returns `to_json()` of one of these, and the next task reads it by `from_json`. No frame or model is exchanged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 class Contract(BaseModel):
-    """A value with a JSON form; a name that it does not know is an error."""
+    """A value with a JSON form; an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -23,7 +23,7 @@ class Contract(BaseModel):
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
-        """Read the JSON form; pydantic's ValidationError (a ValueError) when it has another shape."""
+        """Read the JSON form; pydantic's ValidationError (a ValueError) for another shape."""
         return cls.model_validate(value)
 
 
@@ -37,9 +37,9 @@ class RawYear(Contract):
     files
         Name and SHA-256 of each table's file.
     loaded
-        When the run looked at the files (ISO 8601, UTC); empty outside a run.
+        When the run read the raw files (ISO 8601, UTC); empty outside a run.
     newest_year
-        The newest year that was there to choose from.
+        The newest year with files, chosen or not.
     """
 
     year: int
@@ -61,7 +61,7 @@ class PreparedYear(Contract):
 
 
 class Rows(Contract):
-    """How many people were read, kept in each split, and dropped (by year and reason)."""
+    """Numbers of people: read, kept in each split, and dropped (by year and reason)."""
 
     read: int = Field(alias="in")
     train_test: int
@@ -81,18 +81,18 @@ class CleanData(Contract):
 
 
 class ModelRun(Contract):
-    """One model in one run of the DAG: what it is made of, and with which parameters.
+    """One model in one run of the DAG: its inputs and its parameters.
 
     Attributes
     ----------
     version
-        Names what is made of this data by this specification: search, model, evaluation.
+        The name of the results for this data and this specification: search, model, evaluation.
     catalogue
         The version of the catalogue that the run keeps.
     method
-        The version of how models are trained and judged (`models.version`).
+        The version of the method that trains and judges models (`models.version`).
     params
-        The best parameters that the search found.
+        The best parameters of the search.
     """
 
     model: str
@@ -104,7 +104,7 @@ class ModelRun(Contract):
 
 
 class LoggedModel(Contract):
-    """A model in the registry; `served_version` is what the API serves under its name."""
+    """A model in the registry; `served_version` is the version that the API serves under its name."""
 
     model: str
     registered_version: str
@@ -113,7 +113,7 @@ class LoggedModel(Contract):
 
 
 class Selection(Contract):
-    """How a run ended: what is in production afterwards, why, and the run's note."""
+    """The result of a run: the version in production afterwards, the reason, and the run's note."""
 
     promoted: bool
     reason: str
@@ -133,12 +133,12 @@ class Batch(Contract):
     files: dict[str, str]
 
     def object(self, what: str, ending: str) -> str:
-        """Return the key of a result: in the batch's folder, named after what it is and the year."""
+        """Return the key of a result: in the batch's folder, named after its kind and the year."""
         return f"{self.folder}/{what}_{self.year}.{ending}".lstrip("/")
 
 
 class PredictedBatch(Contract):
-    """What became of a batch: `object` lies in the predictions bucket."""
+    """The result of a batch: `object` is a key in the predictions bucket."""
 
     batch: str
     people: int
@@ -146,7 +146,7 @@ class PredictedBatch(Contract):
 
 
 class Removal(Contract):
-    """What pruning removes: versions by bucket, registered versions (model, version), runs of MLflow."""
+    """The objects that pruning removes: versions by bucket, registered versions (model, version), runs of MLflow."""
 
     versions: dict[str, list[str]]
     registered: list[tuple[str, str]]

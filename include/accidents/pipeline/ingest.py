@@ -1,4 +1,4 @@
-"""Raw files into the store, and from there into the preparation of a year."""
+"""Upload the raw files, and choose the years to prepare."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ log = logging.getLogger(__name__)
 
 
 def load_raw(store: Store, folder: Path, years: Sequence[int], *, chosen: bool = False) -> list[RawYear]:
-    """Upload what changed in `folder`; return the files of the years wanted (or of all) that are in the raw bucket.
+    """Upload the changed files of `folder`, and list the years of the raw bucket.
+
+    Returns
+    -------
+    The files of each chosen year; of every year, when `years` is empty.
 
     Raises
     ------
     InputError
-        When there is no file at all, a file is unknown or missing, a wanted year is absent, or there is no such folder
-        though it was chosen by the form.
+        When there is no file at all, a file is unknown or missing, a chosen year is absent, or the folder that was
+        chosen in the form does not exist.
     """
     if chosen and not folder.is_dir():
         raise InputError(
@@ -39,33 +43,33 @@ def load_raw(store: Store, folder: Path, years: Sequence[int], *, chosen: bool =
         uploaded = raw_files.upload_raw(store, folder, sample=is_sample(folder))
     else:
         log.info("There is no folder %s: the files that are in the bucket are used.", folder)
-    found = raw_files.raw_years(store)
-    absent = sorted(set(years) - found.keys())
-    if absent or not found:
-        have = ", ".join(map(str, found)) or "none"
+    available = raw_files.raw_years(store)
+    absent = sorted(set(years) - available.keys())
+    if absent or not available:
+        have = ", ".join(map(str, available)) or "none"
         raise InputError(
             f"No files of {', '.join(map(str, absent)) or 'any year'} in {folder} or the raw bucket (years: {have}).",
-            "put the four CSV files of a year into that folder, or choose among the years that are there.",
+            "put the four CSV files of a year into that folder, or choose among the available years.",
         )
-    _report(found, uploaded)
+    _report(available, uploaded)
     return [
         RawYear(
             year=year,
             sample=any(file.sample for file in tables_.values()),
             files={str(table): (file.key, file.sha256) for table, file in tables_.items()},
             loaded=loaded,
-            newest_year=max(found),
+            newest_year=max(available),
         )
-        for year, tables_ in found.items()
+        for year, tables_ in available.items()
         if not years or year in years
     ]
 
 
-def _report(found: Mapping[int, Mapping[Table, RawFile]], uploaded: Sequence[str]) -> None:
+def _report(available: Mapping[int, Mapping[Table, RawFile]], uploaded: Sequence[str]) -> None:
     """Log the files of the raw bucket."""
     rows = [
-        (year, str(table), file.key, megabytes(file.size), "uploaded now" if file.key in uploaded else "was there")
-        for year, tables in found.items()
+        (year, str(table), file.key, megabytes(file.size), "uploaded now" if file.key in uploaded else "already there")
+        for year, tables in available.items()
         for table, file in tables.items()
     ]
     heading = ("year", "table", "file", "size", "")

@@ -1,4 +1,4 @@
-"""What the stages of a model share: the catalogue of a run and the data."""
+"""The inputs that the stages of a model share: the catalogue of a run, and the data."""
 
 from __future__ import annotations
 
@@ -24,16 +24,22 @@ log = logging.getLogger(__name__)
 
 
 def load_catalogue(
-    store: Store, address: str, wanted: Sequence[str] | None, *, folds: int | None, max_rows: int | None
+    store: Store, address: str, chosen: Sequence[str] | None, *, folds: int | None, max_rows: int | None
 ) -> tuple[list[str], str]:
-    """Read and check the catalogue; return the models to run and the version under which it was kept.
+    """Read and check the catalogue, and store it for the tasks of the run.
 
     Parameters
     ----------
     address
-        A path, or `s3://bucket/key`: a running deployment takes a new model without a new image.
+        A path, or `s3://bucket/key`, so that a running deployment takes a new model without a new image.
+    chosen
+        Names of models; None or empty: all.
     folds, max_rows
-        Replace what the catalogue says; a model's own, lower cap of rows stays.
+        They replace the catalogue's values; a lower `max_rows` of a model stays.
+
+    Returns
+    -------
+    The models to run, and the version of the stored catalogue.
     """
     from include.accidents.models.version import method_version
 
@@ -41,10 +47,10 @@ def load_catalogue(
     checked = catalogue.load(text, address)
     if folds or max_rows:
         text = json.dumps(_limited(json.loads(text), folds, max_rows), indent=1)
-    names = list(dict.fromkeys(wanted or checked.models))
+    names = list(dict.fromkeys(chosen or checked.models))
     for name in names:
         checked.model(name)
-    # Computed once a run, and kept: it takes a second or two, and every task of a model needs it.
+    # Computed once for each run, and stored: it takes some seconds, and every task of a model needs it.
     method = method_version()
     version = f"catalogue-{_digest(text, method)}"
     if store.intact(MODELS, version) is None:
@@ -88,7 +94,7 @@ def _text_at(store: Store, address: str) -> str:
 
 
 def made_with(params: Json, manifest: Json | None) -> Json | None:
-    """Return the manifest of what was made with these very parameters: a longer search may have found others."""
+    """Return the manifest if it is of the same parameters, else None: a longer search may have found others."""
     return manifest if manifest and manifest.get("params") == params else None
 
 
@@ -98,17 +104,17 @@ def load_split(store: Store, data: CleanData, part: str) -> dataset.Dataset:
 
 
 def kept_catalogue(store: Store, version: str, *models: str) -> Catalogue:
-    """Return the catalogue as a run keeps it; only these models are built once more to check them."""
+    """Return the catalogue that a run stored; only these models are built again to check them."""
     return catalogue.load(store.read_version(MODELS, version, "models.json").decode(), version, built=models)
 
 
 def kept_method(store: Store, version: str) -> str:
-    """Return the version of the method that a run keeps with its catalogue."""
+    """Return the version of the method that a run stored with its catalogue."""
     return str((store.manifest(MODELS, version) or {}).get("method", ""))
 
 
 def model_digest(spec: ModelSpec, checked: Catalogue, data: CleanData, method: str) -> str:
-    """Return what stands for all that decides how a model is made: 12 hex digits."""
+    """Return 12 hex digits: a hash of everything that decides how a model is made."""
     from importlib.metadata import version
 
     xgboost = "xgboost" if sys.platform == "darwin" else "xgboost-cpu"  # as pyproject.toml has it

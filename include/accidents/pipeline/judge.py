@@ -1,4 +1,4 @@
-"""Judge a model by cross-validation and over years, in a child process; what was judged before is used again."""
+"""Judge a model by cross-validation and over years, in a child process; earlier judgements are used again."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 
 
 def cross_validated(store: Store, checked: Catalogue, run: ModelRun, *, force: bool) -> judging.CrossValidated:
-    """Return the cross-validation, from an earlier run of the same model on the same data if there is one."""
+    """Return the cross-validation; that of an earlier run of the same model on the same data, if there is one."""
     version, spec = f"{run.version}/evaluation", checked.model(run.model)
     if force or made_with(run.params, store.intact(MODELS, version)) is None:
-        made = isolate.run(
+        result = isolate.run(
             _cross_validate,
             spec,
             checked.defaults,
@@ -33,7 +33,7 @@ def cross_validated(store: Store, checked: Catalogue, run: ModelRun, *, force: b
             what="The cross-validation",
             on_progress=log.info,
         )
-        store.write_version(MODELS, version, judging.dumps(made), {"params": run.params})
+        store.write_version(MODELS, version, judging.dumps(result), {"params": run.params})
     return judging.loads(*(store.read_version(MODELS, version, name) for name in ("cv.json", "judged.npz")))
 
 
@@ -45,7 +45,7 @@ def _cross_validate(
         _reporting_fit(spec, defaults, params, on_progress, "Fold {}"),
         train_test,
         n_splits=defaults.evaluation_folds,
-        # Other folds than the search's, which chose the parameters.
+        # Not the folds of the search, which chose the parameters.
         seed=defaults.seed + 1,
         max_rows=spec.max_rows,
     )
@@ -54,7 +54,7 @@ def _cross_validate(
 def _reporting_fit(
     spec: ModelSpec, defaults: Defaults, params: Json, on_progress: isolate.OnProgress, what: str
 ) -> judging.Fit:
-    """Return what fits the model and says so; `what` names the fit by its number."""
+    """Return a function that fits the model and reports each fit; `what` names a fit by its number."""
     done = 0
 
     def fit(data: dataset.Dataset) -> Any:
@@ -69,15 +69,17 @@ def _reporting_fit(
 
 
 def judged_over_years(store: Store, checked: Catalogue, run: ModelRun, *, force: bool = False) -> dict[str, float]:
-    """Return what a model is worth when it learns from earlier years and is judged on later ones, as `temporal_*`.
+    """Return the metrics of a model that learns from earlier years and is judged on later ones.
 
-    Nothing when the data hold one year alone.
+    Returns
+    -------
+    By name, as `temporal_*`; empty when the data have only one year.
     """
     kept, recall = f"{run.version}/temporal", decision.recall_by_level(checked.decision)
     manifest = made_with(run.params, store.intact(MODELS, kept))
     if force or manifest is None or manifest["recall"] != recall:
         spec = checked.model(run.model)
-        made = isolate.run(
+        metrics = isolate.run(
             _over_years,
             spec,
             checked.defaults,
@@ -89,7 +91,7 @@ def judged_over_years(store: Store, checked: Catalogue, run: ModelRun, *, force:
             on_progress=log.info,
         )
         facts = {"params": run.params, "recall": recall}
-        store.write_version(MODELS, kept, {"temporal.json": json.dumps(made).encode()}, facts)
+        store.write_version(MODELS, kept, {"temporal.json": json.dumps(metrics).encode()}, facts)
     return dict(json.loads(store.read_version(MODELS, kept, "temporal.json")))
 
 

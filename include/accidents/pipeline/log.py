@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 log = logging.getLogger(__name__)
-CALIBRATED = 0.03  # mean distance of probabilities from what happened, up to which they are called calibrated
+CALIBRATED = 0.03  # mean distance of probabilities from true shares, up to which they are called calibrated
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What an evaluation leaves for MLflow: metrics, plots and tables by file name, candidates of the search."""
+    """The results of an evaluation for MLflow: metrics, plots and tables by file name, candidates of the search."""
 
     metrics: dict[str, float]
     plots: dict[str, Any]
@@ -57,9 +57,16 @@ def log_model(
 ) -> LoggedModel:
     """Cross-validate and test the model at every level of knowledge; log it as an MLflow run and register it, signed.
 
-    The rules of the decision (thresholds) are learned from the cross-validation, and kept in the model.
-    `evaluation` is `basic` (the metrics and the confusion matrix) or `full` (also the check over years and every
-    plot). Where nothing has changed since the newest version of the model was registered, that version is used again.
+    The rules of the decision (thresholds) are learned from the cross-validation, and stored in the model.
+
+    Parameters
+    ----------
+    evaluation
+        `basic` (the metrics and the confusion matrix) or `full` (also the check over years and every plot).
+
+    Returns
+    -------
+    The new version; the newest one, where nothing has changed since it was registered.
     """
     checked = kept_catalogue(store, run.catalogue, run.model)
     spec = checked.model(run.model)
@@ -72,7 +79,7 @@ def log_model(
         return _logged(client, run.model, version.version, earlier.info.run_id)
     fitted = skops_files.loads(store.read_version(MODELS, run.version, f"{run.model}_model.skops"))
     held_out = load_split(store, run.data, "global_test")
-    found = _evaluate(store, checked, run, fitted, held_out, evaluation, force=force)
+    evaluated = _evaluate(store, checked, run, fitted, held_out, evaluation, force=force)
     registered = tracking.log_run(
         client,
         fitted,
@@ -81,19 +88,19 @@ def log_model(
         key=key,
         dag_run_id=dag_run_id,
         params=_params(run, spec),
-        metrics=found.metrics,
+        metrics=evaluated.metrics,
         tags={**spec.tags, **facts, "catalogue_version": run.catalogue},
-        plots=found.plots,
-        tables=found.tables,
-        results=found.results,
+        plots=evaluated.plots,
+        tables=evaluated.tables,
+        results=evaluated.results,
         example=held_out.x[:5],
     )
     log.info(
         "%s is version %s in MLflow, selection_score %.4f:\n%s",
         run.model,
         registered.version,
-        found.metrics["selection_score"],
-        texts.metrics_table(found.metrics),
+        evaluated.metrics["selection_score"],
+        texts.metrics_table(evaluated.metrics),
     )
     return _logged(client, run.model, registered.version, registered.run_id)
 
@@ -104,9 +111,9 @@ def _logged(client: MlflowClient, model: str, version: Any, run_id: Any) -> Logg
 
 
 def _facts(run: ModelRun, checked: Catalogue, evaluation: str) -> dict[str, str]:
-    """Return what decides the outcome of an evaluation, as tags of MLflow's run."""
+    """Return the facts that decide the outcome of an evaluation, as tags of MLflow's run."""
     how = checked.model_dump(mode="json", by_alias=True, include={"defaults", "selection", "decision"})
-    # Hashed with the parameters, which may be longer than a tag.
+    # The parameters are hashed too: they may be longer than a tag.
     digest = hashlib.sha256(json.dumps([how, run.params], sort_keys=True).encode()).hexdigest()[:12]
     facts = {"model_version": run.version, "code_version": run.method}
     return {**facts, "evaluation": evaluation, "judged_as": digest}
@@ -115,7 +122,7 @@ def _facts(run: ModelRun, checked: Catalogue, evaluation: str) -> dict[str, str]
 def _unchanged(
     client: MlflowClient, run: ModelRun, facts: Mapping[str, str], features: str, key: bytes
 ) -> tuple[Any, ModelVersion] | None:
-    """Return the run and the version that were made just like this, if it is the newest version and may be used."""
+    """Return the run and the version of the same model and facts, if it is the newest version and may be used."""
     newest = loading.newest(client, run.model)
     alike = (tracking.run_with_tags(client, tags) for tags in _alike(run, facts))
     earlier = next((each for each in alike if each and each.data.tags["registered_version"] == newest), None)
@@ -130,7 +137,7 @@ def _unchanged(
 
 
 def _alike(run: ModelRun, facts: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return the tags of runs that serve: of the same evaluation, or of the full one, which holds the basic one."""
+    """Return the tags of usable runs: of the same evaluation, or of the full one, which includes the basic one."""
     return [{"model": run.model, **facts, "evaluation": each} for each in dict.fromkeys((facts["evaluation"], "full"))]
 
 
@@ -171,7 +178,7 @@ def _evaluate(
         metrics |= judged_over_years(store, checked, run, force=force)
     metrics["selection_score"] = evaluate.selection_score(metrics, checked.selection.weights)
     _check_numbers(metrics)
-    _say_calibration(metrics)
+    _warn_if_uncalibrated(metrics)
     best = json.loads(store.read_version(MODELS, f"{run.version}/search", "search.json"))
     drawn, importances = _plots(run.model, fitted, held_out, proba, best["results"], spec, checked, evaluation)
     tables = {
@@ -187,7 +194,7 @@ def _evaluate(
 def _test(
     fitted: Any, rules: decision.Decision, held_out: dataset.Dataset, seed: int
 ) -> tuple[evaluate.Probabilities, dict[str, float]]:
-    """Return the probabilities on global_test, and the metrics there: `test_*` with intervals, and of every state."""
+    """Return the probabilities and the metrics on global_test: `test_*` with intervals, and those of every state."""
     metrics: dict[str, float] = {}
     everybody = np.arange(len(held_out.y))
     for state in knowledge.STATES:
@@ -198,10 +205,10 @@ def _test(
         if whole:
             proba = judged.proba
     tested = evaluate.scores(held_out.y, proba)
-    return proba, metrics | {f"test_{name}": value for name, value in tested.items()} | _bounds(held_out, proba)
+    return proba, metrics | {f"test_{name}": value for name, value in tested.items()} | _intervals(held_out, proba)
 
 
-def _bounds(held_out: dataset.Dataset, proba: evaluate.Probabilities) -> dict[str, float]:
+def _intervals(held_out: dataset.Dataset, proba: evaluate.Probabilities) -> dict[str, float]:
     return {
         f"test_{name}_{end}": value
         for name, both in bootstrap.intervals(held_out.y, proba, held_out.accident).items()
@@ -217,12 +224,12 @@ def _check_numbers(metrics: Mapping[str, float]) -> None:
         )
 
 
-def _say_calibration(metrics: Mapping[str, float]) -> None:
+def _warn_if_uncalibrated(metrics: Mapping[str, float]) -> None:
     error = metrics["test_calibration_error"]
     if error > CALIBRATED:
         log.warning(
-            "Its probabilities lie %.3f from what happened, on average (up to %.2f is called calibrated): wrap its "
-            "classifier in sklearn.calibration.CalibratedClassifierCV.",
+            "Its probabilities differ from the true shares by %.3f on average (up to %.2f is called calibrated): wrap "
+            "its classifier in sklearn.calibration.CalibratedClassifierCV.",
             error,
             CALIBRATED,
         )
@@ -238,7 +245,7 @@ def _plots(
     checked: Catalogue,
     evaluation: str,
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """Return the plots of an evaluation by file name, and how important each feature is (full evaluation)."""
+    """Return the plots of an evaluation by file name, and the importance of each feature (full evaluation)."""
     title = f"{model} on global_test"
     drawn = {"confusion_matrix.png": plots.confusion(held_out.y, proba.argmax(axis=1), title)}
     if results:

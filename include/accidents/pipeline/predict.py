@@ -1,4 +1,4 @@
-"""Predict whole files: what lies in `accidents-incoming`, by the model in production, into `accidents-predictions`."""
+"""Predict whole files of `accidents-incoming` by the model in production, into `accidents-predictions`."""
 
 from __future__ import annotations
 
@@ -34,19 +34,21 @@ log = logging.getLogger(__name__)
 def find_batches(store: Store) -> list[Batch]:
     """Return the complete batches: the four BAAC files of a year in one folder of the bucket.
 
-    What is unknown or not yet complete waits, and is named in the log.
+    Returns
+    -------
+    Sorted by folder and year. Unknown files and batches that are not complete stay, and the log names them.
     """
-    found: dict[tuple[str, int], dict[str, list[str]]] = {}
+    keys_of: dict[tuple[str, int], dict[str, list[str]]] = {}
     for key in store.objects(INCOMING):
         folder, _, name = key.rpartition("/")
         recognised = files.recognise(name)
         if recognised is None:
-            log.warning("s3://%s/%s is passed over: accepted names are %s.", INCOMING, key, files.ACCEPTED_FORMS)
+            log.warning("s3://%s/%s is skipped: accepted names are %s.", INCOMING, key, files.ACCEPTED_FORMS)
             continue
         table, year = recognised
-        found.setdefault((folder, year), {}).setdefault(str(table), []).append(key)
+        keys_of.setdefault((folder, year), {}).setdefault(str(table), []).append(key)
     batches, rows = [], []
-    for (folder, year), keys in sorted(found.items()):
+    for (folder, year), keys in sorted(keys_of.items()):
         name = f"{folder}/{year}".lstrip("/")
         waits = [f"for {table}" for table in Table if str(table) not in keys]
         waits += [f"until one of {' and '.join(names)} is deleted" for names in keys.values() if len(names) > 1]
@@ -62,7 +64,11 @@ def find_batches(store: Store) -> list[Batch]:
 
 
 def predict_batch(store: Store, client: MlflowClient, key: bytes, batch: Batch) -> PredictedBatch:
-    """Predict the people of a batch, unless this model has already predicted these very files.
+    """Predict the people of a batch, unless this model has already predicted the same files.
+
+    Returns
+    -------
+    The number of people, and the key of the predictions.
 
     Raises
     ------
@@ -78,44 +84,46 @@ def predict_batch(store: Store, client: MlflowClient, key: bytes, batch: Batch) 
         Table(table): (key_, store.read(INCOMING, key_, files.MAX_BYTES)) for table, key_ in batch.files.items()
     }
     inputs = {name: hashlib.sha256(content).hexdigest() for name, content in contents.values()}
-    made_of = {"inputs": inputs, "model": BEST, "model_version": version, "features": feature_version()}
+    origin = {"inputs": inputs, "model": BEST, "model_version": version, "features": feature_version()}
     target, note = batch.object("predictions", "csv"), batch.object("predictions", "json")
     before = store.read_json(PREDICTIONS, note) or {}
-    if {name: before.get(name) for name in made_of} == made_of and store.etag(PREDICTIONS, target) is not None:
+    if {name: before.get(name) for name in origin} == origin and store.etag(PREDICTIONS, target) is not None:
         log.info("%s is predicted already by BestModel version %s.", batch.name, version)
         return PredictedBatch(batch=batch.name, people=before["people"], object=target)
     model = loading.load(client, BEST, version, key, feature_version())
     log.info("Read: %s.", ", ".join(f"{n} ({megabytes(len(content))})" for n, content in contents.values()))
     scenes, checked = reader.read_year(contents, batch.year, need_severity=False)
-    made = predictions.predict(model, matrix.build(scenes), scenes.people["accident"].to_numpy())
-    scores = predictions.score(made, scenes.people["grav"].to_numpy())
-    store.write(PREDICTIONS, target, _csv(scenes, made))
+    predicted = predictions.predict(model, matrix.build(scenes), scenes.people["accident"].to_numpy())
+    scores = predictions.score(predicted, scenes.people["grav"].to_numpy())
+    store.write(PREDICTIONS, target, _csv(scenes, predicted))
     calibration = batch.object("calibration", "png")
     if scores:
         store.write(PREDICTIONS, calibration, plots.png(plots.calibration(scores)))
     else:
         store.delete(PREDICTIONS, [calibration])  # of files that held severities before
-    facts = {**made_of, "people": len(made.proba), "scores": scores, "report": checked.as_dict()}
+    facts = {**origin, "people": len(predicted.proba), "scores": scores, "report": checked.as_dict()}
     store.write(PREDICTIONS, note, json.dumps(facts, indent=1).encode())
-    _report(batch, version, target, made, scores)
-    return PredictedBatch(batch=batch.name, people=len(made.proba), object=target)
+    _report(batch, version, target, predicted, scores)
+    return PredictedBatch(batch=batch.name, people=len(predicted.proba), object=target)
 
 
 def _report(
-    batch: Batch, version: str, target: str, made: predictions.Predicted, scores: Mapping[str, Any] | None
+    batch: Batch, version: str, target: str, predicted: predictions.Predicted, scores: Mapping[str, Any] | None
 ) -> None:
-    """Log what was predicted, and how good it is where the files hold severities."""
-    likeliest = np.bincount(made.proba.argmax(axis=1), minlength=len(CLASSES))
-    rows = [(name, int(n), f"{p:,.0f}") for name, n, p in zip(CLASSES, likeliest, made.proba.sum(axis=0), strict=True)]
+    """Log the predictions, and their scores where the files hold severities."""
+    likeliest = np.bincount(predicted.proba.argmax(axis=1), minlength=len(CLASSES))
+    rows = [
+        (name, int(n), f"{p:,.0f}") for name, n, p in zip(CLASSES, likeliest, predicted.proba.sum(axis=0), strict=True)
+    ]
     log.info(
         "%d people of %s predicted by BestModel version %s, into s3://%s/%s; %d of %d accidents are alerts:\n%s",
-        len(made.proba),
+        len(predicted.proba),
         batch.name,
         version,
         PREDICTIONS,
         target,
-        int(made.decided.alert.sum()),
-        len(made.level),
+        int(predicted.decided.alert.sum()),
+        len(predicted.level),
         texts.text_table(("class", "likeliest for", "expected"), rows),
     )
     if scores:
@@ -125,11 +133,13 @@ def _report(
         log.info("The files hold no severity: the predictions are not scored.")
 
 
-def _csv(scenes: Scenes, made: predictions.Predicted) -> bytes:
-    """Return one row a person, in the order of the file: who, and what is predicted."""
+def _csv(scenes: Scenes, predicted: predictions.Predicted) -> bytes:
+    """Return one row for each person, in the order of the file: their identity and the predictions."""
     people = scenes.people
     who = people[[c for c in ("id_usager", "id_vehicule", "num_veh", "place", "catu") if c in people]].copy()
     who.insert(0, "num_acc", scenes.accidents["num_acc"].to_numpy()[people["accident"].to_numpy()])
     first = bytes(csvtext.header(who.columns)).strip() + predictions.header(b";")
     left = bytes(csvtext.text(csvtext.lines(who))).splitlines()
-    return b"\n".join([first, *(b"%b;%b" % both for both in zip(left, predictions.lines(made, ";"), strict=True)), b""])
+    return b"\n".join(
+        [first, *(b"%b;%b" % both for both in zip(left, predictions.lines(predicted, ";"), strict=True)), b""]
+    )

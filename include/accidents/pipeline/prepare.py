@@ -17,7 +17,7 @@ from include.accidents.data.scenes import Scenes
 from include.accidents.errors import InputError
 from include.accidents.features.version import feature_version
 from include.accidents.pipeline.contracts import PreparedYear, RawYear
-from include.accidents.pipeline.year_tables import TABLES, digest, frugally, merged_name, scenes_of
+from include.accidents.pipeline.year_tables import TABLES, digest, merged_name, save_memory, scenes_of
 from include.accidents.reporting import check_report
 from include.accidents.reporting.texts import text_table
 from include.accidents.settings import Thresholds
@@ -34,19 +34,19 @@ UPLOAD = "by `make demo RAW=folder`, or straight into the bucket"
 
 
 def folder_years(folder: Path) -> list[tuple[RawYear, Callable[[], Files]]]:
-    """Return, for each year in a folder of CSVs, what `prepare_year` takes; InputError as `files.find`."""
-    generated, found = is_sample(folder), files.find(folder)
+    """Return the arguments of `prepare_year` for each year in a folder of CSVs; InputError as `files.find`."""
+    generated, years = is_sample(folder), files.find(folder)
     return [
         (
             RawYear(
                 year=year,
                 sample=generated,
                 files={str(table): (path.name, sha256_of_file(path)) for table, path in paths.items()},
-                newest_year=max(found),
+                newest_year=max(years),
             ),
             partial(_read_files, paths),
         )
-        for year, paths in found.items()
+        for year, paths in years.items()
     ]
 
 
@@ -56,8 +56,8 @@ def _read_files(paths: Mapping[Table, Path]) -> Files:
 
 def year_version(entry: RawYear) -> str:
     """Return the version of a year's tables: a hash of its files and of the code."""
-    made_of = entry.model_dump(mode="json", include={"year", "sample", "files"})
-    return f"{entry.year}-{digest(made_of, feature_version())}"
+    facts = entry.model_dump(mode="json", include={"year", "sample", "files"})
+    return f"{entry.year}-{digest(facts, feature_version())}"
 
 
 def prepare_year(
@@ -73,14 +73,18 @@ def prepare_year(
     Parameters
     ----------
     read
-        Gives the files' contents; called when they were not prepared before.
+        Returns the files' contents; called when they were not prepared before.
+
+    Returns
+    -------
+    The version of the tables in the preprocessed bucket, and its number of people.
 
     Raises
     ------
     InputError
-        A file cannot be read, or breaks a rule too often (CheckError; the report is published all the same).
+        When a file cannot be read, or breaks a rule too often (CheckError; the report is published nevertheless).
     """
-    frugally()
+    save_memory()
     year, version, limits = entry.year, year_version(entry), limits or Thresholds()
     loaded = entry.loaded
     manifest = None if force else store.intact(PREPROCESSED, version)
@@ -90,7 +94,7 @@ def prepare_year(
         report = Report.from_dict(manifest["report"])
     else:
         scenes, report = reader.read_year(read(), year)
-        frugally()
+        save_memory()
     log.info("Checks of %s:\n%s", year, check_report.text(report, limits))
     page = check_report.page(report, limits).encode()
     judged = f"{version} by {digest(limits.model_dump())}"
@@ -109,7 +113,7 @@ def prepare_year(
 
 
 def _store_year(store: Store, entry: RawYear, version: str, scenes: Scenes | None, report: Report) -> None:
-    """Store the tables of a year that was read now (else they are there), and its CSV for people."""
+    """Store the tables of a year, unless they were stored before (no `scenes`), and its CSV for people."""
     shown = merged_name(entry.year)
     if scenes is None and not store.stale(PREPROCESSED, version, [shown], entry.loaded):
         return
@@ -137,7 +141,7 @@ def _write_year(scenes: Scenes, drafts: Mapping[str, IO[bytes]], merged: str) ->
 
 
 def _rows_of_files(report: Report) -> str:
-    """Return how many rows of each file were read, and kept, as a table."""
+    """Return the numbers of rows read and kept of each file, as a table."""
     counts = [(report.files[name], report.rows_in[name], report.rows_out[name]) for name in Table]
     heading = ("file", "rows read", "rows kept", "left out")
     return text_table(heading, [(file, read, kept, read - kept) for file, read, kept in counts])
@@ -156,7 +160,7 @@ def prepare_loaded_year(store: Store, entry: RawYear, *, force: bool) -> Prepare
         return prepare_year(store, entry, read, force=force)
     except InputError as error:
         error.remedy += (
-            f" What was read lies in the bucket {RAW}: upload the corrected file ({UPLOAD}), or delete there the four "
-            f"files of {entry.year}."
+            f" The files that were read are in the bucket {RAW}: upload the corrected file ({UPLOAD}), or delete the "
+            f"four files of {entry.year} there."
         )
         raise

@@ -1,7 +1,7 @@
-"""Which old versions may go, by a rule that the user sets; never what production or its predecessors need.
+"""Remove old versions by a rule that the user sets, but none that production or its predecessors need.
 
-A version is needed when it is among the newest `keep_last` of its kind (a year, the clean data, a model), when the
-model in production or one of its last three predecessors was made of it, or when a kept version was.
+A version is needed when it is among the newest `keep_last` of its kind (a year, the clean data, a model), or when the
+model in production, one of its last three predecessors or another kept version was made of it.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ PREDECESSORS = 3
 
 
 def plan(store: Store, client: MlflowClient, keep_last: int | None) -> Removal:
-    """Return what the rule would remove; nothing when `keep_last` is None."""
+    """Return the objects that the rule removes; none when `keep_last` is None."""
     if keep_last is None:
         log.info("The rule is to keep everything.")
         return Removal(versions={}, registered=[], runs=[])
     runs = _runs(client)
     kept = _kept_runs(client, runs, keep_last)
-    gone = [run for run in runs if run.info.run_id not in kept]
+    surplus = [run for run in runs if run.info.run_id not in kept]
     planned = Removal(
         versions=_versions(store, [run.data.tags for run in runs if run.info.run_id in kept], keep_last),
-        registered=_registered(client, gone),
-        runs=sorted(run.info.run_id for run in gone),
+        registered=_registered(client, surplus),
+        runs=sorted(run.info.run_id for run in surplus),
     )
     for bucket, versions in planned.versions.items():
         for name in versions:
@@ -44,7 +44,7 @@ def plan(store: Store, client: MlflowClient, keep_last: int | None) -> Removal:
     for model, version in planned.registered:
         log.info("To remove: %s version %s", model, version)
     rows = [(b, len(store.versions(b)) - len(versions), len(versions)) for b, versions in planned.versions.items()]
-    rows.append(("runs in MLflow", len(kept), len(gone)))
+    rows.append(("runs in MLflow", len(kept), len(surplus)))
     log.info("The rule is to keep %d of a kind:\n%s", keep_last, texts.text_table(("", "stay", "to remove"), rows))
     return planned
 
@@ -70,10 +70,10 @@ def _versions(store: Store, tags: Sequence[Mapping[str, str]], keep_last: int) -
     }
 
 
-def _registered(client: MlflowClient, gone: Sequence[Any]) -> list[tuple[str, str]]:
-    """Return the registered versions that the removed runs made, as (model, version)."""
-    ids = {run.info.run_id for run in gone}
-    names = {run.data.tags["model"] for run in gone if "model" in run.data.tags}
+def _registered(client: MlflowClient, surplus: Sequence[Any]) -> list[tuple[str, str]]:
+    """Return the registered versions of the runs to remove, as (model, version)."""
+    ids = {run.info.run_id for run in surplus}
+    names = {run.data.tags["model"] for run in surplus if "model" in run.data.tags}
     return [
         (version.name, str(version.version))
         for name in sorted(names)
@@ -83,7 +83,7 @@ def _registered(client: MlflowClient, gone: Sequence[Any]) -> list[tuple[str, st
 
 
 def remove(store: Store, client: MlflowClient, planned: Removal) -> None:
-    """Remove what a plan names: manifests first, so that no reader sees half a version."""
+    """Remove the objects of a plan: manifests first, so that no reader sees half a version."""
     from mlflow.exceptions import MlflowException
 
     for bucket, versions in planned.versions.items():
@@ -93,7 +93,7 @@ def remove(store: Store, client: MlflowClient, planned: Removal) -> None:
     for name, version in planned.registered:
         try:
             client.delete_model_version(name, version)
-        except MlflowException as error:  # an earlier try was stopped after this one
+        except MlflowException as error:  # an earlier try removed it, and was stopped later
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
     for run_id in planned.runs:
@@ -105,7 +105,7 @@ def remove(store: Store, client: MlflowClient, planned: Removal) -> None:
 
 
 def _champions(client: MlflowClient) -> list[signing.Lineage]:
-    """Return the origin of the model in production and of its last predecessors."""
+    """Return the lineage of the model in production and of its last predecessors."""
     current = loading.newest(client, BEST)
     if current is None:
         return []
@@ -114,21 +114,21 @@ def _champions(client: MlflowClient) -> list[signing.Lineage]:
 
 
 def _runs(client: MlflowClient) -> list[Any]:
-    """Return the pipeline's runs of the experiment, newest first; what people log there themselves is theirs."""
+    """Return the pipeline's runs of the experiment, newest first; runs that people log there themselves are kept."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
-    found: list[Any] = []
+    runs: list[Any] = []
     token: str | None = None
     while experiment is not None:
         page = client.search_runs([experiment.experiment_id], max_results=1000, page_token=token)
-        found += [run for run in page if DAG_RUN in run.data.tags]
+        runs += [run for run in page if DAG_RUN in run.data.tags]
         token = page.token
         if not token:
             break
-    return found
+    return runs
 
 
 def _surplus(store: Store, bucket: str, keep_last: int, needed: Iterable[str]) -> list[str]:
-    """Return the versions of a bucket beyond the newest `keep_last` of each kind, less those that are needed."""
+    """Return the versions of a bucket beyond the newest `keep_last` of each kind, except those that are needed."""
     written = store.versions(bucket)
     newest_first = sorted(written, key=lambda name: written[name], reverse=True)
     kinds = _by(newest_first, lambda name: name.rpartition("-")[0])

@@ -26,15 +26,15 @@ def search_params(store: Store, model: str, data: CleanData, catalogue_version: 
     version = f"{model}-{model_digest(spec, checked, data, method)}"
     minutes = candidates.minutes(spec, checked.defaults)
     kept = store.intact(MODELS, f"{version}/search")
-    # One that its time cut short is taken up again when it gets more time.
+    # A search that its time limit ended is made again when it gets more time.
     if force or kept is None or (kept["ended"] and kept["minutes"] < minutes):
-        found = search.search(spec, checked.defaults, load_split(store, data, "train_test"))
-        content = json.dumps(asdict(found), indent=1).encode()
+        result = search.search(spec, checked.defaults, load_split(store, data, "train_test"))
+        content = json.dumps(asdict(result), indent=1).encode()
         facts = {
             "data_version": data.version,
-            "params": found.params,
-            "score": found.score,
-            "ended": found.ended,
+            "params": result.params,
+            "score": result.score,
+            "ended": result.ended,
             "minutes": minutes,
         }
         store.write_version(MODELS, f"{version}/search", {"search.json": content}, facts)
@@ -53,7 +53,7 @@ def search_params(store: Store, model: str, data: CleanData, catalogue_version: 
 
 
 def _candidates(results: Sequence[Json]) -> str:
-    """Return the best candidates as a table; nothing where there was only one."""
+    """Return the best candidates as a table; an empty text when there was only one."""
     rows = [
         (r["rank_test_score"], r["mean_test_score"], r["std_test_score"], f"{r['mean_fit_time']:.1f}", r["rows"],
          r["error"] or json.dumps(r["params"]))

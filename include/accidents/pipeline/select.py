@@ -1,4 +1,4 @@
-"""The end of a run: rank the models, let the best meet the champion, promote it when it is better, and tell.
+"""The end of a run: rank the models, compare the best with the champion, promote it when it is better, and report.
 
 The winner and the champion are compared on the same held-out people, by a paired bootstrap over accidents.
 """
@@ -57,9 +57,13 @@ def select_best(
     *,
     promote: bool,
 ) -> Selection:
-    """Rank what this run registered, let the winner meet the champion, and promote it when it is better.
+    """Rank the models of this run, compare the winner with the champion, and promote it when it is better.
 
-    Without `promote` everything is compared and reported, and production stays as it is.
+    Without `promote` everything is compared and reported, and production does not change.
+
+    Returns
+    -------
+    The version in production, the reason, the failed models, the report's address and the run's note.
 
     Raises
     ------
@@ -105,8 +109,8 @@ class Ranked:
     failed
         The reason of each model that was not registered.
     rolled_back
-        Why people took models out of production, by what these were made of. Such a model does not come back by
-        itself, however often it is made.
+        Why people took models out of production, by model version. Such a model is not promoted again, however often
+        it is made.
     """
 
     runs: list[Any]
@@ -125,12 +129,12 @@ class Ranked:
 
 
 def _ranked(client: MlflowClient, names: Sequence[str], dag_run_id: str, failures: Mapping[str, str]) -> Ranked:
-    """Rank what was registered; ModelError when nothing was."""
-    found = tracking.runs_of(client, dag_run_id)
-    failed = _failed_models(names, failures, found)
+    """Rank the registered models; ModelError when there is none."""
+    registered_runs = tracking.runs_of(client, dag_run_id)
+    failed = _failed_models(names, failures, registered_runs)
     for name, reason in failed.items():
         log.error("%s failed: %s", name, reason)
-    runs = [r for r in found if "registered_version" in r.data.tags and r.data.tags["model"] in names]
+    runs = [r for r in registered_runs if "registered_version" in r.data.tags and r.data.tags["model"] in names]
     if not runs:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise ModelError(
@@ -152,25 +156,25 @@ def _decide(
     complete: bool,
     promote: bool,
 ) -> tuple[str | None, str]:
-    """Promote the winner if it is better; return its version of BestModel (None when not promoted), and why."""
+    """Promote the winner if it is better; return its version of BestModel (None: not promoted) and the reason."""
     best = ranked.best
     winner = client.get_model_version(best.data.tags["model"], best.data.tags["registered_version"])
     present = promotion.in_production(client, best.info.run_id)
     version = None
     if not ranked.standing:
-        promoted, reason = False, "None is promoted: people took these very models out of production before."
+        promoted, reason = False, "None is promoted: people took all of these models out of production before."
     elif present is not None and present.tags.get(PROMOTED_BY) == dag_run_id:
-        # An earlier try of this task promoted it, and broke off before it could report it.
+        # An earlier try of this task promoted it, and ended before it could report it.
         promoted, version, reason = True, str(present.version), present.tags.get("promotion_reason", "")
     else:
         promoted, reason = _judge(store, client, winner, checked, data, key, complete=complete)
         if promoted and not promote:
-            promoted, reason = False, f"Only compared. Else: {reason}"
+            promoted, reason = False, f"Only compared. Without that: {reason}"
         if best is not ranked.runs[0]:
             first = ranked.runs[0].data.tags
             why = ranked.rolled_back[first["model_version"]]
             reason += f" {first['model']} ranks first, but was rolled back: {why}."
-    if best.data.tags[DAG_RUN] == dag_run_id:  # else the reason of the run that made it stays
+    if best.data.tags[DAG_RUN] == dag_run_id:  # else it keeps the reason of the run that made it
         client.set_tag(best.info.run_id, "selection_reason", reason)
         client.set_model_version_tag(winner.name, winner.version, "selection_reason", reason)
     if not promoted:
@@ -181,28 +185,30 @@ def _decide(
 def _over_years(
     store: Store, client: MlflowClient, run: Any, checked: Catalogue, data: CleanData
 ) -> Mapping[str, float]:
-    """Judge the best model on later years by earlier ones, as `temporal_*`; a failure does not end the selection."""
+    """Judge the best model over years, as `temporal_*`; a failure does not end the selection."""
     from mlflow.entities import Metric
 
     version, model = run.data.tags["model_version"], run.data.tags["model"]
     params = json.loads(store.read_version(MODELS, f"{version}/search", "search.json"))["params"]
-    made = ModelRun(model=model, version=version, catalogue="", method="", data=data, params=params)
+    model_run = ModelRun(model=model, version=version, catalogue="", method="", data=data, params=params)
     try:
-        found = judged_over_years(store, checked, made)
+        metrics = judged_over_years(store, checked, model_run)
     except ModelError as error:
         log.warning("%s is not judged over years: %s", model, error)
         return {}
     now = int(time.time() * 1000)
-    client.log_batch(run.info.run_id, [Metric(name, value, now, 0) for name, value in found.items()])
-    return found
+    client.log_batch(run.info.run_id, [Metric(name, value, now, 0) for name, value in metrics.items()])
+    return metrics
 
 
 def _note(
     board: Sequence[Mapping[str, Any]], failed: Mapping[str, str], failures: Mapping[str, str], reason: str
 ) -> str:
-    """Write the run's note: what failed, the verdict, the leaderboard.
+    """Write the run's note: the failures, the verdict, the leaderboard.
 
-    Airflow takes 1,000 characters at most; some are left for a sentence of the task that reloads.
+    Returns
+    -------
+    At most 1,000 characters, as Airflow requires, less some for a sentence of the task that reloads.
     """
     failed_lines = [f"- {name} failed: {why[:150]}" for name, why in failed.items()]
     failed_lines += [f"- {name} is registered, but {why[:150]}" for name, why in failures.items() if name not in failed]
@@ -230,15 +236,22 @@ def _failed_models(names: Sequence[str], failures: Mapping[str, str], runs: Sequ
 def _judge(
     store: Store, client: MlflowClient, winner: Any, checked: Catalogue, data: CleanData, key: bytes, *, complete: bool
 ) -> tuple[bool, str]:
-    """Tell whether the winner replaces the champion, and why.
+    """Return whether the winner replaces the champion, and the reason.
 
-    `complete`: the run was of the whole catalogue. Only then may its best replace a model that cannot be compared.
+    Parameters
+    ----------
+    complete
+        Whether the run was of the whole catalogue. Only then may its best replace a model that cannot be compared.
+
+    Returns
+    -------
+    Whether it is promoted, and one sentence for people.
     """
     version, name = loading.newest(client, BEST), winner.name
     if version is None:
         return True, f"{name} version {winner.version} is promoted: there was no champion before."
-    if (foregone := _foregone(client, winner, version, data)) is not None:
-        return foregone
+    if (decided := _decide_without_comparison(client, winner, version, data)) is not None:
+        return decided
     try:
         champion = loading.load(client, BEST, version, key, feature_version())
     except ModelError as error:
@@ -254,7 +267,7 @@ def _judge(
 def _compared(
     store: Store, client: MlflowClient, winner: Any, champion: Any, checked: Catalogue, data: CleanData, key: bytes
 ) -> tuple[bool, str]:
-    """Compare winner and champion on the same held-out people; tell whether the winner replaces it, and why."""
+    """Compare both models on the same held-out people; return whether the winner replaces the champion, and why."""
     name = winner.name
     challenger = loading.load(client, name, str(winner.version), key, feature_version())
     test = load_split(store, data, "global_test")
@@ -269,8 +282,10 @@ def _compared(
     return False, f"{name} is not promoted: {measured}."
 
 
-def _foregone(client: MlflowClient, winner: Any, version: str, data: CleanData) -> tuple[bool, str] | None:
-    """Tell what needs no comparison: whether the winner is promoted, and why; None when it is to be compared."""
+def _decide_without_comparison(
+    client: MlflowClient, winner: Any, version: str, data: CleanData
+) -> tuple[bool, str] | None:
+    """Return whether the winner is promoted, and why, where no comparison is needed; else None."""
     name = winner.name
     champion_sample = signing.lineage_of(client.get_model_version(BEST, version)).sample
     if data.sample and not champion_sample:
@@ -278,20 +293,20 @@ def _foregone(client: MlflowClient, winner: Any, version: str, data: CleanData) 
     if champion_sample and not data.sample:
         return True, f"{name} version {winner.version} is promoted: the champion was trained on generated data."
     if data.newest_year not in data.years:
-        return False, f"{name} is not promoted: the run left out {data.newest_year}, the newest year that is there."
+        return False, f"{name} is not promoted: the run left out {data.newest_year}, the newest year."
     return None
 
 
 def _dummy(store: Store, checked: Catalogue, data: CleanData) -> Json:
-    """Return the leaderboard's row of a prediction that knows nothing of the accident; it is never promoted."""
-    found = judging.baseline(
+    """Return the leaderboard's row of the baseline, which knows nothing of the accident and is never promoted."""
+    metrics = judging.baseline(
         load_split(store, data, "train_test"),
         load_split(store, data, "global_test"),
         n_splits=checked.defaults.evaluation_folds,
         seed=checked.defaults.seed + 1,
     )
-    score = evaluate.selection_score(found, checked.selection.weights)
-    return {"model": BASELINE, "trained": False, **found, "selection_score": score}
+    score = evaluate.selection_score(metrics, checked.selection.weights)
+    return {"model": BASELINE, "trained": False, **metrics, "selection_score": score}
 
 
 def _groups(client: MlflowClient, run: Any) -> list[Json]:
@@ -324,9 +339,11 @@ def _card(
 def _page(
     client: MlflowClient, ranked: Ranked, board: Sequence[Json], reason: str, dag_run_id: str, data: CleanData
 ) -> str:
-    """Return the report of a run: leaderboard, what changed since each model's run before, the winner's plots."""
+    """Return the report of a run: leaderboard, changes since each model's previous run, the winner's plots."""
     best = ranked.best
-    before = {r.data.tags["model"]: found for r in ranked.runs if (found := tracking.run_before(client, r)) is not None}
+    before = {
+        r.data.tags["model"]: earlier for r in ranked.runs if (earlier := tracking.run_before(client, r)) is not None
+    }
     shown = {"Models with 95 % intervals": plots.png(plots.leaderboard(board))}
     for path in PLOTS:
         content = tracking.artifact(client, best.info.run_id, path)

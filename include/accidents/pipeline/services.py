@@ -16,7 +16,7 @@ TIMEOUT = httpx.Timeout(120, connect=5)  # a reload fetches and warms up the mod
 
 
 def reload_model(url: str, key: str, model: str, version: str) -> dict[str, str]:
-    """Tell the API to load the newest version of a model; ModelError unless it then serves `version`."""
+    """Ask the API to load the newest version of a model; ModelError unless it then serves `version`."""
     answer = httpx.post(f"{url}/api/v1/reload_model/{model}", headers={"X-Api-Key": key}, timeout=TIMEOUT)
     if answer.status_code in (401, 403):
         raise ModelError("The API refuses the key of connection 'api'.", "give both the same ACCIDENTS_API_KEY.")
@@ -35,8 +35,8 @@ def reload_model(url: str, key: str, model: str, version: str) -> dict[str, str]
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:
-    """Return an answer's JSON; a TransportError, which is tried again, where a service that restarts sends none."""
+    """Return an answer's JSON; a TransportError, which is tried again, when a restarting service sends none."""
     try:
         return dict(answer.json())
     except ValueError as error:
-        raise httpx.RemoteProtocolError(f"{answer.request.url} answered what is no JSON ({error}).") from error
+        raise httpx.RemoteProtocolError(f"{answer.request.url} sent an answer that is not JSON ({error}).") from error

@@ -26,14 +26,16 @@ def train_model(store: Store, run: ModelRun, *, force: bool) -> ModelRun:
         started = time.monotonic()
         log.info("Training %s with %s.", model, json.dumps(run.params))
         train_test = load_split(store, data, "train_test")
-        made = training.train_in_time(checked.model(model), checked.defaults, run.params, train_test, skops_files.dumps)
+        content = training.train_in_time(
+            checked.model(model), checked.defaults, run.params, train_test, skops_files.dumps
+        )
         facts = {
             "data_version": data.version,
             "sample": data.sample,
             "params": run.params,
             "seconds": round(time.monotonic() - started, 1),
         }
-        store.write_version(MODELS, version, {file: made}, facts)
+        store.write_version(MODELS, version, {file: content}, facts)
     else:
         log.info("Already trained with this data and specification: %s is used again.", version)
     for_people, loaded = f"{model}_model.pkl", data.loaded

@@ -1,4 +1,4 @@
-"""What preparing and cleaning share: the tables of a year in the store, and how memory is given back."""
+"""Helpers of preparing and cleaning: the tables of a year in the store, and the release of memory."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from include.accidents.storage.versions import Store
 TABLES = ("accidents.parquet", "vehicles.parquet", "people.parquet")
 # Of malloc.h.
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
-LARGE_BLOCK = 4 * 2**20  # given back at once when freed; glibc's own threshold grows with what is freed
+LARGE_BLOCK = 4 * 2**20  # returned at once when freed; glibc's own threshold grows with the freed blocks
 
 
-def frugally() -> None:
-    """Give memory back: Arrow's own pools keep some 100 MB, and glibc's arenas, one a thread, 30 MB of holes.
+def save_memory() -> None:
+    """Return memory to the system: Arrow's pools keep some 100 MB, and glibc's arenas, one a thread, 30 MB of holes.
 
-    And do not look through what the imports made for garbage, over and over: that is 0.06 s a year.
+    Also exclude the objects of the imports from garbage collection, which saves 0.06 s a year.
     """
     if not gc.get_freeze_count():
         gc.freeze()
@@ -42,7 +42,7 @@ def merged_name(year: int) -> str:
 
 
 def scenes_of(store: Store, version: str, *, texts: bool = True) -> Scenes:
-    """Return the tables of a prepared year, without keys and texts if these are not wanted."""
+    """Return the tables of a prepared year; without keys and texts, unless `texts`."""
     return tables.scenes_from_files(lambda name: store.read_version(PREPROCESSED, version, name), texts=texts)
 
 
