@@ -1,9 +1,10 @@
-"""From raw CSV files on disk to written splits: the straightforward pandas way, this project's, and the floor.
+"""Benchmark of the data, from raw CSV files to written splits: plain pandas, this project, and the floor (pyarrow).
 
 `RAW` names a folder of the publisher's CSVs (plain or .gz); without it, the generated sample of one year is used.
-Prints one JSON line a figure and ends with status 1 when one misses its bar. Each side runs in a process of its own,
-in turn, several times (`ROUNDS`, 3): the shortest time and the highest peak count. Imports are apart. `GROWTH=0` leaves
-the twenty generated vintages out; `GROWTH=folder` keeps them there for the next time (2.5 million people take minutes).
+Prints one JSON line for each figure; exit status 1 when one misses its bar. Each side runs in a process of its own, in
+turn, several times (`ROUNDS`, 3): the shortest time and the highest peak count. Imports are measured apart. `GROWTH=0`
+leaves out the twenty generated vintages; `GROWTH=folder` keeps them there for the next time (2.5 million people take
+minutes).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Side = Callable[[Path, Path, Path], Callable[[], None]]
 
 
 def pandas_way(raw: Path, out: Path, _: Path) -> Callable[[], None]:
-    """Go the straightforward way: all columns as text, CSV between the steps, rows with any gap dropped."""
+    """Return the plain pandas way: all columns as text, CSV between the steps, rows with any gap dropped."""
     import pandas as pd
     from sklearn.model_selection import train_test_split
 
@@ -80,7 +81,7 @@ def pandas_way(raw: Path, out: Path, _: Path) -> Callable[[], None]:
 
 
 def project(raw: Path, out: Path, _: Path) -> Callable[[], None]:
-    """Go the project's way, with everything it does: checks, report, features, Parquet and CSV."""
+    """Return the project's way, with everything that it does: checks, report, features, Parquet and CSV."""
     import holidays
 
     from include.accidents.pipeline import clean, prepare
@@ -96,18 +97,18 @@ def project(raw: Path, out: Path, _: Path) -> Callable[[], None]:
     return run
 
 
-def floor(raw: Path, out: Path, made: Path) -> Callable[[], None]:
-    """Parse the same files and write the same outputs with pyarrow, with nothing in between."""
+def floor(raw: Path, out: Path, written: Path) -> Callable[[], None]:
+    """Return the floor: pyarrow parses the same files and writes the project's outputs, with nothing in between."""
     import pyarrow.csv
     import pyarrow.parquet as pq
 
     semicolons = pyarrow.csv.ParseOptions(delimiter=";")
     outputs = {}
-    for path in sorted(made.rglob("*")):
+    for path in sorted(written.rglob("*")):
         if path.suffix == ".csv":
-            outputs[path.relative_to(made)] = pyarrow.csv.read_csv(path, parse_options=semicolons)
+            outputs[path.relative_to(written)] = pyarrow.csv.read_csv(path, parse_options=semicolons)
         elif path.suffix == ".parquet":
-            outputs[path.relative_to(made)] = pq.read_table(path)
+            outputs[path.relative_to(written)] = pq.read_table(path)
     for name in outputs:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
 
@@ -133,10 +134,10 @@ def floor(raw: Path, out: Path, made: Path) -> Callable[[], None]:
 SIDES: dict[str, Side] = {"pandas": pandas_way, "project": project, "floor": floor}
 
 
-def child(side: str, raw: Path, out: Path, made: Path) -> None:
-    """Run one side in this process and print what it cost."""
+def child(side: str, raw: Path, out: Path, written: Path) -> None:
+    """Run one side in this process and print its cost."""
     started = time.perf_counter()
-    run = SIDES[side](raw, out, made)
+    run = SIDES[side](raw, out, written)
     ready, cpu = time.perf_counter(), time.process_time()
     run()
     seconds, cpu = time.perf_counter() - ready, time.process_time() - cpu
@@ -145,20 +146,20 @@ def child(side: str, raw: Path, out: Path, made: Path) -> None:
     print(json.dumps({"seconds": seconds, "cpu": cpu, "imports": ready - started, "peak_mib": peak}))
 
 
-def measure(side: str, raw: Path, made: Path) -> dict[str, float]:
-    """Run one side in a child process; what it wrote goes, but for the project's, which the floor writes again."""
+def measure(side: str, raw: Path, written: Path) -> dict[str, float]:
+    """Run one side in a child process; only the project's output is kept, in `written`: the floor writes it again."""
     with tempfile.TemporaryDirectory(prefix="accidents-bench-") as folder:
-        command = [sys.executable, str(Path(__file__).resolve()), "--side", side, str(raw), folder, str(made)]
+        command = [sys.executable, str(Path(__file__).resolve()), "--side", side, str(raw), folder, str(written)]
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         ended = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, env=environment)
-        if side == "project" and not any(made.iterdir()):
-            shutil.copytree(folder, made, dirs_exist_ok=True)
+        if side == "project" and not any(written.iterdir()):
+            shutil.copytree(folder, written, dirs_exist_ok=True)
     cost: dict[str, float] = json.loads(ended.stdout.splitlines()[-1])
     return cost
 
 
 def unpack(raw: Path | None, folder: Path) -> Path:
-    """Put the CSVs to read into a folder, plain: gzip costs every side the same and belongs to none."""
+    """Put the CSVs to read into a folder, uncompressed: gzip costs every side the same."""
     from include.accidents.data import files
     from include.accidents.synthetic import sample
 
@@ -174,8 +175,8 @@ def unpack(raw: Path | None, folder: Path) -> Path:
     return folder
 
 
-def tell(name: str, value: float, unit: str, better: str, bar: float | None = None) -> bool:
-    """Print a figure; tell whether it keeps its bar."""
+def print_figure(name: str, value: float, unit: str, better: str, bar: float | None = None) -> bool:
+    """Print a figure; return whether it meets its bar."""
     line: dict[str, Any] = {"name": name, "value": round(value, 3), "unit": unit, "better": better}
     if bar is not None:
         line["bar"] = bar
@@ -183,29 +184,29 @@ def tell(name: str, value: float, unit: str, better: str, bar: float | None = No
     return bar is None or (value >= bar if better == "higher" else value <= bar)
 
 
-def compare(raw: Path, made: Path, rounds: int) -> bool:
-    """Measure the three sides in turn."""
+def compare(raw: Path, written: Path, rounds: int) -> bool:
+    """Measure the three sides in turn; return whether every bar is met."""
     costs: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     for _ in range(rounds):
         for side in ("pandas", "project", "floor"):
-            costs[side].append(measure(side, raw, made))
+            costs[side].append(measure(side, raw, written))
     best = {side: min(cost["seconds"] for cost in of_side) for side, of_side in costs.items()}
     peak = {side: max(cost["peak_mib"] for cost in of_side) for side, of_side in costs.items()}
     kept = []
     for side, seconds in best.items():
-        tell(f"data.{side}_seconds", seconds, "s", "lower")
+        print_figure(f"data.{side}_seconds", seconds, "s", "lower")
     for side in ("pandas", "project"):
-        tell(f"data.{side}_cpu_seconds", min(cost["cpu"] for cost in costs[side]), "s", "lower")
-        tell(f"data.{side}_import_seconds", min(cost["imports"] for cost in costs[side]), "s", "lower")
-        tell(f"data.{side}_peak_memory", peak[side], "MiB", "lower")
-    kept.append(tell("data.speedup", best["pandas"] / best["project"], "x", "higher", 8))
-    kept.append(tell("data.memory_share", peak["project"] / peak["pandas"], "x", "lower", 0.5))
-    kept.append(tell("data.over_floor", best["project"] / best["floor"], "x", "lower", 2))
+        print_figure(f"data.{side}_cpu_seconds", min(cost["cpu"] for cost in costs[side]), "s", "lower")
+        print_figure(f"data.{side}_import_seconds", min(cost["imports"] for cost in costs[side]), "s", "lower")
+        print_figure(f"data.{side}_peak_memory", peak[side], "MiB", "lower")
+    kept.append(print_figure("data.speedup", best["pandas"] / best["project"], "x", "higher", 8))
+    kept.append(print_figure("data.memory_share", peak["project"] / peak["pandas"], "x", "lower", 0.5))
+    kept.append(print_figure("data.over_floor", best["project"] / best["floor"], "x", "lower", 2))
     return all(kept)
 
 
-def growth(folder: Path, made: Path) -> bool:
-    """Measure two generated vintages and twenty; what `folder` holds already is not generated again."""
+def growth(folder: Path, written: Path) -> bool:
+    """Measure two generated vintages and twenty; those that `folder` already holds are not generated again."""
     from include.accidents.data import files
     from include.accidents.synthetic import sample
 
@@ -218,13 +219,15 @@ def growth(folder: Path, made: Path) -> bool:
     for year in TWO:
         for path in files.find(twenty)[year].values():
             os.link(path, two / path.name)
-    costs = {years: [measure("project", raw, made) for _ in range(2)] for years, raw in ((2, two), (20, twenty))}
+    costs = {years: [measure("project", raw, written) for _ in range(2)] for years, raw in ((2, two), (20, twenty))}
     seconds = {years: min(cost["seconds"] for cost in of) for years, of in costs.items()}
-    tell("data.two_vintages_seconds", seconds[2], "s", "lower")
-    tell("data.twenty_vintages_seconds", seconds[20], "s", "lower")
+    print_figure("data.two_vintages_seconds", seconds[2], "s", "lower")
+    print_figure("data.twenty_vintages_seconds", seconds[20], "s", "lower")
     kept = [
-        tell("data.growth", seconds[20] / seconds[2], "x", "lower", 11),
-        tell("data.twenty_vintages_peak_memory", max(cost["peak_mib"] for cost in costs[20]) / 1024, "GiB", "lower", 6),
+        print_figure("data.growth", seconds[20] / seconds[2], "x", "lower", 11),
+        print_figure(
+            "data.twenty_vintages_peak_memory", max(cost["peak_mib"] for cost in costs[20]) / 1024, "GiB", "lower", 6
+        ),
     ]
     return all(kept)
 
@@ -233,13 +236,13 @@ def main() -> int:
     """Measure everything; 1 when a bar is missed."""
     raw = os.environ.get("RAW")
     with tempfile.TemporaryDirectory(prefix="accidents-bench-") as folder:
-        plain, made, many = (Path(folder) / name for name in ("raw", "made", "many"))
-        for path in (plain, made, many):
+        plain, written, many = (Path(folder) / name for name in ("raw", "written", "many"))
+        for path in (plain, written, many):
             path.mkdir()
-        kept = compare(unpack(Path(raw) if raw else None, plain), made, int(os.environ.get("ROUNDS", "3")))
-        wanted = os.environ.get("GROWTH", "1")
-        if wanted != "0":
-            kept = growth(many if wanted == "1" else Path(wanted), made) and kept
+        kept = compare(unpack(Path(raw) if raw else None, plain), written, int(os.environ.get("ROUNDS", "3")))
+        setting = os.environ.get("GROWTH", "1")
+        if setting != "0":
+            kept = growth(many if setting == "1" else Path(setting), written) and kept
     return 0 if kept else 1
 
 

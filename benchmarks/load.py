@@ -1,10 +1,11 @@
-"""What long or wide load does: ten minutes of traffic with reloads and a registry that dies, and 200 models in one run.
+"""Benchmark of long and wide load: ten minutes of traffic, with reloads and a registry that dies; 200 models in a run.
 
     .venv/bin/python benchmarks/load.py [traffic] [models] [--table docs/load.md]
 
-`traffic` starts an MLflow and the API, `models` an embedded stack, all on free ports of 127.0.0.1. SECONDS (600) is how
-long the traffic lasts, MODELS (10,50,200) how many trivial models the runs have. A line a figure; exit status 1 when
-one misses its bar. How 2.5 million people pass the stages of the data is measured by benchmarks/data.py (`growth`).
+`traffic` starts an MLflow and the API, `models` an embedded stack, all on free ports of 127.0.0.1. SECONDS (600) is the
+duration of the traffic, MODELS (10,50,200) are the numbers of trivial models in the runs. Prints a line for each
+figure; exit status 1 when one misses its bar. benchmarks/data.py (`growth`) measures the stages of the data with 2.5
+million people.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ import psutil
 ASKERS = 4
 RELOAD_EVERY = 2.0  # s
 POLL = 2.0  # s between the API's own looks at the registry
-# What happens to the registry, at which share of the time.
+# The events of the registry, as shares of the duration.
 KILLED, BACK, FROZEN, THAWED = 0.25, 0.45, 0.6, 0.75
 lines: list[dict[str, Any]] = []
 
 
-def tell(name: str, value: float, unit: str, better: str, bar: float | None = None) -> None:
+def print_figure(name: str, value: float, unit: str, better: str, bar: float | None = None) -> None:
     """Print a figure and keep it."""
     line: dict[str, Any] = {"name": f"load.{name}", "value": round(value, 3), "unit": unit, "better": better}
     lines.append(line | ({} if bar is None else {"bar": bar}))
@@ -48,20 +49,20 @@ def tell(name: str, value: float, unit: str, better: str, bar: float | None = No
 
 
 def missed(line: dict[str, Any]) -> bool:
-    """Tell whether a figure misses its bar."""
+    """Return whether a figure misses its bar."""
     if "bar" not in line:
         return False
     return bool(line["value"] < line["bar"] if line["better"] == "higher" else line["value"] > line["bar"])
 
 
 def main() -> int:
-    """Measure what was asked for."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped all the same
+    """Measure the parts on the command line; 1 when a figure misses its bar."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the services are stopped then too
     table = Path(sys.argv.pop(sys.argv.index("--table") + 1)) if "--table" in sys.argv else None
-    wanted = [each for each in sys.argv[1:] if not each.startswith("-")] or ["traffic", "models"]
-    if "traffic" in wanted:
+    parts = [each for each in sys.argv[1:] if not each.startswith("-")] or ["traffic", "models"]
+    if "traffic" in parts:
         traffic(float(os.environ.get("SECONDS", "600")))
-    if "models" in wanted:
+    if "models" in parts:
         models([int(each) for each in os.environ.get("MODELS", "10,50,200").split(",")])
     if table:
         table.write_text(page(), encoding="utf-8")
@@ -71,8 +72,8 @@ def main() -> int:
 def page() -> str:
     """Return the figures as a page of the documentation."""
     head = (
-        "# Load\n\nWritten by `make load`. What each figure is stands in `benchmarks/load.py`; that 2.5 million people "
-        "pass the stages of the data is measured by `benchmarks/data.py` (`data.growth`).\n\n"
+        "# Load\n\nWritten by `make load`. `benchmarks/load.py` defines each figure; `benchmarks/data.py` "
+        "(`data.growth`) measures the stages of the data with 2.5 million people.\n\n"
         "| figure | measured | bar |\n|---|---|---|\n"
     )
     rows = [
@@ -87,7 +88,7 @@ def page() -> str:
 
 @dataclass
 class Seen:
-    """What the askers saw: when each answer came, how long it took, and what was wrong."""
+    """The answers to the askers: when each was asked for and how long it took, failures, and wrong answers."""
 
     answers: list[tuple[float, float]] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -95,7 +96,7 @@ class Seen:
 
 
 def traffic(seconds: float) -> None:
-    """Ask the API without a pause, while its model is reloaded and its registry is killed, comes back, and freezes."""
+    """Ask the API without a pause, while its model is reloaded and its registry is killed, restarted and frozen."""
     from tests.api.world import KEY, SIGNING, World
 
     with TemporaryDirectory(prefix="acc") as name:
@@ -128,7 +129,7 @@ def _traffic(seconds: float, mlflow: Service, api: Service, url: str, key: str, 
     from api.schemas.scenes import EXAMPLE
 
     def promote(version: str) -> None:
-        """Let production point to a version, in the registry's own database: it works while the server is away."""
+        """Let production point to a version in the registry's database, which works without its server."""
         world.client.set_registered_model_alias("BestModel", "production", version)
 
     client = httpx.Client(base_url=url, trust_env=False, timeout=150)
@@ -186,7 +187,7 @@ def _traffic(seconds: float, mlflow: Service, api: Service, url: str, key: str, 
 
 
 def _follow(client: httpx.Client, promote: Callable[[str], None]) -> None:
-    """Time how long the API takes to follow the registry by itself."""
+    """Measure how long the API takes to follow the registry by itself."""
     from api.schemas.scenes import EXAMPLE
 
     def served() -> str:
@@ -197,11 +198,11 @@ def _follow(client: httpx.Client, promote: Callable[[str], None]) -> None:
     changed = time.monotonic()
     while served() != other and time.monotonic() < changed + 60:
         time.sleep(0.1)
-    tell("followed_by_itself_after", time.monotonic() - changed, "s", "lower", 10)
+    print_figure("followed_by_itself_after", time.monotonic() - changed, "s", "lower", 10)
 
 
 def _report(seen: Seen, reloads: list[tuple[float, float, int]], memory: list[float], done: dict[float, float]) -> None:
-    """Print what was seen; `done` says when each act upon the registry was done."""
+    """Print the figures of the traffic; `done` holds when each event of the registry happened, in s."""
 
     def p99(start: float, end: float) -> float:
         took = [lasted for asked, lasted in seen.answers if start <= asked < end]
@@ -214,18 +215,18 @@ def _report(seen: Seen, reloads: list[tuple[float, float, int]], memory: list[fl
     good = [took for asked, took, status in reloads if status == 200]
     refused = [took for asked, took, status in reloads if status == 503]
     strange = [r for r in reloads if r[2] not in (200, 503) or (r[2] == 503 and not was_away(r[0], r[1]))]
-    tell("traffic_seconds", done[1], "s", "higher")
-    tell("requests", len(seen.answers), "requests", "higher")
-    tell("requests_failed", len(seen.failed), "requests", "lower", 0)
-    tell("answers_wrong_or_mixed", len(seen.wrong), "answers", "lower", 0)
-    tell("p99_all_well", p99(0, done[KILLED]), "ms", "lower")
-    tell("p99_registry_dead", p99(done[KILLED], done[BACK]), "ms", "lower")
-    tell("p99_registry_frozen", p99(done[FROZEN], done[THAWED]), "ms", "lower")
-    tell("reloads_done", len(good), "reloads", "higher", 1)
-    tell("reloads_refused_while_away", len(refused), "reloads", "higher")
-    tell("longest_refusal", max(refused, default=0.0), "s", "lower")
-    tell("reloads_wrong", len(strange), "reloads", "lower", 0)
-    tell("memory_growth", memory[1] - memory[0], "MB", "lower", 50)
+    print_figure("traffic_seconds", done[1], "s", "higher")
+    print_figure("requests", len(seen.answers), "requests", "higher")
+    print_figure("requests_failed", len(seen.failed), "requests", "lower", 0)
+    print_figure("answers_wrong_or_mixed", len(seen.wrong), "answers", "lower", 0)
+    print_figure("p99_all_well", p99(0, done[KILLED]), "ms", "lower")
+    print_figure("p99_registry_dead", p99(done[KILLED], done[BACK]), "ms", "lower")
+    print_figure("p99_registry_frozen", p99(done[FROZEN], done[THAWED]), "ms", "lower")
+    print_figure("reloads_done", len(good), "reloads", "higher", 1)
+    print_figure("reloads_refused_while_away", len(refused), "reloads", "higher")
+    print_figure("longest_refusal", max(refused, default=0.0), "s", "lower")
+    print_figure("reloads_wrong", len(strange), "reloads", "lower", 0)
+    print_figure("memory_growth", memory[1] - memory[0], "MB", "lower", 50)
     for each in [*seen.failed[:3], *seen.wrong[:3], *map(str, strange[:3])]:
         print(each, file=sys.stderr)
 
@@ -246,7 +247,7 @@ class Service:
         self.kill()
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server, and wait until it answers."""
         self.process = subprocess.Popen(
             self._command, cwd=ROOT, env=self._env, stdout=self._log, stderr=self._log, start_new_session=True
         )
@@ -266,17 +267,17 @@ class Service:
         raise SystemExit(f"{self._command[2]} does not start: {Path(self._log.name).read_text()[-2000:]}")
 
     def kill(self) -> None:
-        """Kill it with all that it started."""
+        """Kill the server and all processes that it started."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
     def freeze(self) -> None:
-        """Stop it: its connections stay, and nothing answers."""
+        """Suspend the server: its connections stay, and nothing answers."""
         os.killpg(self.process.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Resume the server."""
         os.killpg(self.process.pid, signal.SIGCONT)
 
 
@@ -285,17 +286,17 @@ def free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
-    found = [each.getsockname()[1] for each in sockets]
+    ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
         each.close()
-    return found
+    return ports
 
 
 # --- many models -------------------------------------------------------------------------------------------
 
 
 def models(counts: list[int]) -> None:
-    """Run the DAG with ever more models that do nothing; open the widest run's pages in a browser."""
+    """Run the DAG with more and more models that do nothing; open each run's pages in a browser."""
     from benchmarks import pipeline
     from include.accidents.synthetic.sample import write_sample
     from ops import envfile
@@ -308,51 +309,51 @@ def models(counts: list[int]) -> None:
         pipeline.write_catalogue(catalogue, 2)
         try:
             pipeline.embedded(env, "up")
-            said = envfile.read(Path(folder) / "local" / "env")
-            airflow = Airflow(said["AIRFLOW_URL"], said["AIRFLOW_USER"], said["AIRFLOW_PASSWORD"])
+            local_env = envfile.read(Path(folder) / "local" / "env")
+            airflow = Airflow(local_env["AIRFLOW_URL"], local_env["AIRFLOW_USER"], local_env["AIRFLOW_PASSWORD"])
             pipeline.run(airflow, sample)  # fills the store
             before, wall_before = 0, 0.0
             for count in counts:
                 pipeline.write_catalogue(catalogue, count)
                 run_id, wall, busy = _wide_run(airflow, sample)
-                tell(f"run_of_{count}_models", wall, "s", "lower")
-                tell(f"task_seconds_a_model_of_{count}", busy / count, "s", "lower")
+                print_figure(f"run_of_{count}_models", wall, "s", "lower")
+                print_figure(f"task_seconds_a_model_of_{count}", busy / count, "s", "lower")
                 if before:
-                    tell(
+                    print_figure(
                         f"a_further_model_from_{before}_to_{count}",
                         (wall - wall_before) / (count - before),
                         "s",
                         "lower",
                     )
                 before, wall_before = count, wall
-                _pages(said, run_id, count)
+                _pages(local_env, run_id, count)
         finally:
             pipeline.embedded(env, "down")
     steps = [line["value"] for line in lines if line["name"].startswith("load.a_further_model")]
     if len(steps) > 1:
-        tell("growth_of_a_further_model", steps[-1] / steps[0], "x", "lower", 1.5)
+        print_figure("growth_of_a_further_model", steps[-1] / steps[0], "x", "lower", 1.5)
 
 
 def _wide_run(airflow: Any, sample: Path) -> tuple[str, float, float]:
-    """Run once with `force`; return the run's id, its wall time, and the time of the models' instances in all."""
+    """Run once with `force`; return the run's id, its wall time, and the total time of the models' instances."""
     from benchmarks.pipeline import moment
 
     run_id = airflow.trigger({"raw_dir": str(sample), "force": True})
-    found: dict[str, Any] = {}
-    while found.get("state") not in ("success", "failed"):
+    dag_run: dict[str, Any] = {}
+    while dag_run.get("state") not in ("success", "failed"):
         time.sleep(2)
         with suppress(httpx.TimeoutException):  # a busy machine
-            found = airflow.run(run_id)
+            dag_run = airflow.run(run_id)
     instances = airflow.task_instances(run_id)
     states = {(each.task_id, each.map_index): each.state for each in instances}
-    if found["state"] == "failed" or set(states.values()) != {"success"}:
+    if dag_run["state"] == "failed" or set(states.values()) != {"success"}:
         raise SystemExit(f"The run {run_id} did not succeed: { {k: v for k, v in states.items() if v != 'success'} }")
     busy = sum((each.ended - each.started).total_seconds() for each in instances if each.map_index >= 0)
-    return run_id, moment(found["end_date"]) - moment(found["start_date"]), busy
+    return run_id, moment(dag_run["end_date"]) - moment(dag_run["start_date"]), busy
 
 
-def _pages(said: dict[str, str], run_id: str, count: int) -> None:
-    """Time, in a headless Chromium, the grid and the list of instances of the widest run."""
+def _pages(local_env: dict[str, str], run_id: str, count: int) -> None:
+    """Measure the grid and the list of instances of a run in a headless Chromium."""
     from playwright.sync_api import sync_playwright
 
     from include.accidents.pipeline.names import PIPELINE
@@ -365,19 +366,19 @@ def _pages(said: dict[str, str], run_id: str, count: int) -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.set_default_timeout(60_000)
-        page.goto(said["AIRFLOW_URL"])
-        page.fill("input[name=username]", said["AIRFLOW_USER"])
-        page.fill("input[name=password]", said["AIRFLOW_PASSWORD"])
+        page.goto(local_env["AIRFLOW_URL"])
+        page.fill("input[name=username]", local_env["AIRFLOW_USER"])
+        page.fill("input[name=password]", local_env["AIRFLOW_PASSWORD"])
         page.keyboard.press("Enter")
         page.wait_for_url(lambda url: "login" not in url)
 
         def seconds(path: str, shown: Callable[[], Any]) -> float:
             began = time.monotonic()
-            page.goto(f"{said['AIRFLOW_URL']}{path}")
+            page.goto(f"{local_env['AIRFLOW_URL']}{path}")
             shown()
             return time.monotonic() - began
 
-        # The group's name bears the number of its instances, as the grid and the graph show it.
+        # The grid counts as loaded when it shows this task.
         grid = f"/dags/{PIPELINE}/runs/{quote(run_id)}"
         first = seconds(grid, page.get_by_text("select_best_model").first.wait_for)
         again = seconds(grid, page.get_by_text("select_best_model").first.wait_for)
@@ -386,9 +387,9 @@ def _pages(said: dict[str, str], run_id: str, count: int) -> None:
             lambda: page.locator("table tbody tr").nth(min(count, 20) - 1).wait_for(),
         )
         browser.close()
-    tell(f"grid_of_{count}_models_first", first, "s", "lower", 10)
-    tell(f"grid_of_{count}_models_again", again, "s", "lower", 5)
-    tell(f"instances_of_{count}_models", mapped, "s", "lower", 5)
+    print_figure(f"grid_of_{count}_models_first", first, "s", "lower", 10)
+    print_figure(f"grid_of_{count}_models_again", again, "s", "lower", 5)
+    print_figure(f"instances_of_{count}_models", mapped, "s", "lower", 5)
 
 
 if __name__ == "__main__":

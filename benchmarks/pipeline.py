@@ -1,9 +1,9 @@
-"""What Airflow costs: parsing the DAG file, importing, and the overhead of a whole run with models that do nothing.
+"""Benchmark of Airflow's cost: parsing the DAG file, imports, and the overhead of a run with models that do nothing.
 
     .venv/bin/python benchmarks/pipeline.py
 
 Starts an embedded stack of its own on free ports, on a small generated sample, and stops it again (about two
-minutes). A line a figure; exit status 1 when one misses its bar.
+minutes). Prints a line for each figure; exit status 1 when one misses its bar.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ops.airflow_api import Airflow, TaskInstance
 NOTHING = {"pipeline": [["clf", {"class": "sklearn.dummy.DummyClassifier", "params": {"strategy": "prior"}}]]}
 IMPORTS = "import include.accidents.pipeline.select, mlflow, skops.io"
 AIRFLOW = "Asset, AssetAlias, BaseHook, ExceptionRetryPolicy, Param, RetryRule, TriggerRule, dag, task, task_group"
-# Each instance's chain of tasks, as the picture of the DAG shows it.
+# The chain of tasks of one model, from the start of a run to its end.
 PATH = (
     "load_csv_to_s3", "prepare_data", "clean_data", "search_params", "train_model", "log_model", "reload_model",
     "select_best_model", "reload_best_model",
@@ -37,7 +37,7 @@ PATH = (
 
 
 def main() -> int:
-    """Measure, print, judge."""
+    """Measure and print the figures; 1 when one misses its bar."""
     figures = [*parsing(), *running()]
     for figure in figures:
         print(json.dumps(figure))
@@ -51,7 +51,7 @@ def figure(name: str, value: float, unit: str, bar: float | None = None) -> dict
 
 def parsing() -> list[dict[str, Any]]:
     """Time the imports of fresh processes, the best of five."""
-    # Airflow's own names are imported when they are first used: name them, as the DAG file does.
+    # Airflow imports its names when they are first used, so they are named here, as in the DAG file.
     names = f"from airflow.sdk import {AIRFLOW}"
     airflow = best_of(names)
     both = best_of(f"{names}; import dags.ml_accidents_pipeline")
@@ -64,12 +64,12 @@ def parsing() -> list[dict[str, Any]]:
 
 
 def best_of(code: str, times: int = 5) -> float:
-    """Return the seconds that a fresh interpreter takes for `code`, less those for nothing."""
+    """Return the seconds that a fresh interpreter takes for `code`, less those for no code."""
     return min(seconds(code) for _ in range(times)) - min(seconds("") for _ in range(times))
 
 
 def seconds(code: str) -> float:
-    """Time one interpreter."""
+    """Return the seconds of one interpreter that runs `code`."""
     started = time.monotonic()
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
     return time.monotonic() - started
@@ -84,8 +84,8 @@ def running() -> list[dict[str, Any]]:
         write_catalogue(catalogue, 2)
         embedded(env, "up")
         try:
-            said = envfile.read(Path(folder) / "local" / "env")
-            airflow = Airflow(said["AIRFLOW_URL"], said["AIRFLOW_USER"], said["AIRFLOW_PASSWORD"])
+            local_env = envfile.read(Path(folder) / "local" / "env")
+            airflow = Airflow(local_env["AIRFLOW_URL"], local_env["AIRFLOW_USER"], local_env["AIRFLOW_PASSWORD"])
             few_wall, few = run(airflow, sample)
             write_catalogue(catalogue, 12)
             many_wall, many = run(airflow, sample, force=True)
@@ -109,7 +109,7 @@ def running() -> list[dict[str, Any]]:
 
 
 def environment(folder: str, catalogue: Path) -> dict[str, str]:
-    """Return the settings of a stack of its own."""
+    """Return the environment of a separate stack on free ports."""
     sockets = [socket.socket() for _ in range(4)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
@@ -125,8 +125,8 @@ def environment(folder: str, catalogue: Path) -> dict[str, str]:
 
 def write_catalogue(path: Path, models: int) -> None:
     """Write a catalogue of models that do nothing."""
-    said = {"defaults": {"evaluation_folds": 2}, "models": {f"Nothing{i:02}": NOTHING for i in range(models)}}
-    path.write_text(json.dumps(said), encoding="utf-8")
+    catalogue = {"defaults": {"evaluation_folds": 2}, "models": {f"Nothing{i:02}": NOTHING for i in range(models)}}
+    path.write_text(json.dumps(catalogue), encoding="utf-8")
 
 
 def embedded(env: dict[str, str], command: str) -> None:
@@ -135,19 +135,19 @@ def embedded(env: dict[str, str], command: str) -> None:
 
 
 def run(airflow: Airflow, sample: Path, **conf: Any) -> tuple[float, dict[tuple[str, int], tuple[float, float]]]:
-    """Trigger a run; return its wall time, and of each instance the seconds in its function and in all."""
+    """Trigger a run; return its wall time, and the `times` of each instance, in s."""
     run_id = airflow.trigger({"raw_dir": str(sample), **conf})
-    while (found := airflow.run(run_id))["state"] not in ("success", "failed"):
+    while (dag_run := airflow.run(run_id))["state"] not in ("success", "failed"):
         time.sleep(1)
-    if found["state"] == "failed":
+    if dag_run["state"] == "failed":
         raise SystemExit(f"The run {run_id} failed.")
-    wall = moment(found["end_date"]) - moment(found["start_date"])
+    wall = moment(dag_run["end_date"]) - moment(dag_run["start_date"])
     instances = airflow.task_instances(run_id)
     return wall, {(i.task_id, i.map_index): times(airflow, run_id, i) for i in instances if i.ended}
 
 
 def times(airflow: Airflow, run_id: str, instance: TaskInstance) -> tuple[float, float]:
-    """Read from the log how long the task's own function took (its imports included), and the instance as a whole."""
+    """Return the seconds of the task's own function (by the log, with its imports), and of the whole instance."""
     entries = airflow.log(run_id, instance)
     begun = next(moment(e["timestamp"]) for e in entries if e.get("event") == "::endgroup::" and e.get("timestamp"))
     ended = next(moment(e["timestamp"]) for e in entries if e.get("event") == "::group::Post Execute")

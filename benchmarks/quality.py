@@ -1,14 +1,15 @@
-"""How good the shipped models are on real accidents, for everybody who asks, and that nothing leaks.
+"""Benchmark of the shipped models on real accidents: their quality at all levels of knowledge, and a test for leakage.
 
 `RAW` names a folder of CSVs (default: the real files of 2021 beside the project), `MODEL` the model of the main figures
-(default: the best shipped one), `MODELS` the models of the lines that hold for each (default: all), `MODELS_FILE` the
-catalogue, `FOLDS` how many of the five folds are held out. Prints one JSON line a figure; exit status 1 when a figure
-misses its bar. Folds and models run side by side, one a core. `PARTS` names the parts: levels, models, leakage.
+(default: the best shipped one), `MODELS` the models of the part `models` (default: all), `MODELS_FILE` the catalogue,
+`FOLDS` the number of the five folds that are held out. Prints one JSON line for each figure; exit status 1 when a
+figure misses its bar. Folds and models run side by side, one on each core. `PARTS` names the parts: levels, models,
+leakage.
 
-Five outer folds of whole accidents, drawn by a hash with a fixed key: nothing that is tuned here or in the pipeline
-moves an accident from one fold to another. Hyper-parameters are the shipped ones; where the catalogue leaves a choice,
-it is searched inside the outer fold's training part. What is not known is taken out of the scenes, before features are
-made of them, as a request leaves it out.
+Five outer folds of whole accidents are drawn by a hash with a fixed key: no tuning, here or in the pipeline, moves an
+accident from one fold to another. Hyper-parameters are the shipped ones; where the catalogue leaves a choice, it is
+searched inside the outer fold's training part. Unknown fields are removed from the scenes before the features are made,
+as a request leaves them out.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ MODELS = os.environ.get("MODELS")
 N_FOLDS = 5
 FOLDS = int(os.environ.get("FOLDS") or N_FOLDS)
 KEY = b"accidents/outer_folds"
-PEOPLE_OF_A_FIELD = 4_000  # held-out people of each fold by whom a field that is left out is judged
+PEOPLE_OF_A_FIELD = 4_000  # held-out people of each fold on whom a field that is left out is judged
 LEAKAGE_ROWS = 10_000
 LEAKAGE_BAR = 0.02  # AUC of severe: three standard errors on that many people; a split by row gains 0.03
 RECORD_BARS = {"f1_weighted": 0.7215, "f1_macro": 0.566, "auc_severe": 0.906, "accident_auc_severe": 0.865}
@@ -58,7 +59,7 @@ SHOWN = (
     *("alert_share", "alert_recall", "alert_precision", "person_recall", "person_precision"),
 )
 LOWER_IS_BETTER = ("log_loss", "calibration_error", "_error", "_gap", "lost_auc")
-# Bars of the best model, and of every shipped one (`EACH_`): calibration error; mean foretold share against the true.
+# Bars of the best model, and of every shipped one (`EACH_`): calibration error; mean predicted share against the true.
 LEVEL_CALIBRATION, LEVEL_SHARE, LEVEL_ACCIDENTS = 0.015, 0.01, 0.02
 FIELD_CALIBRATION, FIELD_SHARE = 0.02, 0.015
 EACH_CALIBRATION, EACH_SHARE = 0.03, 0.02
@@ -69,7 +70,7 @@ BY_COMMUNE = "first_call_by_commune"
 
 @dataclass(frozen=True)
 class Known:
-    """The people of every year as they are known in one way: features, and which rows these are."""
+    """The people of every year as they are known in one way: their features, and their positions among all people."""
 
     data: dataset.Dataset
     rows: np.ndarray
@@ -97,14 +98,14 @@ class Years:
         return Known(dataset.join(parts), positions)
 
     def _positions(self, kept: list[np.ndarray]) -> np.ndarray:
-        """Return where the people of each year stand among all whose severity is known."""
-        found, start = [], 0
+        """Return the positions of the people of each year among all whose severity is known."""
+        positions, start = [], 0
         for scenes, index in zip(self._years, kept, strict=True):
             known = scenes.people["grav"].notna().to_numpy()
             place = np.cumsum(known) - 1
-            found.append(start + place[index])
+            positions.append(start + place[index])
             start += int(known.sum())
-        return np.concatenate(found)
+        return np.concatenate(positions)
 
 
 def without(fields: frozenset[str], scenes: Scenes) -> Scenes:
@@ -117,7 +118,7 @@ def without(fields: frozenset[str], scenes: Scenes) -> Scenes:
 
 
 def at_level(level: Level, scenes: Scenes) -> Scenes:
-    """Leave out what a level does not know, and make rough what it knows roughly."""
+    """Leave out the fields that are not known at a level, and make those rough that are known roughly."""
     if "an_nais" in level.rough:
         year = scenes.accidents["an"].to_numpy()[scenes.people["accident"].to_numpy()]
         age = year - scenes.people["an_nais"].to_numpy()
@@ -127,11 +128,11 @@ def at_level(level: Level, scenes: Scenes) -> Scenes:
 
 
 def by_commune(scenes: Scenes) -> Scenes:
-    """Know what a first call brings, and the commune: its position stands for the accident's."""
+    """Leave the fields of a first call, and the commune: its position stands for the accident's."""
     codes = scenes.accidents["com"]
-    found = {code: communes.find(code) for code in codes.dropna().unique()}
+    by_code = {code: communes.find(code) for code in codes.dropna().unique()}
     lat, long = (
-        codes.map({code: getattr(each, name) for code, each in found.items() if each}).astype(np.float32)
+        codes.map({code: getattr(each, name) for code, each in by_code.items() if each}).astype(np.float32)
         for name in ("lat", "long")
     )
     called = at_level(LEVELS["first_call"], scenes)
@@ -139,7 +140,7 @@ def by_commune(scenes: Scenes) -> Scenes:
 
 
 def drivers_alone(scenes: Scenes) -> Scenes:
-    """Know the vehicles of a first call, and nobody but one driver in each."""
+    """Leave the fields of a first call, and of the people one driver in each vehicle."""
     called = at_level(LEVELS["first_call"], scenes)
     drivers = called.people[(called.people["catu"] == DRIVER) & (called.people["vehicle"] >= 0)]
     return replace(
@@ -160,7 +161,7 @@ def ways(scenes: Scenes) -> dict[str, Known]:
 
 
 def outer_folds(accident: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Return (train, test) positions of each outer fold."""
+    """Yield the (train, test) positions of each outer fold."""
     distinct, inverse = np.unique(accident, return_inverse=True)
     drawn = [
         int.from_bytes(hashlib.blake2b(int(n).to_bytes(8, "big"), digest_size=8, key=KEY).digest(), "big") % N_FOLDS
@@ -174,21 +175,21 @@ def outer_folds(accident: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]
 def fitted(checked: Catalogue, name: str, data: dataset.Dataset) -> tuple[Any, dict[str, Any]]:
     """Search and train a model on `data`."""
     spec = checked.model(name)
-    found = search.search(spec, checked.defaults, data)
-    return training.train(spec, checked.defaults, found.params, data), found.params
+    result = search.search(spec, checked.defaults, data)
+    return training.train(spec, checked.defaults, result.params, data), result.params
 
 
 def rules_of(checked: Catalogue, name: str, params: Any, data: dataset.Dataset) -> decision.Decision:
     """Learn the decision's rules by cross-validation, as the pipeline does."""
     spec, defaults = checked.model(name), checked.defaults
-    made = judging.cross_validate(
+    validated = judging.cross_validate(
         partial(training.fit, spec, defaults, params),
         data,
         n_splits=defaults.evaluation_folds,
         seed=defaults.seed + 1,
         max_rows=spec.max_rows,
     )
-    return decision.learn(made.judged, decision.recall_by_level(checked.decision), made.sharpen)
+    return decision.learn(validated.judged, decision.recall_by_level(checked.decision), validated.sharpen)
 
 
 def judgements(model: Any, whole: dataset.Dataset, known: Known, test: np.ndarray) -> judging.Judgements:
@@ -200,8 +201,8 @@ def judgements(model: Any, whole: dataset.Dataset, known: Known, test: np.ndarra
     of_row[test] = accident
     chosen = np.flatnonzero(of_row[known.rows] >= 0)
     data = known.data.take(chosen)
-    there, position = np.unique(of_row[known.rows[chosen]], return_inverse=True)
-    return judging.Judgements(evaluate.probabilities(model, data.x), data.y, position, people[there])
+    judged_accidents, position = np.unique(of_row[known.rows[chosen]], return_inverse=True)
+    return judging.Judgements(evaluate.probabilities(model, data.x), data.y, position, people[judged_accidents])
 
 
 def state_of(way: str) -> str:
@@ -210,13 +211,13 @@ def state_of(way: str) -> str:
 
 
 def quality(checked: Catalogue, whole: dataset.Dataset, known: dict[str, Known]) -> bool:
-    """Print the figures of the best model in each way; tell whether every bar is met."""
+    """Print the figures of the best model in each way; return whether every bar is met."""
     folds = list(outer_folds(whole.accident))[:FOLDS]
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for of_fold in parallel(delayed(judge_fold)(checked, whole, known, *fold) for fold in folds):
         for name, value in of_fold.items():
-            found.setdefault(name, []).append(value)
-    shown = [show_way(way, found) for way in known]  # each is printed, whatever the others say
+            values.setdefault(name, []).append(value)
+    shown = [show_way(way, values) for way in known]  # every way is printed, even after a missed bar
     return all(shown)
 
 
@@ -224,7 +225,7 @@ def judge_fold(
     checked: Catalogue, whole: dataset.Dataset, known: dict[str, Known], train: np.ndarray, test: np.ndarray
 ) -> dict[str, float]:
     """Return the figures of the best model on one held-out fold, as `way.figure`."""
-    learned, found = whole.take(train), {}
+    learned, values = whole.take(train), {}
     model, params = fitted(checked, MODEL, learned)
     rules = rules_of(checked, MODEL, params, learned)
     for way, of_way in known.items():
@@ -235,8 +236,8 @@ def judge_fold(
         if way in LEVELS and way != "record":
             alone = alone_at(checked, params, of_way.data.take(train))
             metrics["auc_of_a_model_for_it_alone"] = auc(judged.y, evaluate.probabilities(alone, of_way.data.x[test]))
-        found |= {f"{way}.{name}": value for name, value in metrics.items()}
-    return found
+        values |= {f"{way}.{name}": value for name, value in metrics.items()}
+    return values
 
 
 def parallel(calls: Iterator[Any]) -> list[Any]:
@@ -245,14 +246,14 @@ def parallel(calls: Iterator[Any]) -> list[Any]:
 
 
 def alone_at(checked: Catalogue, params: Any, data: dataset.Dataset) -> Any:
-    """Train the model for one level alone: on nothing but what is known there."""
+    """Train the model for one level alone, on data as they are known there."""
     spec = checked.model(MODEL).model_copy(update={"masked_share": 0.0})
     return training.train(spec, checked.defaults, params, data)
 
 
-def show_way(way: str, found: dict[str, list[float]]) -> bool:
-    """Print the figures of one way; tell whether its bars are met."""
-    mean = {name: float(np.mean(found[f"{way}.{name}"])) for name in (*SHOWN, "promised_recall")}
+def show_way(way: str, values: dict[str, list[float]]) -> bool:
+    """Print the figures of one way; return whether its bars are met."""
+    mean = {name: float(np.mean(values[f"{way}.{name}"])) for name in (*SHOWN, "promised_recall")}
     good = True
     for name in SHOWN:
         bar = RECORD_BARS.get(name) if way == "record" else None
@@ -260,18 +261,18 @@ def show_way(way: str, found: dict[str, list[float]]) -> bool:
             bar = 0.897
         if name == "calibration_error" and way in LEVELS:
             bar = LEVEL_CALIBRATION
-        good &= tell(f"{way}.{name}", mean[name], bar=bar, interval=interval(found[f"{way}.{name}"]))
+        good &= print_figure(f"{way}.{name}", mean[name], bar=bar, interval=interval(values[f"{way}.{name}"]))
     judged = way in STATES
     for name, gap, bar in (
         ("severe_share_gap", mean["severe_foretold"] - mean["severe_true"], LEVEL_SHARE),
         ("accident_share_gap", mean["accident_severe_foretold"] - mean["accident_severe_true"], LEVEL_ACCIDENTS),
         ("alert_recall_gap", mean["alert_recall"] - mean["promised_recall"], RECALL_GAP),
     ):
-        good &= tell(f"{way}.{name}", abs(gap), bar=bar if judged else None)
-    if f"{way}.auc_of_a_model_for_it_alone" in found:
-        alone = float(np.mean(found[f"{way}.auc_of_a_model_for_it_alone"]))
-        tell(f"{way}.auc_of_a_model_for_it_alone", alone)
-        good &= tell(f"{way}.lost_auc", alone - mean["auc_severe"], bar=LOST_AUC)
+        good &= print_figure(f"{way}.{name}", abs(gap), bar=bar if judged else None)
+    if f"{way}.auc_of_a_model_for_it_alone" in values:
+        alone = float(np.mean(values[f"{way}.auc_of_a_model_for_it_alone"]))
+        print_figure(f"{way}.auc_of_a_model_for_it_alone", alone)
+        good &= print_figure(f"{way}.lost_auc", alone - mean["auc_severe"], bar=LOST_AUC)
     return good
 
 
@@ -287,7 +288,7 @@ def interval(values: list[float]) -> tuple[float, float] | None:
 
 
 def every_model(checked: Catalogue, scenes: Scenes, known: dict[str, Known]) -> bool:
-    """Print what each shipped model makes of each level, and of each field left out; tell whether bars are met."""
+    """Print the figures of each shipped model, at each level and without each field; return whether bars are met."""
     whole = scenes.complete
     folds = [(train, sampled(whole, test)) for train, test in list(outer_folds(whole.accident))[:FOLDS]]
     rows = np.concatenate([test for _, test in folds])
@@ -300,23 +301,23 @@ def every_model(checked: Catalogue, scenes: Scenes, known: dict[str, Known]) -> 
         {way: x[end - len(test) : end] for way, x in matrices.items()}
         for (_, test), end in zip(folds, ends, strict=True)
     ]
-    made = parallel(
-        delayed(foretold)(checked, name, whole.take(train), x)
+    predicted = parallel(
+        delayed(predict_ways)(checked, name, whole.take(train), x)
         for name in names
         for (train, _), x in zip(folds, asked, strict=True)
     )
     good = True
     for i, name in enumerate(names):
-        of_model = made[i * len(folds) : (i + 1) * len(folds)]
+        of_model = predicted[i * len(folds) : (i + 1) * len(folds)]
         proba = {way: np.concatenate([part[way] for part in of_model]) for way in matrices}
         good &= show_model(name, whole.y[rows], proba)
     return good
 
 
-def foretold(
+def predict_ways(
     checked: Catalogue, name: str, learned: dataset.Dataset, asked: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Train a model; return the probabilities that it foretells in each way."""
+    """Train a model; return the probabilities that it predicts in each way."""
     model, _ = fitted(checked, name, learned)
     return {way: evaluate.probabilities(model, x) for way, x in asked.items()}
 
@@ -327,7 +328,7 @@ def sampled(whole: dataset.Dataset, test: np.ndarray) -> np.ndarray:
 
 
 def show_model(name: str, y: np.ndarray, proba: dict[str, np.ndarray]) -> bool:
-    """Print the worst field and every level of one model; tell whether its bars are met."""
+    """Print the worst field and every level of one model; return whether its bars are met."""
     true = float(np.isin(y, SEVERE).mean())
     error = {way: evaluate.calibration_error(y, p) for way, p in proba.items()}
     gap = {way: abs(float(p[:, SEVERE].sum(axis=1).mean()) - true) for way, p in proba.items()}
@@ -335,32 +336,32 @@ def show_model(name: str, y: np.ndarray, proba: dict[str, np.ndarray]) -> bool:
     good = True
     for way in (way for way in proba if way.startswith("level ")):
         level = way.removeprefix("level ")
-        good &= tell(f"{level}.calibration_error", error[way], bar=EACH_CALIBRATION, model=name)
-        good &= tell(f"{level}.severe_share_gap", gap[way], bar=EACH_SHARE, model=name)
+        good &= print_figure(f"{level}.calibration_error", error[way], bar=EACH_CALIBRATION, model=name)
+        good &= print_figure(f"{level}.severe_share_gap", gap[way], bar=EACH_SHARE, model=name)
     fields = [way for way in proba if way.startswith("without ")]
     for figure, values, bar in (
         ("calibration_error", error, FIELD_CALIBRATION if best else EACH_CALIBRATION),
         ("severe_share_gap", gap, FIELD_SHARE if best else EACH_SHARE),
     ):
         worst = max(fields, key=lambda way: values[way])
-        good &= tell(f"worst_single_field.{figure}", values[worst], bar=bar, model=name, field=worst.split()[1])
+        good &= print_figure(f"worst_single_field.{figure}", values[worst], bar=bar, model=name, field=worst.split()[1])
         for way in fields if best else ():
-            tell(f"without.{way.split()[1]}.{figure}", values[way], bar=bar, model=name)
+            print_figure(f"without.{way.split()[1]}.{figure}", values[way], bar=bar, model=name)
     return good
 
 
 def leakage(checked: Catalogue, data: dataset.Dataset) -> bool:
-    """Train every model on severities of other accidents: then nothing can be learnt, unless something leaks.
+    """Train every model on severities of other accidents: it can learn nothing, unless something leaks.
 
-    The accidents' lists of severities are exchanged between accidents with as many people, so that people of one
-    accident still resemble each other; a split by row would then find each person's neighbours in the training part.
-    What remains to be learnt is how severities depend on the number of people: the baseline knows that.
+    Accidents with the same number of people exchange their lists of severities, so that people of one accident still
+    resemble each other. A split by row would then put a person's neighbours into the training part. A model can only
+    learn how severities depend on the number of people, and the baseline knows that.
     """
     data = data.take(split.sample_accidents(np.arange(len(data.y)), data.accident, data.y, LEAKAGE_ROWS, 0))
     shuffled = dataset.Dataset(data.x, exchanged(data.y, data.accident), data.accident)
     gains = parallel(delayed(gain)(checked, name, shuffled) for name in checked.models)
     shown = [
-        tell("leakage_gain", value, model=name, bar=LEAKAGE_BAR, better="lower")
+        print_figure("leakage_gain", value, model=name, bar=LEAKAGE_BAR, better="lower")
         for name, value in zip(checked.models, gains, strict=True)
     ]
     return all(shown)
@@ -378,7 +379,7 @@ def gain(checked: Catalogue, name: str, data: dataset.Dataset) -> float:
 
 
 def people_of(accident: np.ndarray) -> np.ndarray:
-    """Return how many people each person's accident has, up to 6."""
+    """Return the number of people of each person's accident, at most 6."""
     _, inverse, counts = np.unique(accident, return_inverse=True, return_counts=True)
     return np.minimum(counts[inverse], 6)
 
@@ -387,12 +388,12 @@ def exchanged(y: np.ndarray, accident: np.ndarray) -> np.ndarray:
     """Return `y` with the lists of accidents of the same size exchanged at random."""
     order = np.argsort(accident, kind="stable")
     _, start, count = np.unique(accident[order], return_index=True, return_counts=True)
-    random, made = np.random.default_rng(0), y.copy()
+    random, result = np.random.default_rng(0), y.copy()
     for size in np.unique(count):
         at = start[count == size]
         for ours, theirs in zip(at, random.permutation(at), strict=True):
-            made[order[ours : ours + size]] = y[order[theirs : theirs + size]]
-    return made
+            result[order[ours : ours + size]] = y[order[theirs : theirs + size]]
+    return result
 
 
 def shares(y: np.ndarray, size: np.ndarray, asked: np.ndarray) -> np.ndarray:
@@ -406,7 +407,7 @@ def auc(y: np.ndarray, proba: np.ndarray) -> float:
     return evaluate.scores(y, proba)["auc_severe"]
 
 
-def tell(
+def print_figure(
     name: str,
     value: float,
     *,
@@ -416,7 +417,7 @@ def tell(
     model: str = MODEL,
     **more: str,
 ) -> bool:
-    """Print a figure; tell whether it meets its bar."""
+    """Print a figure; return whether it meets its bar."""
     better = better or ("lower" if name.endswith(LOWER_IS_BETTER) else "higher")
     line: dict[str, Any] = {"name": f"quality.{name}", "value": round(value, 4), "unit": "", "better": better}
     if interval is not None:
@@ -428,7 +429,7 @@ def tell(
 
 
 def main() -> int:
-    """Print every figure."""
+    """Print every figure; 1 when one misses its bar, 2 without the files."""
     if not RAW.is_dir():
         print(f"There is no folder {RAW}: let RAW name a folder of CSVs.", file=sys.stderr)
         return 2

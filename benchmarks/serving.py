@@ -1,11 +1,11 @@
-"""How fast the API answers, against `mlflow models serve` and against the bare model in a process.
+"""Benchmark of the API's speed, against `mlflow models serve` and against the bare model in a process.
 
-`RAW` names a folder of the publisher's CSVs (2021 is used where it is there); without it, a generated year. A shipped
+`RAW` names a folder of the publisher's CSVs (with 2021, that year is used); without it, a year is generated. A shipped
 model is trained twice and promoted in a temporary MLflow (SQLite, files). Each server is pinned to one core, the load
-(`wrk`, from Debian) to another. Prints one JSON line a figure; status 1 when one misses its bar.
+(`wrk`, from Debian) to another. Prints one JSON line for each figure; exit status 1 when one misses its bar.
 
-SECONDS (10) is how long each load lasts, RELOADS (100) how often a model is loaded under load, MODEL which one
-answers (HistGradientBoosting).
+SECONDS (10) is the duration of each load, RELOADS (100) the number of reloads under load, MODEL the model that answers
+(HistGradientBoosting).
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ PEOPLE = 100_000
 missed = False
 
 
-def tell(name: str, value: float, unit: str, better: str, bar: float | None = None) -> None:
-    """Print a figure, and remember when it misses its bar."""
+def print_figure(name: str, value: float, unit: str, better: str, bar: float | None = None) -> None:
+    """Print a figure, and set `missed` when it misses its bar."""
     global missed  # noqa: PLW0603
     line: dict[str, Any] = {"name": f"serving.{name}", "value": round(value, 3), "unit": unit, "better": better}
     if bar is not None:
@@ -54,7 +54,7 @@ def tell(name: str, value: float, unit: str, better: str, bar: float | None = No
 
 
 def prepare(folder: Path, raw_folder: Path | None) -> Any:
-    """Train and promote two versions, leave the merged CSV; return what the models were trained on."""
+    """Train and promote two versions, write the merged CSV; return the training data."""
     import mlflow
     from mlflow import MlflowClient
 
@@ -99,7 +99,7 @@ def register(client: Any, name: str, data: Any, seed: int) -> Any:
     checked = catalogue.load((ROOT / "include/models.json").read_text(), "include/models.json")
     spec, defaults = checked.model(name), checked.defaults.model_copy(update={"seed": seed})
     fitted = training.train(spec, defaults, candidates.candidates(spec, defaults)[0], data)
-    some = data.take(np.arange(min(len(data.y), 5000)))  # whose rules they are does not matter here
+    some = data.take(np.arange(min(len(data.y), 5000)))  # the quality of the rules does not matter here
     judged = {state: judging.judge(fitted, some, state) for state in knowledge.STATES}
     decision.attach(fitted, decision.learn(judged, decision.recall_by_level(checked.decision), {}))
     lineage = {"model": name, "data_version": "benchmark", "features": feature_version(), "sample": False}
@@ -110,7 +110,7 @@ def register(client: Any, name: str, data: Any, seed: int) -> Any:
 
 
 def bare(folder: Path) -> None:
-    """Measure, in a process of its own, features and probabilities: of one scene, and of 100,000 people."""
+    """Measure features and probabilities in a process of its own: of one scene, and of 100,000 people."""
     from mlflow import MlflowClient
 
     from api import scene_reader, scene_tables, uploads
@@ -125,19 +125,19 @@ def bare(folder: Path) -> None:
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
     model = loading.load(client, BEST, "1", SIGNING.encode(), feature_version()).estimator
-    said = scene_reader.read(json.dumps(scenes.EXAMPLE).encode())
+    payloads = scene_reader.read(json.dumps(scenes.EXAMPLE).encode())
     took = []
     for _ in range(500):
         began = time.perf_counter()
-        model.predict_proba(matrix.from_columns(*scene_tables.to_tables(said)))
+        model.predict_proba(matrix.from_columns(*scene_tables.to_tables(payloads)))
         took.append(time.perf_counter() - began)
-    x = matrix.from_columns(*scene_tables.to_tables(said))
+    x = matrix.from_columns(*scene_tables.to_tables(payloads))
     read = uploads.columns("merged.csv", (folder / "merged.csv").read_bytes())
     began = time.perf_counter()
-    made = model.predict_proba(matrix.from_columns(*read))
+    proba = model.predict_proba(matrix.from_columns(*read))
     batch = time.perf_counter() - began
     row = {"dataframe_split": {"columns": list(definitions.NAMES), "data": [_json(x[0])]}}
-    print(json.dumps({"one": float(np.median(took)), "batch": batch, "people": len(made), "row": row}))
+    print(json.dumps({"one": float(np.median(took)), "batch": batch, "people": len(proba), "row": row}))
 
 
 def _json(row: Any) -> list[float | None]:
@@ -161,7 +161,7 @@ def free_port() -> str:
 
 @contextmanager
 def server(command: list[str], url: str, folder: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server until it answers, and end it."""
+    """Start a server, wait until it answers, and end it afterwards."""
     log = folder / f"{re.sub(r'[^a-z]', '', command[-1].lower())[:20] or 'server'}.log"
     # A process group of its own: a server's workers end with it.
     with log.open("wb") as out:
@@ -187,7 +187,7 @@ def server(command: list[str], url: str, folder: Path, **env: str) -> Iterator[s
 
 
 def wrk(url: str, body: dict[str, Any], folder: Path, connections: int, seconds: int = SECONDS) -> dict[str, float]:
-    """Load a URL; requests a second, p50 and p99 in ms, and answers that were no success."""
+    """Put load on a URL; return requests per second, p50 and p99 in ms, and the number of failed answers."""
     script = folder / "post.lua"
     script.write_text(
         'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
@@ -201,8 +201,8 @@ def wrk(url: str, body: dict[str, Any], folder: Path, connections: int, seconds:
     command = pinned(
         LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script)
     )
-    told = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
-    rate, p50, p99, failed = re.search(r"FIGURES (\S+) (\S+) (\S+) (\d+)", told).groups()  # type: ignore[union-attr]
+    output = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
+    rate, p50, p99, failed = re.search(r"FIGURES (\S+) (\S+) (\S+) (\d+)", output).groups()  # type: ignore[union-attr]
     return {"rate": float(rate), "p50": float(p50), "p99": float(p99), "failed": int(failed)}
 
 
@@ -216,7 +216,7 @@ def memory(process: subprocess.Popen[bytes], field: str) -> float:
 
 
 def measure_mlflow(folder: Path, row: dict[str, Any]) -> dict[str, float]:
-    """Load `mlflow models serve` with features ready made."""
+    """Put load on `mlflow models serve`, with features computed before."""
     port = free_port()
     command = pinned(
         SERVER_CORE, sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/BestModel/1",
@@ -230,7 +230,7 @@ def measure_mlflow(folder: Path, row: dict[str, Any]) -> dict[str, float]:
 
 
 def measure_ours(folder: Path, baseline: dict[str, float], alone: dict[str, Any], train: Any) -> None:
-    """Load the API with whole scenes, with a file, while models are reloaded; ask every model for explanations."""
+    """Put load on the API: scenes, a file, scenes during reloads; ask every model for explanations."""
     from api.schemas.scenes import EXAMPLE
 
     registry_port, port = free_port(), free_port()
@@ -254,13 +254,13 @@ def measure_ours(folder: Path, baseline: dict[str, float], alone: dict[str, Any]
         predict = f"{url}/api/v1/predict"
         wrk(predict, EXAMPLE, folder, 64, 2)
         calm = wrk(predict, EXAMPLE, folder, 64)
-        tell("rate", calm["rate"], "requests/s", "higher")
-        tell("speedup", calm["rate"] / baseline["rate"], "x", "higher", 20)
-        tell("p99", calm["p99"], "ms", "lower")
-        tell("p99_share", calm["p99"] / baseline["p99"], "x", "lower", 0.1)
+        print_figure("rate", calm["rate"], "requests/s", "higher")
+        print_figure("speedup", calm["rate"] / baseline["rate"], "x", "higher", 20)
+        print_figure("p99", calm["p99"], "ms", "lower")
+        print_figure("p99_share", calm["p99"] / baseline["p99"], "x", "lower", 0.1)
         one = wrk(predict, EXAMPLE, folder, 1)
-        tell("one_p50", one["p50"], "ms", "lower")
-        tell("one_against_bare", one["p50"] / 1000 / alone["one"], "x", "lower", 2)
+        print_figure("one_p50", one["p50"], "ms", "lower")
+        print_figure("one_against_bare", one["p50"] / 1000 / alone["one"], "x", "lower", 2)
         measure_file(client, folder, alone, process, idle)
         measure_reloads(client, registry_url, folder, calm)
         measure_explanations(client, registry_url, train)
@@ -277,9 +277,9 @@ def measure_file(
     lines = answer.text.count("\n") - 1
     if answer.status_code != 200 or lines != alone["people"]:
         raise RuntimeError(f"predict-csv answered {answer.status_code} with {lines} of {alone['people']} lines")
-    tell("batch", took, "s", "lower")
-    tell("batch_against_bare", took / alone["batch"], "x", "lower", 1.5)
-    tell("batch_memory", memory(process, "VmHWM") - idle, "MB", "lower", 500)
+    print_figure("batch", took, "s", "lower")
+    print_figure("batch_against_bare", took / alone["batch"], "x", "lower", 1.5)
+    print_figure("batch_memory", memory(process, "VmHWM") - idle, "MB", "lower", 500)
 
 
 def measure_reloads(client: httpx.Client, registry_url: str, folder: Path, calm: dict[str, float]) -> None:  # noqa: PLR0915
@@ -290,16 +290,16 @@ def measure_reloads(client: httpx.Client, registry_url: str, folder: Path, calm:
 
     os.environ["MLFLOW_TRACKING_URI"] = registry_url
     registry, key = MlflowClient(registry_url), {"X-Api-Key": KEY}
-    live: list[tuple[float, float, str]] = []  # from, to, version: while it may answer
+    live: list[tuple[float, float, str]] = []  # begin, end and version of each reload
     right: dict[str, Any] = {}
 
     def reload(version: str) -> None:
         registry.set_registered_model_alias("BestModel", "production", version)
         began = time.monotonic()
-        told = client.post("/api/v1/reload_model/BestModel", headers=key)
-        told.raise_for_status()
-        if told.json()["version"] != version:
-            raise RuntimeError(f"{told.json()} instead of version {version}")
+        response = client.post("/api/v1/reload_model/BestModel", headers=key)
+        response.raise_for_status()
+        if response.json()["version"] != version:
+            raise RuntimeError(f"{response.json()} instead of version {version}")
         # During the reload either version may answer.
         live.append((began, time.monotonic(), version))
 
@@ -318,10 +318,10 @@ def measure_reloads(client: httpx.Client, registry_url: str, folder: Path, calm:
                 answer = watcher.post("/api/v1/predict", json=EXAMPLE)
                 ended = time.monotonic()
                 time.sleep(0.002)  # so that the reload's end is known
-                told = answer.json() if answer.status_code == 200 else {}
-                version = told.get("model", {}).get("version")
+                body = answer.json() if answer.status_code == 200 else {}
+                version = body.get("model", {}).get("version")
                 seen.append((began, ended, version))
-                if answer.status_code != 200 or told["scenes"] != right[version]:
+                if answer.status_code != 200 or body["scenes"] != right[version]:
                     wrong.append(answer.text)
                 watched += 1
 
@@ -342,17 +342,17 @@ def measure_reloads(client: httpx.Client, registry_url: str, folder: Path, calm:
     watcher.join()
     loaded.join()
     dead = sum(not _was_live(live, *each) for each in seen)
-    tell("reloads", len(live) - 1, "", "higher", RELOADS)
-    tell("reloads_took", took, "s", "lower", LASTS)
-    tell("reload_failed", result["failed"], "answers", "lower", 0)
-    tell("reload_mixed", len(wrong) + dead, f"of {watched} answers", "lower", 0)
-    tell("reload_rate", result["rate"], "requests/s", "higher")
-    tell("reload_p99", result["p99"], "ms", "lower")
-    tell("reload_p99_growth", result["p99"] / calm["p99"], "x", "lower", 2)
+    print_figure("reloads", len(live) - 1, "", "higher", RELOADS)
+    print_figure("reloads_took", took, "s", "lower", LASTS)
+    print_figure("reload_failed", result["failed"], "answers", "lower", 0)
+    print_figure("reload_mixed", len(wrong) + dead, f"of {watched} answers", "lower", 0)
+    print_figure("reload_rate", result["rate"], "requests/s", "higher")
+    print_figure("reload_p99", result["p99"], "ms", "lower")
+    print_figure("reload_p99_growth", result["p99"] / calm["p99"], "x", "lower", 2)
 
 
 def _was_live(live: list[tuple[float, float, str]], began: float, ended: float, version: str) -> bool:
-    """Whether a version answered at some moment between two: from its reload's begin to the end of the next one's."""
+    """Return whether a version was live between `began` and `ended`: from its reload's start to the next one's end."""
     for i, (since, _, of) in enumerate(live):
         until = live[i + 1][1] if i + 1 < len(live) else float("inf")
         if of == version and since <= ended and began <= until:
@@ -361,7 +361,7 @@ def _was_live(live: list[tuple[float, float, str]], began: float, ended: float, 
 
 
 def measure_explanations(client: httpx.Client, registry_url: str, train: Any) -> None:
-    """Ask every model of the shipped catalogue why; the slowest answer counts, a pile-up of forty people included."""
+    """Ask every model of the shipped catalogue for explanations, also of forty people; the slowest answer counts."""
     import mlflow
     from mlflow import MlflowClient
 
@@ -381,9 +381,9 @@ def measure_explanations(client: httpx.Client, registry_url: str, train: Any) ->
             began = time.perf_counter()
             client.post("/api/v1/explain", params={"model": name}, json=scene).raise_for_status()
             took.append(time.perf_counter() - began)
-        tell(f"explain_{name}", max(took) * 1000, "ms", "lower")
+        print_figure(f"explain_{name}", max(took) * 1000, "ms", "lower")
         slowest = max(slowest, *took)
-    tell("explain_slowest", slowest, "s", "lower", 1)
+    print_figure("explain_slowest", slowest, "s", "lower", 1)
 
 
 def main() -> int:
@@ -391,18 +391,18 @@ def main() -> int:
     for program in ("wrk", "taskset"):
         if shutil.which(program) is None:
             sys.exit(f"{program} is not on the PATH: install it (on Debian: apt-get install wrk util-linux).")
-    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # figures alone stand there
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # only figures are printed
     given = os.environ.get("RAW")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         train = prepare(folder, Path(given) if given else None)
         own = pinned(SERVER_CORE, sys.executable, __file__, "--bare", name)
         alone = json.loads(subprocess.run(own, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
-        tell("bare_one", alone["one"] * 1000, "ms", "lower")
-        tell("bare_batch", alone["batch"], "s", "lower")
+        print_figure("bare_one", alone["one"] * 1000, "ms", "lower")
+        print_figure("bare_batch", alone["batch"], "s", "lower")
         baseline = measure_mlflow(folder, alone["row"])
-        tell("mlflow_rate", baseline["rate"], "requests/s", "higher")
-        tell("mlflow_p99", baseline["p99"], "ms", "lower")
+        print_figure("mlflow_rate", baseline["rate"], "requests/s", "higher")
+        print_figure("mlflow_p99", baseline["p99"], "ms", "lower")
         measure_ours(folder, baseline, alone, train)
     return int(missed)
 
