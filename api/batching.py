@@ -81,6 +81,10 @@ class Batcher:
     async def predict(self, model: LoadedModel, scenes: Sequence[ScenePayload]) -> Answered:
         """Predict the people of some scenes, and decide on each scene.
 
+        Returns
+        -------
+        The predictions of these scenes alone, in their order.
+
         Raises
         ------
         BusyError

@@ -21,12 +21,16 @@ _ON_FOOT: Final = frozenset({"locp", "actp", "etatp"})
 
 
 def to_ask(scene: ScenePayload, ranked: Sequence[str]) -> list[str]:
-    """Return the fields that would sharpen the answer most, as `part.field`, the best one first.
+    """Return the fields that would sharpen the answer most.
 
     Parameters
     ----------
     ranked
         Fields by their gain at the scene's level, the best one first, from the model's decision rules.
+
+    Returns
+    -------
+    At most `MOST` names like `part.field`, the best one first; `people` comes first where they are assumed.
     """
     given = given_fields(scene)
     fields = ["people"] if "people_assumed" in scene else []

@@ -56,7 +56,11 @@ class Reader:
             self._process = subprocess.Popen(command, cwd=ROOT, env=env, pass_fds=[theirs.fileno()])  # noqa: S603
 
     def read(self, content: bytes) -> Any:
-        """Return the model of a file, after it has predicted once.
+        """Read a skops file in the reader process.
+
+        Returns
+        -------
+        The fitted model, which has predicted once.
 
         Raises
         ------

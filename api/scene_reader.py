@@ -28,6 +28,10 @@ from include.accidents.features.arrays import DRIVER
 def read(body: bytes) -> list[ScenePayload]:
     """Read one scene or a list of scenes from JSON.
 
+    Returns
+    -------
+    The scenes, in which assumed people and the position of the commune are filled in.
+
     Raises
     ------
     pydantic.ValidationError

@@ -24,9 +24,12 @@ _OF_ACCIDENT, _OF_VEHICLE, _OF_PERSON = (
 
 
 def to_tables(scenes: Sequence[ScenePayload]) -> tuple[Columns, Columns, Columns]:
-    """Turn scenes into the columns of accidents, vehicles and people that features are made from.
+    """Turn scenes into the columns that features are made from.
 
-    The accidents have one column more: `people_assumed`, 1 where the people were not given, else 0.
+    Returns
+    -------
+    The columns of accidents, of vehicles and of people, NaN where a field is not given. The accidents have one column
+    more: `people_assumed`, 1 where the people were not given, else 0.
     """
     accidents: list[Fields] = []
     vehicles: list[Fields] = []
@@ -82,11 +85,15 @@ _MORE_EQUIPMENT: Final = frozenset({"secu2", "secu3"})
 
 
 def given_fields(scene: ScenePayload) -> frozenset[str]:
-    """Return the names of the fields that a scene gives.
+    """Find the fields that a scene gives.
 
     A field of vehicles or people counts when at least half of them give it. A field that only pedestrians have counts
     when half of the pedestrians give it (half of all people, where there is no pedestrian). Further equipment counts
     with the first. The position of a commune does not count, nor do the fields of assumed people.
+
+    Returns
+    -------
+    Names of the fields, without `id` and `vehicle`.
     """
     accident = scene.get("accident", {})
     given = {name for name, value in accident.items() if value is not None}

@@ -65,9 +65,13 @@ class Answer:
     scores: dict[str, Any] = field(default_factory=dict)
 
     def parts(self) -> Iterator[bytes]:
-        """Yield the lines with the predictions appended, after an empty part for each block that is predicted.
+        """Predict all people, then append the predictions to their lines.
 
         An accident is decided by all of its people, and their lines may be far apart: so all are predicted first.
+
+        Yields
+        ------
+        An empty part for each block of people that is predicted; then the file, `PART` lines at a time.
         """
         proba = []
         for block in predictions.blocks(self.model, self.upload.features):
@@ -86,7 +90,11 @@ class Answer:
 
 
 def read(uploaded: Mapping[str, bytes], limit: int) -> Upload:
-    """Read what was uploaded: one merged CSV, or the four files of one year.
+    """Read the uploaded files: one merged CSV, or the four files of one year.
+
+    Returns
+    -------
+    Features and lines of the people, in the order of the file.
 
     Raises
     ------

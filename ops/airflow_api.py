@@ -108,10 +108,14 @@ class Airflow:
         return Graph(order, {name: frozenset(each) for name, each in upstream.items()})
 
     def trigger(self, conf: Mapping[str, Any]) -> str:
-        """Start a run, as the button of the page does. Returns its id.
+        """Start a run, as the button of the page does.
 
         On SQLite, Airflow answers some of several simultaneous triggers with an error, after 5 s; these are tried
         again. The run's id is chosen here, so that no run is started twice.
+
+        Returns
+        -------
+        The run's id.
 
         Raises
         ------

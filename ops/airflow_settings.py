@@ -99,6 +99,10 @@ def load(path: Path, environ: Mapping[str, str]) -> AirflowSettings:
     environ
         Values of the placeholders.
 
+    Returns
+    -------
+    Connections, pools and variables by name, their placeholders filled in.
+
     Raises
     ------
     SettingsError

@@ -32,6 +32,10 @@ METRICS: Final = ("cv_f1_weighted", "cv_accuracy", "test_f1_weighted", "test_f1_
 def find_input(given: Path | None, settings: Settings, console: Console) -> Path:
     """Choose the folder of raw files: the given one, `data/raw`, the official files, or a generated sample.
 
+    Returns
+    -------
+    The folder, which holds the CSV files when it is returned.
+
     Raises
     ------
     SettingsError
@@ -177,6 +181,10 @@ def prediction_table(people: Sequence[Mapping[str, Any]]) -> Table:
     ----------
     people
         The API's answer: each with `vehicle` and `probabilities`, a share by class name.
+
+    Returns
+    -------
+    A table for the console; the likeliest class of each person comes first.
     """
     table = Table(title="A prediction of the API", caption=EXAMPLE_IN_WORDS, **_LEFT)
     for name in ("person", "outcome", "share", ""):

@@ -20,7 +20,11 @@ def token() -> str:
 
 
 def read(path: Path) -> dict[str, str]:
-    """Read a file of `KEY=value` lines; a missing file is an empty one.
+    """Read a file of `KEY=value` lines.
+
+    Returns
+    -------
+    Unquoted values by key; empty when the file is missing.
 
     Raises
     ------

@@ -142,7 +142,7 @@ def changes(
     instances: Sequence[TaskInstance],
     now: datetime,
 ) -> list[tuple[TaskInstance, str]]:
-    """Describe each instance whose state has changed since it was last described, in the order of the graph.
+    """Describe each instance whose state has changed since it was last described.
 
     Waiting gets no line, nor does the start of a mapped instance before Airflow has named it.
 
@@ -150,6 +150,10 @@ def changes(
     ----------
     before
         The last described states, by task id and map index.
+
+    Returns
+    -------
+    Each such instance with its line, in the order of the graph.
     """
     names = labels(graph, instances)
     elapsed = _duration(_elapsed(run, now))

@@ -30,7 +30,10 @@ def check_free(settings: Settings) -> None:
 def is_free(port: int) -> bool:
     """Return whether no program listens on a port of this machine.
 
-    Binding alone is no proof: on macOS a listener on all addresses allows another one on a single address.
+    Returns
+    -------
+    False if something answers there, or the port cannot be bound. Binding alone is no proof: on macOS a listener on
+    all addresses allows another one on a single address.
     """
     with socket.socket() as client:
         client.settimeout(1)

@@ -189,10 +189,14 @@ def mlflow(settings: Settings, known: Known) -> dict[str, str]:
 
 
 def s3(settings: Settings, known: Known) -> dict[str, str]:
-    """Return what rclone needs: which folder each pair of keys opens, and no settings file.
+    """Return the environment of rclone.
 
-    The pair of `.local/env` opens everything, MLflow's its own bucket, that of the tasks all others. MLflow and the
-    tasks see a folder that holds only the buckets that they may use.
+    The pair of keys of `.local/env` opens everything, MLflow's its own bucket, that of the tasks all others. MLflow and
+    the tasks see a folder that holds only the buckets that they may use.
+
+    Returns
+    -------
+    Variables: the folder that each pair of keys opens, no settings file, and the PATH.
     """
     env, pairs, folder = known.env, known.s3, settings.folder / "s3"
     catalogue = urlsplit(settings.models_file)

@@ -70,6 +70,10 @@ def airflow_part(airflow: Airflow, part: str, since: Callable[[], int]) -> Check
         Name in the api-server's report.
     since
         Start of the process, in seconds since the epoch: older heartbeats are those of its predecessor.
+
+    Returns
+    -------
+    A check that returns what is missing, or None.
     """
 
     def check() -> str | None:
@@ -87,8 +91,10 @@ def airflow_part(airflow: Airflow, part: str, since: Callable[[], int]) -> Check
 def dag(airflow: Airflow, since: Callable[[], float]) -> Check:
     """Check that Airflow has read the DAG since the start of its dag-processor (seconds since the epoch).
 
-    The check raises AirflowError if a file of the dags folder does not load. Errors from before the start do not
-    count: the file may have been corrected while the stack was down.
+    Returns
+    -------
+    A check that returns what is missing, or None. It raises AirflowError if a file of the dags folder does not load.
+    Errors from before the start do not count: the file may have been corrected while the stack was down.
     """
 
     def check() -> str | None:

@@ -36,7 +36,7 @@ class Service:
 
 
 def define(settings: Settings, known: Known) -> tuple[Service, ...]:
-    """Return the services, in the order in which they are shown.
+    """Define the services of the stack.
 
     Parameters
     ----------
@@ -44,6 +44,10 @@ def define(settings: Settings, known: Known) -> tuple[Service, ...]:
         Ports and folders.
     known
         Addresses and secrets.
+
+    Returns
+    -------
+    The services, in the order in which they are shown.
     """
     env = known.env
     common = environment.common(settings)
@@ -75,7 +79,11 @@ def define(settings: Settings, known: Known) -> tuple[Service, ...]:
 
 
 def rclone() -> str:
-    """Find the program `rclone`: beside this Python, or else on the PATH.
+    """Find the program `rclone`.
+
+    Returns
+    -------
+    Its path: beside this Python, or else on the PATH.
 
     Raises
     ------

@@ -81,6 +81,10 @@ class Settings(BaseSettings):
 def load() -> Settings:
     """Read the settings from the environment.
 
+    Returns
+    -------
+    The checked settings: no two services have the same port.
+
     Raises
     ------
     SettingsError

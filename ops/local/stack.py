@@ -195,6 +195,10 @@ class Database:
     def check(self) -> str | None:
         """Check whether the migration has ended.
 
+        Returns
+        -------
+        Its state as text while it goes on, else None.
+
         Raises
         ------
         StackError

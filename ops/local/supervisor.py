@@ -227,7 +227,11 @@ class Supervisor:
 
 
 def socket_path(folder: Path) -> Path:
-    """Return the socket's path: in the stack's folder, or in a private temporary one if that path is too long.
+    """Choose the path of the supervisor's socket.
+
+    Returns
+    -------
+    A path in the stack's folder, or in a private temporary one if that path is too long.
 
     Raises
     ------

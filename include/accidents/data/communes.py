@@ -106,10 +106,13 @@ def find(code: str) -> Commune | None:
 
 
 def starting_with(text: str, limit: int = 10, department: str | None = None) -> list[Commune]:
-    """Return the communes whose name starts with a text, largest population first.
+    """Find the communes whose name starts with a text.
 
-    Case, accents, hyphens and apostrophes do not count; a leading Le, La, Les or L' may be left out. An empty text
-    gives the largest communes.
+    Case, accents, hyphens and apostrophes do not count; a leading Le, La, Les or L' may be left out.
+
+    Returns
+    -------
+    At most `limit` communes, largest population first; of an empty text, the largest of all.
     """
     prefix = _plain(text)
     communes, keys, ranks = _index()
@@ -158,9 +161,11 @@ def _commune(line: str) -> Commune:
 
 @cache
 def _index() -> tuple[list[Commune], list[str], list[int]]:
-    """Return the communes by population, the sorted plain names, and the rank of each name's commune.
+    """Index the communes by name: once in a département, without old codes that have no name of their own.
 
-    A name occurs once in a département: old codes without a name of their own are left out.
+    Returns
+    -------
+    The communes by population, the sorted plain names, and the rank of each name's commune.
     """
     by_name: dict[tuple[str, str], Commune] = {}
     for commune in sorted(_table().values(), key=lambda commune: (-commune.population, commune.code)):

@@ -121,9 +121,16 @@ _CORSICA: Final[Mapping[str, int]] = {"2A": 201, "2B": 202}
 
 
 def department_number(code: str) -> int | None:
-    """Return a department's number in numeric data: 1 to 95, 201 for 2A, 202 for 2B, 971 to 988.
+    """Return a department's number in numeric data.
 
-    The code is today's INSEE code with or without its leading zero, in any case; None for any other text.
+    Parameters
+    ----------
+    code
+        Today's INSEE code with or without its leading zero, in any case.
+
+    Returns
+    -------
+    1 to 95, 201 for 2A, 202 for 2B, 971 to 988; None for any other text.
     """
     known = code.strip().upper().zfill(2)
     if known not in DEPARTMENTS:

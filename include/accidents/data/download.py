@@ -84,7 +84,11 @@ class _Part:
 
 
 def reachable(base_url: str = CATALOGUE_URL, timeout: float = 3.0) -> bool:
-    """Return whether the catalogue answers within `timeout` seconds, including the look-up of its name.
+    """Ask the catalogue for an answer.
+
+    Returns
+    -------
+    Whether it answers within `timeout` seconds, including the look-up of its name.
 
     Raises
     ------
@@ -365,11 +369,9 @@ def _checked(response: httpx.Response, address: str) -> httpx.Response:
 
 
 def _persistently(call: Callable[[], T], address: str, advance: Callable[[], int] = lambda: 0) -> T:
-    """Call until it succeeds, with growing pauses.
-
-    Attempts are counted again after each one that received more bytes (`advance`). So a long file over a bad line is
-    completed, and a server that always fails at one place is given up. DownloadError after `_ATTEMPTS`.
-    """  # noqa: DOC501  (the last sentence names it)
+    """Return the result of the call when it succeeds, with growing pauses; DownloadError after `_ATTEMPTS`."""
+    # Attempts are counted again after each one that received more bytes (`advance`). So a long file over a bad line is
+    # completed, and a server that always fails at one place is given up.
     failures, furthest = 0, advance()
     while True:
         try:

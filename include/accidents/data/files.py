@@ -57,9 +57,13 @@ def recognise(name: str) -> tuple[Table, int] | None:
 
 
 def find(folder: Path) -> dict[int, dict[Table, Path]]:
-    """Return the four files of each year in a folder, years ascending; empty when the folder holds no CSV.
+    """Find the four files of each year in a folder.
 
     Hidden files, folders, files that are not CSV and the publisher's files of registrations are skipped.
+
+    Returns
+    -------
+    Paths by year, years ascending, and table; empty when the folder holds no CSV.
 
     Raises
     ------
@@ -90,9 +94,11 @@ def check_size(name: str, size: int, limit: int = MAX_BYTES) -> None:
 
 
 def decompress(name: str, content: bytes, limit: int = MAX_BYTES) -> bytes:
-    """Return the content of a gzip file (of any number of parts), or of a plain file as it is.
+    """Decompress a gzip file (of any number of parts), but never more than the limit: it may expand to gigabytes.
 
-    It never decompresses more than the limit: a small file may expand to gigabytes.
+    Returns
+    -------
+    The decompressed content; that of a plain file unchanged.
 
     Raises
     ------

@@ -15,11 +15,15 @@ ROWS = 8192  # formatted at a time
 
 
 def merged_csv(scenes: Scenes) -> Iterator[memoryview]:
-    """Return the CSV in pieces: the columns of the accident and its place, of the person, of their vehicle.
+    """Format the merged CSV of a year: one line for each person.
 
     People without a vehicle keep their line, with empty cells for the vehicle. A vehicle without people has no line
     here, which is why features are made from `Scenes`. An accident and a vehicle are formatted once, however many
     people they have.
+
+    Yields
+    ------
+    The header, then `ROWS` lines at a time: columns of the accident and its place, of the person, of their vehicle.
     """
     own = scenes.vehicles.drop(columns=["accident", "id_vehicule", "num_veh"], errors="ignore")
     rest = scenes.people.drop(columns=["accident", "vehicle"])

@@ -62,6 +62,10 @@ def read_year(
         Whether `usagers` must have the column `grav`. Files of new accidents need not; without the column, `grav` is
         missing for all.
 
+    Returns
+    -------
+    The linked tables, and the report of the checks.
+
     Raises
     ------
     InputError

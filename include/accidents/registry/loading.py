@@ -45,6 +45,10 @@ def load(
 ) -> LoadedModel:
     """Fetch, verify and load one version; `read` returns the model of a file, after its signature was checked.
 
+    Returns
+    -------
+    The fitted estimator with its rules, lineage and metrics.
+
     Raises
     ------
     ModelError
@@ -87,8 +91,10 @@ def names(client: MlflowClient) -> list[str]:
 def newest(client: MlflowClient, name: str) -> str | None:
     """Return the version to serve under a name: `production` of BestModel, the newest of any other model.
 
+    Returns
+    -------
     The newest is the last version of the run that read the raw files last: repeating an old run does not undo a new
-    one.
+    one. None when there is no version.
 
     Raises
     ------

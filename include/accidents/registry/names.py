@@ -35,6 +35,8 @@ LEADERBOARD = "leaderboard.json"
 def of_selection(dag_run_id: str, file: str) -> str:
     """Return the path of a selection's `REPORT` or `LEADERBOARD` in the run of its winner.
 
-    Each DAG run has a folder of its own: where nothing changes, the same model wins again.
+    Returns
+    -------
+    A path in a folder for each DAG run: where nothing changes, the same model wins again.
     """
     return f"selections/{re.sub(r'[^0-9A-Za-z._-]', '_', dag_run_id)}/{file}"

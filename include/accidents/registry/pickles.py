@@ -35,7 +35,7 @@ _CYTHON: Final = "__pyx_unpickle_"
 
 
 def read(pickled: bytes, content: bytes) -> Any:
-    """Return the model of a pickle.
+    """Read the pickle of a model with only the types of its skops file.
 
     Parameters
     ----------
@@ -43,6 +43,10 @@ def read(pickled: bytes, content: bytes) -> Any:
         The pickle that another process made from `content`.
     content
         The skops file, its signature checked.
+
+    Returns
+    -------
+    The fitted model.
 
     Raises
     ------

@@ -25,7 +25,14 @@ BROKE_OFF = "its promotion broke off"
 def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str, dag_run_id: str = "") -> ModelVersion:
     """Copy a version to BestModel, sign it under its new name, and only then let `production` point to it.
 
-    `dag_run_id` is the run of the DAG that promotes it, if any.
+    Parameters
+    ----------
+    dag_run_id
+        The run of the DAG that promotes it, if any.
+
+    Returns
+    -------
+    The new version of BestModel.
     """
     lineage = read_lineage(source)
     content = fetch(source)
@@ -70,9 +77,12 @@ def rolled_back(client: MlflowClient) -> dict[str, str]:
 
 
 def predecessors(client: MlflowClient, present: str) -> list[ModelVersion]:
-    """Return the versions of BestModel that rollbacks from `present` would return to, the next one first.
+    """Return the versions of BestModel that rollbacks from `present` would return to.
 
-    Versions that a rollback left are excluded; so is the generated sample when `present` is of real data.
+    Returns
+    -------
+    The next one first, without versions that a rollback left, and without the generated sample when `present` is of
+    real data.
     """
     real = client.get_model_version(BEST, present).tags.get("sample") == "false"
     earlier = [
@@ -107,6 +117,10 @@ def rollback(
     A version that a rollback left is marked, and no later rollback returns to it. Nor does one return from real data
     to the generated sample. The version that `production` will point to is loaded first: that checks its signature and
     its features. Its signature, made at its promotion, stays.
+
+    Returns
+    -------
+    The version that was left, and the one in production now.
 
     Raises
     ------

@@ -43,11 +43,19 @@ def log_run(
 ) -> ModelVersion:
     """Log one model as a run of the experiment and register it, signed, under its name.
 
-    `plots`, `tables` and `results` (the candidates of the search, a row each) become artifacts. `loaded` is when
-    the DAG's run read the raw files.
-
     An incomplete run of an earlier try of the same task is deleted. A complete one is marked as superseded and stays:
     its model may be in production.
+
+    Parameters
+    ----------
+    plots, tables, results
+        They become artifacts; `results` has a row for each candidate of the search.
+    loaded
+        When the DAG's run read the raw files.
+
+    Returns
+    -------
+    The registered version.
     """
     import mlflow
     from mlflow.models import infer_signature

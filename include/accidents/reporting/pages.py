@@ -51,7 +51,7 @@ def page(
     groups: Sequence[Row],
     plots: Mapping[str, bytes],
 ) -> str:
-    """Return the page of a run as HTML, plots included.
+    """Render the page of a run.
 
     Parameters
     ----------
@@ -67,6 +67,10 @@ def page(
         The winner's recall by sex and age group.
     plots
         PNG files by title.
+
+    Returns
+    -------
+    One HTML page, plots included.
     """
     changes = [
         {

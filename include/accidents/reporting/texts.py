@@ -19,9 +19,11 @@ def leaderboard(rows: Sequence[Row]) -> str:
 
 
 def text_table(heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Lay out a table for a log: numbers to the right, a dash for unknown values (None or NaN).
+    """Lay out a table for a log; a heading of empty cells is left out.
 
-    A heading of empty cells is left out.
+    Returns
+    -------
+    One line for each row: numbers to the right, a dash for unknown values (None or NaN).
     """
     lines = [*([heading] if any(heading) else []), *([_cell(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -63,7 +63,11 @@ def upload_raw(store: Store, folder: Path, *, sample: bool) -> list[str]:
 
 
 def raw_years(store: Store) -> dict[int, dict[Table, RawFile]]:
-    """Return the files of each year in the raw bucket; those of the sample only where there are no real ones.
+    """List the raw bucket.
+
+    Returns
+    -------
+    The four files of each year; those of the sample only where there are no real ones.
 
     Raises
     ------

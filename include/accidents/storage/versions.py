@@ -239,15 +239,16 @@ class Store(ABC):
     # --- objects for people
 
     def stale(self, bucket: str, version: str, names: Iterable[str], loaded: str = "") -> list[str]:
-        """Return the objects for people that must be written, so that all show this version.
-
-        The list is empty when a later run wrote one of them. Those that show this version already are noted as this
-        run's.
+        """Find the objects for people that do not show this version; those that do are noted as this run's.
 
         Parameters
         ----------
         loaded
             When the run read the raw files (ISO 8601, UTC): the later run is the one that read them later.
+
+        Returns
+        -------
+        Names of the objects to write, so that all show this version; empty when a later run wrote one of them.
         """
         pointers = {name: self.read_json(bucket, _pointer_key(name)) or {} for name in names}
         if any(pointer.get("loaded", "") > loaded for pointer in pointers.values()):

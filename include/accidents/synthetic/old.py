@@ -162,10 +162,14 @@ def _renamed(values: Values, names: Mapping[int, int]) -> Values:
 
 
 def _old_equipment(values: Columns) -> Text:
-    """Return `secu`: the equipment and its use; empty for pedestrians, and where it is not given.
+    """Make the column `secu` of the old files from `secu1`.
 
     No equipment becomes a belt that was not used, undetermined equipment a belt of unknown use, and equipment that
     only riders wear a helmet.
+
+    Returns
+    -------
+    Two digits, the equipment and its use; empty for pedestrians, and where it is not given.
     """
     codes_of_secu = {0: "12", 8: "13", 5: "21", 6: "21", 7: "21"}
     codes_of_secu |= {code: f"{code}1" for code in OLD_EQUIPMENT}
