@@ -44,6 +44,8 @@ def to_ask(scene: ScenePayload, ranked: Sequence[str]) -> list[str]:
 
 def _applies(name: str, scene: ScenePayload) -> bool:
     part = _PART[name]
+    if name == "lat" and "position_of_commune" in scene:
+        return False  # the gain was measured against no position at all
     if part == "people" and "people_assumed" in scene:
         return False
     if part == "vehicles":

@@ -259,7 +259,7 @@ def show_way(way: str, values: dict[str, list[float]]) -> bool:
         bar = RECORD_BARS.get(name) if way == "record" else None
         if way == WITHOUT_COORDINATES and name == "auc_severe":
             bar = 0.897
-        if name == "calibration_error" and way in LEVELS:
+        if name == "calibration_error" and (way in LEVELS or way == BY_COMMUNE):
             bar = LEVEL_CALIBRATION
         good &= print_figure(f"{way}.{name}", mean[name], bar=bar, interval=interval(values[f"{way}.{name}"]))
     judged = way in STATES
