@@ -58,7 +58,7 @@ def store() -> Any:
     """Return the store of the pipeline's objects."""
     from include.accidents.storage.s3 import S3Store
 
-    return S3Store(Settings().signing_secret())
+    return S3Store(Settings().signing_secret(), Settings().cache_dir)
 
 
 def notify_failure(context: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 from pydantic import Field, SecretStr
@@ -20,6 +22,8 @@ class Settings(BaseSettings):
     """A path, or s3://bucket/key."""
     catalogue_url: str = ""
     """The address of the list of the official files; empty: that of `data.download`."""
+    cache_dir: Path = Path(tempfile.gettempdir()) / f"accidents-{os.getuid()}"
+    """Where the tasks of this machine share datasets; can be deleted at any time."""
     mlflow_tracking_uri: str = Field("", validation_alias="MLFLOW_TRACKING_URI")
     """For commands; a task uses a connection."""
     signing_key: SecretStr = SecretStr("")

@@ -159,9 +159,13 @@ def airflow(settings: Settings, internal: Mapping[str, str]) -> dict[str, str]:
     return shell | ours
 
 
-def tasks(env: Mapping[str, str]) -> dict[str, str]:
+def tasks(settings: Settings, env: Mapping[str, str]) -> dict[str, str]:
     """Return what Airflow's tasks need besides their connections."""
-    return settings_of_the_project(env) | {"ACCIDENTS_SIGNING_KEY": env["ACCIDENTS_SIGNING_KEY"]}
+    return {
+        "ACCIDENTS_CACHE_DIR": str(settings.folder / "cache"),
+        **settings_of_the_project(env),
+        "ACCIDENTS_SIGNING_KEY": env["ACCIDENTS_SIGNING_KEY"],
+    }
 
 
 def api(env: Mapping[str, str]) -> dict[str, str]:

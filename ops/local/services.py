@@ -68,7 +68,7 @@ def define(settings: Settings, known: Known) -> tuple[Service, ...]:
         Service(
             SCHEDULER,
             (*python, "ops.warm_airflow", "scheduler", "--skip-serve-logs"),
-            airflow | environment.tasks(env),
+            airflow | environment.tasks(settings, env),
         ),
         Service(
             "airflow-dag-processor",

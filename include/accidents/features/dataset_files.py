@@ -79,6 +79,11 @@ def _dataset(table: pa.Table) -> Dataset:
     return Dataset(x, table.column("grav_class").to_numpy(), table.column("num_acc").to_numpy())
 
 
+def count_rows(content: bytes) -> int:
+    """Return the number of rows of a Parquet file."""
+    return int(pq.ParquetFile(pa.BufferReader(content)).metadata.num_rows)
+
+
 def dataset_slices(content: bytes) -> Iterator[Dataset]:
     """Yield the rows that `DatasetWriter` wrote as Parquet, one row group at a time."""
     file = pq.ParquetFile(pa.BufferReader(content))

@@ -13,6 +13,7 @@ from typing import Any
 from include.accidents.data import dataset
 from include.accidents.errors import CatalogueError, InputError, StorageError
 from include.accidents.features import dataset_files
+from include.accidents.features.dataset_cache import DatasetCache
 from include.accidents.models import candidates, catalogue, specification
 from include.accidents.models.specification import Catalogue, Defaults, ModelSpec
 from include.accidents.pipeline.contracts import CleanData, Json
@@ -100,7 +101,15 @@ def made_with(params: Json, manifest: Json | None) -> Json | None:
 
 def load_split(store: Store, data: CleanData, part: str) -> dataset.Dataset:
     """Return a split of the clean data: `train_test` or `global_test`."""
-    return dataset_files.dataset_from_parquet(store.read_version(TRAIN, data.version, f"{part}.parquet"))
+    name = f"{part}.parquet"
+
+    def read() -> bytes:
+        return store.read_version(TRAIN, data.version, name)
+
+    facts = (store.manifest(TRAIN, data.version) or {"files": {}})["files"].get(name)
+    if facts is None or store.cache is None:
+        return dataset_files.dataset_from_parquet(read())
+    return DatasetCache(store.cache, store.key).open(facts["sha256"], read)
 
 
 def kept_catalogue(store: Store, version: str, *models: str) -> Catalogue:

@@ -18,8 +18,8 @@ from include.accidents.storage.versions import Facts, Store
 class FolderStore(Store):
     """Keeps objects as files of a folder, one folder a bucket."""
 
-    def __init__(self, folder: Path, key: bytes = b"") -> None:
-        super().__init__(key)
+    def __init__(self, folder: Path, key: bytes = b"", cache: Path | None = None) -> None:
+        super().__init__(key, cache)
         self.folder = folder
 
     def _path(self, bucket: str, key: str) -> Path:

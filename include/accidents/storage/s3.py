@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -23,8 +24,8 @@ DELETED_AT_A_TIME = 1000  # S3's limit
 class S3Store(Store):
     """Reads and writes objects through an `S3Hook`."""
 
-    def __init__(self, key: bytes, aws_conn_id: str = "minio") -> None:
-        super().__init__(key)
+    def __init__(self, key: bytes, cache: Path | None = None, aws_conn_id: str = "minio") -> None:
+        super().__init__(key, cache)
         self.hook = S3Hook(aws_conn_id=aws_conn_id)
 
     def _client(self) -> Any:

@@ -65,10 +65,13 @@ class Store(ABC):
     ----------
     key
         Key that manifests are signed with; a manifest with another signature counts as absent.
+    cache
+        Folder of this machine in which tasks keep datasets that they share; None: each task reads its own.
     """
 
-    def __init__(self, key: bytes) -> None:
-        self._key = key
+    def __init__(self, key: bytes, cache: Path | None = None) -> None:
+        self.key = key
+        self.cache = cache
 
     @abstractmethod
     def create_buckets(self) -> None:
@@ -173,7 +176,7 @@ class Store(ABC):
 
     def _signature(self, bucket: str, version: str, manifest: Manifest) -> str:
         claims = json.dumps([bucket, version, manifest], sort_keys=True)
-        return hmac.new(self._key, claims.encode(), "sha256").hexdigest()
+        return hmac.new(self.key, claims.encode(), "sha256").hexdigest()
 
     def intact(self, bucket: str, version: str) -> Manifest | None:
         """Return the manifest of a version whose files are all unchanged, else None."""
