@@ -12,7 +12,7 @@ from api.schemas import answers, fields
 from include.accidents.data import communes
 from include.accidents.data.columns import Kind
 from include.accidents.data.departments import DEPARTMENTS
-from include.accidents.features import definitions
+from include.accidents.features import definitions, knowledge
 from include.accidents.features.levels import LEVELS
 from include.accidents.features.version import feature_version
 
@@ -48,7 +48,7 @@ def list_features() -> answers.Features:
             "label": {"fr": f.label.fr, "en": f.label.en},
             "source": ", ".join(f.source),
             "unit": f.unit,
-            "known_at": f.known_at,
+            "known_at": knowledge.known_at(f),
         }
         for f in definitions.FEATURES
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+from graphlib import TopologicalSorter
+from pathlib import Path
 
 from tests.helpers import ROOT
 
@@ -12,6 +14,7 @@ TREE = PAGE.split("## The rooms")[1].split("```")[1]
 DOMAIN = ROOT / "include" / "accidents"
 LONGEST_MODULE = 400  # lines
 LONGEST_FUNCTION = 40
+LONGEST_CHAIN = 7  # imports, one after another, that importing a module leads to
 TABLES_OF_FACTS = {"data/columns.py"}
 
 
@@ -58,3 +61,26 @@ def test_no_function_is_too_long_to_read() -> None:
                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                     found[f"{path.relative_to(ROOT)}:{node.name}"] = code_lines(node)
     assert {name: count for name, count in found.items() if count > LONGEST_FUNCTION} == {}
+
+
+def imported(path: Path, modules: dict[str, Path]) -> set[str]:
+    """Return the modules of the domain that a module imports when it is imported."""
+    found = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {name if name in modules else node.module for name in names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & modules.keys()
+
+
+def test_few_modules_stand_on_top_of_each_other() -> None:
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in DOMAIN.rglob("*.py")}
+    below = {name: imported(path, modules) for name, path in modules.items()}
+    chains: dict[str, list[str]] = {}
+    for name in TopologicalSorter(below).static_order():
+        chains[name] = [name, *max((chains[each] for each in below[name]), key=len, default=[])]
+    longest = max(chains.values(), key=len)
+    assert len(longest) > 4
+    assert len(longest) - 1 <= LONGEST_CHAIN, " -> ".join(longest)

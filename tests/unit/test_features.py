@@ -7,7 +7,7 @@ import pytest
 from include.accidents.data import reader, split
 from include.accidents.data.scenes import Scenes
 from include.accidents.errors import InputError
-from include.accidents.features import arrays, clean, declaration, definitions, matrix
+from include.accidents.features import arrays, clean, declaration, definitions, knowledge, matrix
 from include.accidents.features.definitions import NAMES
 from tests.helpers import sample_files, sample_scenes
 
@@ -323,7 +323,7 @@ def test_a_feature_is_declared_once_and_of_columns_that_there_are() -> None:
 
 
 def test_a_feature_tells_when_it_is_known() -> None:
-    known = {each.name: each.known_at for each in definitions.FEATURES}
+    known = {each.name: knowledge.known_at(each) for each in definitions.FEATURES}
     assert (known["n_cars"], known["driver_age"], known["belt"], known["motor"], known["n_people"]) == (
         *("first_call", "dispatch", "on_scene", "record", "first_call"),
     )

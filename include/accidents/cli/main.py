@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,7 +18,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 from include.accidents import settings
 from include.accidents.cli import models as model_commands
 from include.accidents.cli.errors import errors_shown
-from include.accidents.pipeline.contracts import PreparedYear
+
+if TYPE_CHECKING:
+    from include.accidents.pipeline.contracts import PreparedYear
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(model_commands.models, name="models")

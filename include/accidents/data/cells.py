@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,10 @@ from include.accidents.data import checks
 from include.accidents.data.checks import Action, Finding
 from include.accidents.data.columns import LETTER_CODES, Column, Kind, Table, columns
 from include.accidents.data.departments import department_number
-from include.accidents.data.scenes import Positions
 from include.accidents.errors import InputError
+
+if TYPE_CHECKING:
+    from include.accidents.data.scenes import Positions
 
 Floats = npt.NDArray[np.float32]
 Text: TypeAlias = Any

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from include.accidents.data import csvtext
-from include.accidents.data.scenes import Scenes
+
+if TYPE_CHECKING:
+    from include.accidents.data.scenes import Scenes
 
 ROWS = 8192  # formatted at a time
 

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -32,8 +33,10 @@ from include.accidents.data.cells import (
 from include.accidents.data.checks import Action, Finding, Report
 from include.accidents.data.columns import COLUMNS, RETIRED_COLUMNS, Column, Kind, Table
 from include.accidents.data.linking import check_year, link
-from include.accidents.data.scenes import Scenes
 from include.accidents.errors import InputError
+
+if TYPE_CHECKING:
+    from include.accidents.data.scenes import Scenes
 
 Content = bytes | Callable[[], bytes]
 FILES_AT_A_TIME = 2

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from functools import cache, cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 import holidays
 import numpy as np
@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from include.accidents.data.vehicles import VEHICLE_CLASSES, VehicleClass
-from include.accidents.features import places
 from include.accidents.features.equipment import equipment_used
 
+T = TypeVar("T")
 Floats = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
 Columns = pd.DataFrame | Mapping[str, npt.NDArray[Any]]
@@ -73,6 +73,13 @@ class SceneArrays:
         self.accident: Positions = self.people.positions("accident")
         self._own = self.people.positions("vehicle")
         self._of_drivers: dict[str, Floats] = {}
+        self._once: dict[Callable[..., Any], Any] = {}
+
+    def once(self, make: Callable[[SceneArrays], T]) -> T:
+        """Return what a function makes of this scene; it is called once, however many features need it."""
+        if make not in self._once:
+            self._once[make] = make(self)
+        return cast(T, self._once[make])
 
     # --- of a person: themselves, their vehicle, their accident ---
 
@@ -220,13 +227,11 @@ class SceneArrays:
         return counted.astype(np.float32)[self.accident]
 
     @cached_property
-    def position(self) -> Mapping[str, Floats]:
-        """Latitude, longitude and the number of accidents nearby; one coordinate alone is not a position."""
+    def positions(self) -> tuple[Floats, Floats]:
+        """Latitude and longitude of each accident; one coordinate alone is not a position."""
         lat, long = self.accidents["lat"], self.accidents["long"]
-        lat, long = (np.where(np.isnan(lat) | np.isnan(long), np.float32(np.nan), each) for each in (lat, long))
-        near, around = places.near(lat, long)
-        columns = {"lat": lat, "long": long, "accidents_near": near, "accidents_around": around}
-        return {name: of_accident[self.accident] for name, of_accident in columns.items()}
+        unknown = np.isnan(lat) | np.isnan(long)
+        return np.where(unknown, np.float32(np.nan), lat), np.where(unknown, np.float32(np.nan), long)
 
     @cached_property
     def date(self) -> Mapping[str, Floats]:

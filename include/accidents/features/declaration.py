@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from include.accidents.data.columns import COLUMNS, Label
-from include.accidents.features.arrays import SceneArrays
-from include.accidents.features.levels import FIELDS, LEVELS
+
+if TYPE_CHECKING:
+    from include.accidents.features.arrays import SceneArrays
 
 Floats = npt.NDArray[np.float32]
-Make = Callable[[SceneArrays], Floats]
+Make = Callable[["SceneArrays"], Floats]
 
 LABELS: Final[Mapping[str, Label]] = {column.name: column.label for column in COLUMNS}
 
@@ -53,16 +54,6 @@ class Feature:
         unknown = [name for name in self.source if name not in LABELS and name not in ("people", "vehicles")]
         if unknown or not self.source:
             raise ValueError(f"feature {self.name}: the source {unknown} is not a column of the files")
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The fields of a scene that it is made from."""
-        return tuple(name for name in self.source if name in FIELDS)
-
-    @property
-    def known_at(self) -> str:
-        """The first level of knowledge at which it can be made, at least roughly."""
-        return next(level.name for level in LEVELS.values() if level.unknown.isdisjoint(self.fields))
 
 
 class Features(dict[str, Feature]):

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from include.accidents.features import places
 from include.accidents.features.arrays import CLASS_GROUPS, PEDESTRIAN, SceneArrays, side
 from include.accidents.features.declaration import Feature, Features, Floats
 
@@ -47,22 +48,26 @@ def dep(scene: SceneArrays) -> Floats:
 
 @feature("Latitude", "Latitude", "lat, long", unit="degrees")
 def lat(scene: SceneArrays) -> Floats:
-    return scene.position["lat"]
+    return scene.positions[0][scene.accident]
 
 
 @feature("Longitude", "Longitude", "lat, long", unit="degrees")
 def long(scene: SceneArrays) -> Floats:
-    return scene.position["long"]
+    return scene.positions[1][scene.accident]
+
+
+def _near(scene: SceneArrays) -> tuple[Floats, Floats]:
+    return places.near(*scene.positions)
 
 
 @feature("Accidents par an à 3 km", "Accidents a year within some 3 km", "lat, long")
 def accidents_near(scene: SceneArrays) -> Floats:
-    return scene.position["accidents_near"]
+    return scene.once(_near)[0][scene.accident]
 
 
 @feature("Accidents par an à 15 km", "Accidents a year within some 15 km", "lat, long")
 def accidents_around(scene: SceneArrays) -> Floats:
-    return scene.position["accidents_around"]
+    return scene.once(_near)[1][scene.accident]
 
 
 @feature("Nombre de voies", "Number of lanes", "nbv")

@@ -8,16 +8,18 @@ them, and the table of `levels`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from include.accidents.features.arrays import DRIVER, PEDESTRIAN, PEDESTRIAN_MASS
-from include.accidents.features.declaration import Floats
 from include.accidents.features.definitions import COUNTED_PEOPLE, FEATURES, NAMES
 from include.accidents.features.equipment import equipment_used
 from include.accidents.features.levels import FIELDS, LEVELS, ROUGH_YEARS, Level
+
+if TYPE_CHECKING:
+    from include.accidents.features.declaration import Feature, Floats
 
 Rows = npt.NDArray[np.bool_]
 
@@ -44,9 +46,14 @@ STATES: Final = (*LEVELS, DRIVERS_ALONE)
 
 
 FEATURES_OF: Final[Mapping[str, tuple[str, ...]]] = {
-    field: tuple(each.name for each in FEATURES if field in each.fields and not each.partly) for field in FIELDS
+    field: tuple(each.name for each in FEATURES if field in each.source and not each.partly) for field in FIELDS
 }
 """For each field, the features that are missing without it."""
+
+
+def known_at(feature: Feature) -> str:
+    """Return the first level of knowledge at which a feature can be made, at least roughly."""
+    return next(level.name for level in LEVELS.values() if level.unknown.isdisjoint(feature.source))
 
 
 def nearest(given: Collection[str]) -> Level:

@@ -6,13 +6,17 @@ No feature uses `grav`. A field that is not given is missing (NaN), never zero.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
-from include.accidents.data.scenes import Scenes
 from include.accidents.features.arrays import Columns, SceneArrays
-from include.accidents.features.declaration import Floats
 from include.accidents.features.definitions import FEATURES, NAMES
+
+if TYPE_CHECKING:
+    from include.accidents.data.scenes import Scenes
+    from include.accidents.features.declaration import Floats
 
 
 def build(scenes: Scenes) -> Floats:

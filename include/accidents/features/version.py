@@ -14,17 +14,19 @@ import zipfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from include.accidents.data import files, merge, reader, split
-from include.accidents.data.checks import Report
-from include.accidents.data.columns import Table
-from include.accidents.data.scenes import Scenes
 from include.accidents.features import clean
 from include.accidents.features.definitions import NAMES
+
+if TYPE_CHECKING:
+    from include.accidents.data.checks import Report
+    from include.accidents.data.columns import Table
+    from include.accidents.data.scenes import Scenes
 
 PROBE = Path(__file__).with_name("probe.zip")
 DECIMALS = 2  # of a feature: processors differ in the last digits of a logarithm

@@ -18,13 +18,13 @@ import numpy.typing as npt
 
 from include.accidents.data.columns import CLASSES
 from include.accidents.errors import ModelError
-from include.accidents.features import levels
 from include.accidents.features.knowledge import DRIVERS_ALONE, STATES
 from include.accidents.features.levels import LEVELS, RECORD
 from include.accidents.models.evaluate import N_CLASSES, SEVERE, Probabilities, roc_auc, scores
 from include.accidents.models.specification import DEFAULT_RECALL
 
 if TYPE_CHECKING:
+    from include.accidents.features import levels
     from include.accidents.models.judging import Judgements
     from include.accidents.models.specification import DecisionSpec
 

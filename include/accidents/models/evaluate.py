@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from include.accidents.data.columns import CLASSES
-from include.accidents.data.dataset import Dataset
 from include.accidents.errors import ModelError
-from include.accidents.features.declaration import Floats
 from include.accidents.features.definitions import NAMES
 
 if TYPE_CHECKING:
+    from include.accidents.data.dataset import Dataset
+    from include.accidents.features.declaration import Floats
     from include.accidents.models.specification import Weights
 
 

@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ import numpy.typing as npt
 from include.accidents.data import split
 from include.accidents.data.dataset import Dataset
 from include.accidents.features import knowledge
-from include.accidents.features.declaration import Floats
 from include.accidents.features.knowledge import DRIVERS_ALONE, STATES
 from include.accidents.features.levels import FIELDS, LEVELS, RECORD
 from include.accidents.models.evaluate import (
@@ -29,6 +28,9 @@ from include.accidents.models.evaluate import (
     probabilities,
     scores,
 )
+
+if TYPE_CHECKING:
+    from include.accidents.features.declaration import Floats
 
 ASKED_PEOPLE: Final = 300  # people on whom the gain of each field is measured
 

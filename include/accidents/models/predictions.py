@@ -15,14 +15,15 @@ import numpy.typing as npt
 
 from include.accidents.data.columns import CLASSES
 from include.accidents.features import knowledge
-from include.accidents.features.declaration import Floats
 from include.accidents.features.levels import LEVELS
 from include.accidents.models import decision, evaluate
-from include.accidents.models.decision import Decided, Decision
 from include.accidents.models.evaluate import SEVERE, Probabilities, probabilities
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from include.accidents.features.declaration import Floats
+    from include.accidents.models.decision import Decided, Decision
 
 COLUMNS: Final = (
     *(f"p_{name}" for name in CLASSES),

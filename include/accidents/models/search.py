@@ -6,18 +6,20 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from include.accidents.data import split
-from include.accidents.data.dataset import Dataset
 from include.accidents.errors import ModelError
 from include.accidents.features.levels import RECORD
 from include.accidents.models import isolate, judging
 from include.accidents.models.candidates import HALVING_FACTOR, HALVING_MIN_ROWS, candidates, minutes
-from include.accidents.models.specification import Defaults, ModelSpec, Params
 from include.accidents.models.training import fit, limit_threads
+
+if TYPE_CHECKING:
+    from include.accidents.data.dataset import Dataset
+    from include.accidents.models.specification import Defaults, ModelSpec, Params
 
 log = logging.getLogger(__name__)
 

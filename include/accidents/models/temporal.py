@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from include.accidents.data import split
-from include.accidents.data.dataset import Dataset
 from include.accidents.features.knowledge import STATES
 from include.accidents.features.levels import RECORD
 from include.accidents.models import decision, judging
-from include.accidents.models.judging import Fit
+
+if TYPE_CHECKING:
+    from include.accidents.data.dataset import Dataset
+    from include.accidents.models.judging import Fit
 
 CALIBRATION_FOLDS = 7
 """A seventh of the earlier accidents is held out: the rules and thresholds of the decision are learned from it."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from include.accidents.data import split
 from include.accidents.data.columns import CLASSES
-from include.accidents.data.dataset import Dataset
 from include.accidents.models import evaluate, isolate
 from include.accidents.models.build import build_pipeline
 from include.accidents.models.masking import with_masked_copies
-from include.accidents.models.specification import Defaults, ModelSpec, Params
+
+if TYPE_CHECKING:
+    from include.accidents.data.dataset import Dataset
+    from include.accidents.models.specification import Defaults, ModelSpec, Params
 
 # One thread for each model: the models of a run train side by side, and the pool `models` has one slot for each core.
 THREADS = 1

@@ -10,18 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cache, partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from include.accidents.data import dataset
-from include.accidents.data.dataset import Dataset
 from include.accidents.features import clean
 from include.accidents.features.knowledge import STATES
 from include.accidents.features.levels import LEVELS
 from include.accidents.features.version import probe_scenes
 from include.accidents.models import decision, judging, search, temporal, training
 from include.accidents.models.specification import DEFAULT_RECALL, Defaults, ModelSpec
+
+if TYPE_CHECKING:
+    from include.accidents.data.dataset import Dataset
 
 DECIMALS: Final = 4
 DECIMALS_OF_DECISIONS: Final = 2

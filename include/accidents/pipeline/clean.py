@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +22,9 @@ from include.accidents.pipeline.contracts import CleanData, PreparedYear, Rows
 from include.accidents.pipeline.year_tables import digest, merged_name, save_memory, scenes_of
 from include.accidents.reporting.texts import text_table
 from include.accidents.storage.buckets import PREPROCESSED, TRAIN
-from include.accidents.storage.versions import Manifest, Store
+
+if TYPE_CHECKING:
+    from include.accidents.storage.versions import Manifest, Store
 
 log = logging.getLogger(__name__)
 Writers = Mapping[str, dataset_files.DatasetWriter]

@@ -6,15 +6,18 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from include.accidents.data.columns import Table
 from include.accidents.data.files import is_sample
 from include.accidents.errors import InputError
 from include.accidents.pipeline.contracts import RawYear
 from include.accidents.reporting import texts
 from include.accidents.storage import raw_files
-from include.accidents.storage.raw_files import RawFile
 from include.accidents.storage.versions import Store, megabytes
+
+if TYPE_CHECKING:
+    from include.accidents.data.columns import Table
+    from include.accidents.storage.raw_files import RawFile
 
 log = logging.getLogger(__name__)
 

@@ -8,18 +8,20 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from include.accidents.data import dataset
 from include.accidents.errors import CatalogueError, InputError, StorageError
 from include.accidents.features import dataset_files
 from include.accidents.features.dataset_cache import DatasetCache
 from include.accidents.models import candidates, catalogue, specification
-from include.accidents.models.specification import Catalogue, Defaults, ModelSpec
-from include.accidents.pipeline.contracts import CleanData, Json
 from include.accidents.reporting import texts
 from include.accidents.storage.buckets import MODELS, TRAIN
-from include.accidents.storage.versions import Store
+
+if TYPE_CHECKING:
+    from include.accidents.data import dataset
+    from include.accidents.models.specification import Catalogue, Defaults, ModelSpec
+    from include.accidents.pipeline.contracts import CleanData, Json
+    from include.accidents.storage.versions import Store
 
 log = logging.getLogger(__name__)
 

@@ -6,15 +6,17 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from include.accidents.data import dataset
 from include.accidents.models import decision, isolate, judging, temporal, training
-from include.accidents.models.specification import Catalogue, Defaults, ModelSpec
-from include.accidents.pipeline.contracts import Json, ModelRun
 from include.accidents.pipeline.inputs import load_split, made_with
 from include.accidents.storage.buckets import MODELS
-from include.accidents.storage.versions import Store
+
+if TYPE_CHECKING:
+    from include.accidents.data import dataset
+    from include.accidents.models.specification import Catalogue, Defaults, ModelSpec
+    from include.accidents.pipeline.contracts import Json, ModelRun
+    from include.accidents.storage.versions import Store
 
 log = logging.getLogger(__name__)
 

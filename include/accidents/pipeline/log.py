@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from include.accidents.data import dataset
 from include.accidents.errors import ModelError
 from include.accidents.features import knowledge
 from include.accidents.features.levels import RECORD
 from include.accidents.models import bootstrap, decision, evaluate, judging, specification, training
-from include.accidents.models.specification import Catalogue, ModelSpec
 from include.accidents.pipeline.contracts import Json, LoggedModel, ModelRun
 from include.accidents.pipeline.inputs import kept_catalogue, load_split
 from include.accidents.pipeline.judge import cross_validated, judged_over_years
@@ -25,11 +23,14 @@ from include.accidents.registry import loading, skops_files, tracking
 from include.accidents.registry.names import DECISION, GROUPS
 from include.accidents.reporting import plots, texts
 from include.accidents.storage.buckets import MODELS, TRAIN
-from include.accidents.storage.versions import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+    from include.accidents.data import dataset
+    from include.accidents.models.specification import Catalogue, ModelSpec
+    from include.accidents.storage.versions import Store
 
 log = logging.getLogger(__name__)
 CALIBRATED = 0.03  # mean distance of probabilities from true shares, up to which they are called calibrated

@@ -12,7 +12,6 @@ import numpy as np
 
 from include.accidents.data import csvtext, files, reader
 from include.accidents.data.columns import CLASSES, Table
-from include.accidents.data.scenes import Scenes
 from include.accidents.errors import ModelError
 from include.accidents.features import matrix
 from include.accidents.features.version import feature_version
@@ -27,6 +26,8 @@ from include.accidents.storage.versions import Store, megabytes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from include.accidents.data.scenes import Scenes
 
 log = logging.getLogger(__name__)
 

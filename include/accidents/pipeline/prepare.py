@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from include.accidents.data import checks, files, merge, reader, tables
 from include.accidents.data.checks import Report
 from include.accidents.data.columns import Table
 from include.accidents.data.files import is_sample
-from include.accidents.data.scenes import Scenes
 from include.accidents.errors import InputError
 from include.accidents.features.version import feature_version
 from include.accidents.pipeline.contracts import PreparedYear, RawYear
@@ -25,6 +24,9 @@ from include.accidents.storage import raw_files
 from include.accidents.storage.buckets import PREPROCESSED, RAW
 from include.accidents.storage.raw_files import RawFile
 from include.accidents.storage.versions import WRITERS, Store, sha256_of_file
+
+if TYPE_CHECKING:
+    from include.accidents.data.scenes import Scenes
 
 log = logging.getLogger(__name__)
 

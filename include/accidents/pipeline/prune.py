@@ -16,10 +16,11 @@ from include.accidents.registry import loading, promotion, signing
 from include.accidents.registry.names import BEST, DAG_RUN, EXPERIMENT
 from include.accidents.reporting import texts
 from include.accidents.storage.buckets import MODELS, PREPROCESSED, TRAIN
-from include.accidents.storage.versions import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from include.accidents.storage.versions import Store
 
 log = logging.getLogger(__name__)
 PREDECESSORS = 3

@@ -6,13 +6,16 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from include.accidents.models import candidates, search
 from include.accidents.pipeline.contracts import CleanData, Json, ModelRun
 from include.accidents.pipeline.inputs import kept_catalogue, kept_method, load_split, model_digest
 from include.accidents.reporting import texts
 from include.accidents.storage.buckets import MODELS
-from include.accidents.storage.versions import Store
+
+if TYPE_CHECKING:
+    from include.accidents.storage.versions import Store
 
 log = logging.getLogger(__name__)
 SHOWN = 10  # candidates in the log

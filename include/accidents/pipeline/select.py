@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from include.accidents.errors import ModelError
 from include.accidents.features.version import feature_version
 from include.accidents.models import bootstrap, evaluate, judging
-from include.accidents.models.specification import Catalogue
 from include.accidents.pipeline.contracts import CleanData, Json, ModelRun, Selection
 from include.accidents.pipeline.inputs import kept_catalogue, load_split
 from include.accidents.pipeline.judge import judged_over_years
@@ -34,10 +33,12 @@ from include.accidents.registry.names import (
 )
 from include.accidents.reporting import pages, plots, texts
 from include.accidents.storage.buckets import MODELS
-from include.accidents.storage.versions import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from include.accidents.models.specification import Catalogue
+    from include.accidents.storage.versions import Store
 
 log = logging.getLogger(__name__)
 

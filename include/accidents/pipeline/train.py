@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import time
+from typing import TYPE_CHECKING
 
 from include.accidents.models import training
-from include.accidents.pipeline.contracts import ModelRun
 from include.accidents.pipeline.inputs import kept_catalogue, load_split, made_with
 from include.accidents.registry import skops_files
 from include.accidents.reporting import texts
 from include.accidents.storage.buckets import MODELS
 from include.accidents.storage.versions import Store, megabytes
+
+if TYPE_CHECKING:
+    from include.accidents.pipeline.contracts import ModelRun
 
 log = logging.getLogger(__name__)
 

@@ -7,14 +7,16 @@ import gc
 import hashlib
 import json
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from include.accidents.data import tables
-from include.accidents.data.scenes import Scenes
 from include.accidents.storage.buckets import PREPROCESSED
-from include.accidents.storage.versions import Store
+
+if TYPE_CHECKING:
+    from include.accidents.data.scenes import Scenes
+    from include.accidents.storage.versions import Store
 
 TABLES = ("accidents.parquet", "vehicles.parquet", "people.parquet")
 # Of malloc.h.

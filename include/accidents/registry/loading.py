@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from include.accidents.errors import ModelError
 from include.accidents.features.definitions import NAMES
 from include.accidents.models import decision
-from include.accidents.models.decision import Decision
 from include.accidents.registry.names import ALIAS, BEST, LOADED
 from include.accidents.registry.signing import Lineage, check_signature, fetch, read_lineage
 from include.accidents.registry.skops_files import loads
@@ -21,6 +20,8 @@ from include.accidents.registry.tracking import quoted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from include.accidents.models.decision import Decision
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from include.accidents.errors import ModelError
-from include.accidents.features.declaration import Floats
 from include.accidents.registry.skops_files import MAX_MODEL_BYTES, MODEL_FILE, loads
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+    from include.accidents.features.declaration import Floats
 
 
 @dataclass(frozen=True)

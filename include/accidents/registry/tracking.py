@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from include.accidents.features.declaration import Floats
 from include.accidents.features.matrix import frame
 from include.accidents.registry import skops_files
 from include.accidents.registry.names import DAG_RUN, DAG_RUNS, EXPERIMENT, LOADED, SUPERSEDED
@@ -21,6 +20,8 @@ from include.accidents.registry.signing import Lineage, as_text, sign
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+    from include.accidents.features.declaration import Floats
 
 REMEMBERED = 100  # DAG runs that a tag names
 

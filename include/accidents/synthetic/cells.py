@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from include.accidents.synthetic.shares import Values
+if TYPE_CHECKING:
+    from include.accidents.synthetic.shares import Values
 
 ACCIDENTS_A_YEAR: Final = 10**8  # the publisher's own numbering: 202100000001 is the first accident of 2021
 NO_BREAK_SPACE: Final = "\u00a0"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,9 @@ from include.accidents.synthetic.cells import (
     sprinkle,
     vehicle_marks,
 )
-from include.accidents.synthetic.shares import Columns, Tables, Values
+
+if TYPE_CHECKING:
+    from include.accidents.synthetic.shares import Columns, Tables, Values
 
 # --- to 2018
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -34,8 +34,10 @@ from include.accidents.synthetic.cells import (
     vehicle_marks,
 )
 from include.accidents.synthetic.old import old_tables
-from include.accidents.synthetic.shares import Columns, Tables, Values
 from include.accidents.synthetic.simulate import simulate
+
+if TYPE_CHECKING:
+    from include.accidents.synthetic.shares import Columns, Tables, Values
 
 _MARKER_TEXT: Final = (
     "The CSV files in this folder are generated at random: none of the accidents in them happened.\n"
