@@ -77,11 +77,11 @@ _ANSWERED_BY: dict[str, Any] = {
     "name": "BestModel",
     "version": "1",
     "trained_as": "LightGBM",
-    "run_id": "18ca4bd2dd904cea91705c67e499d9ac",
+    "run_id": "e0e3b76aa02146a39401874c9eb8e405",
     "sample": False,
 }
-_DRIVER = {"unharmed": 0.835427, "killed": 0.002724, "hospitalised": 0.012543, "light": 0.149305}
-_RIDER = {"unharmed": 0.005706, "killed": 0.132458, "hospitalised": 0.528325, "light": 0.333512}
+_DRIVER = {"unharmed": 0.829377, "killed": 0.002389, "hospitalised": 0.022708, "light": 0.145526}
+_RIDER = {"unharmed": 0.004274, "killed": 0.144537, "hospitalised": 0.523649, "light": 0.327541}
 _PREDICTED: Any = {
     "model": _ANSWERED_BY,
     "scenes": [
@@ -89,18 +89,18 @@ _PREDICTED: Any = {
             "people": [
                 {
                     "person": 0, "vehicle": "A", "class": "unharmed", "probabilities": _DRIVER,
-                    "severe": False, "severe_probability": 0.015268,
+                    "severe": False, "severe_probability": 0.025097,
                 },
                 {
                     "person": 1, "vehicle": "B", "class": "hospitalised", "probabilities": _RIDER,
-                    "severe": True, "severe_probability": 0.660783,
+                    "severe": True, "severe_probability": 0.668185,
                 },
             ],
-            "worst": {"person": 1, "class": "hospitalised", "severe_probability": 0.660783},
-            "expected": {"unharmed": 0.846517, "killed": 0.152606, "hospitalised": 0.521311, "light": 0.479566},
-            "p_any_severe": 0.723629, "p_any_killed": 0.167093, "alert": True, "alert_threshold": 0.344243,
-            "alert_recall": 0.8005, "alert_precision": 0.6781, "severe_threshold": 0.23729, "level": "on_scene",
-            "sharpen": ["accident.lat", "accident.infra", "accident.plan"],
+            "worst": {"person": 1, "class": "hospitalised", "severe_probability": 0.668185},
+            "expected": {"unharmed": 0.834096, "killed": 0.176018, "hospitalised": 0.525676, "light": 0.46421},
+            "p_any_severe": 0.729706, "p_any_killed": 0.181839, "alert": True, "alert_threshold": 0.347264,
+            "alert_recall": 0.8005, "alert_precision": 0.6776, "severe_threshold": 0.235239, "level": "on_scene",
+            "sharpen": ["accident.infra", "accident.situ", "accident.vosp"],
             "assumed": {"position": "The usual place of accidents in Lille (59350)."},
         }
     ],
@@ -111,11 +111,11 @@ _EXPLAINED: Any = {
     "method": "occlusion",
     "person": 1,
     "probabilities": _RIDER,
-    "severe_probability": 0.660783,
+    "severe_probability": 0.668185,
     "fields": [
         {
-            "field": "vehicles[1].catv", "name": "catv", "value": 33, "severe_change": 0.225284,
-            "changes": {"unharmed": -0.051226, "killed": 0.064207, "hospitalised": 0.161077, "light": -0.174058},
+            "field": "vehicles[1].catv", "name": "catv", "value": 33, "severe_change": 0.219797,
+            "changes": {"unharmed": -0.03332, "killed": 0.102405, "hospitalised": 0.117391, "light": -0.186477},
         }
     ],
 }  # fmt: skip
