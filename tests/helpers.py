@@ -71,7 +71,7 @@ def sample_scenes(year: int, accidents: int = 400) -> Scenes:
 def rules() -> dict[str, Rule]:
     """Plausible rules for every state: people who are independent of each other, an alert from 0.5 on."""
     as_if_independent = (0.0, 1.0, *(0.0,) * (decision.NUMBERS - 2))
-    asked = ("lat", "secu1", "sexe", "an_nais", "choc")
+    asked = ("lat", "secu1", "sexe", "an_nais", "choc", "infra")
     rule = Rule(as_if_independent, as_if_independent, (1.0,) * N_CLASSES, 0.5, 0.8, 0.6, 0.4, 0.8, 0.5, asked)
     return dict.fromkeys(STATES, rule)
 
