@@ -5,7 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
+import time
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -129,6 +133,29 @@ def test_where_nothing_can_be_written_the_task_does_without(tmp_path: Path, capl
     source = Source(dataset())
     assert same(DatasetCache(blocked / "cache", KEY).open(DIGEST, source), dataset())
     assert "is not cached" in caplog.text
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    mount = ["/bin/mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", tmp_path]
+    if sys.platform != "linux" or subprocess.run(mount, check=False).returncode:
+        pytest.skip("a small disk takes the rights of root")
+    yield tmp_path
+    subprocess.run(["/bin/umount", "-l", tmp_path], check=True)
+
+
+def test_a_full_disk_ends_no_task(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert same(DatasetCache(small_disk, KEY).open(DIGEST, Source(dataset())), dataset())
+    assert "No space left" in caplog.text
+    assert list(small_disk.iterdir()) == []
+
+
+def test_what_a_killed_task_left_goes(tmp_path: Path) -> None:
+    for name, age in ((".staging-old", 7200), (".staging-new", 60)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    DatasetCache(tmp_path, KEY).open(DIGEST, Source(dataset(rows=100)))
+    assert {path.name for path in tmp_path.iterdir()} == {DIGEST, ".staging-new"}
 
 
 def test_a_folder_that_others_may_write_to_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

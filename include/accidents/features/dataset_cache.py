@@ -13,8 +13,10 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,8 +30,17 @@ from include.accidents.features.definitions import NAMES
 KEPT: Final = 4
 """Entries that stay: both splits of the newest two versions. The one that was not used for longest goes first."""
 
+STALE: Final = 3600
+"""Seconds after which the beginning of an entry is one that a killed task left."""
+
 _NOTE: Final = "note.json"
-_ARRAYS: Final = ("x", "y", "accident")
+_STAGING: Final = ".staging-"
+_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
+    "x": np.dtype(np.float32),
+    "y": np.dtype(np.int64),
+    "accident": np.dtype(np.int64),
+}
+_ARRAYS: Final = tuple(_DTYPES)
 
 log = logging.getLogger(__name__)
 
@@ -96,9 +107,9 @@ class DatasetCache:
         status = self._folder.stat()
         if status.st_uid != os.getuid() or status.st_mode & 0o022:
             raise OSError(f"others may write to {self._folder}")
-        staging = Path(tempfile.mkdtemp(dir=self._folder, prefix=".staging-"))
+        staging = Path(tempfile.mkdtemp(dir=self._folder, prefix=_STAGING))
         try:
-            checksums = {name: _checksum(array) for name, array in _written(staging, content).items()}
+            checksums = _write_arrays(staging, content)
             note = {"checksums": checksums, "signature": self._signature(entry.name, checksums)}
             (staging / _NOTE).write_text(json.dumps(note), "utf-8")
             try:
@@ -114,7 +125,8 @@ class DatasetCache:
             (path for path in self._folder.iterdir() if not path.name.startswith(".")),
             key=lambda path: path.stat().st_mtime,
         )
-        for path in entries[:-KEPT]:
+        killed = [path for path in self._folder.glob(f"{_STAGING}*") if path.stat().st_mtime < time.time() - STALE]
+        for path in (*entries[:-KEPT], *killed):
             shutil.rmtree(path, ignore_errors=True)
 
     def _signature(self, digest: str, checksums: Any) -> str:
@@ -122,27 +134,29 @@ class DatasetCache:
         return hmac.new(self._key, claims, "sha256").hexdigest()
 
 
-def _written(folder: Path, content: bytes) -> Mapping[str, npt.NDArray[Any]]:
-    """Write the arrays, a row group at a time."""
+def _write_arrays(folder: Path, content: bytes) -> dict[str, list[Any]]:
+    """Write the arrays, a row group at a time.
+
+    By ordinary writes: through a memory map, a full disk would kill the process instead of raising an error.
+
+    Returns
+    -------
+    What `_checksum` returns of each array, by name.
+    """
     rows = dataset_files.count_rows(content)
-    shapes = {
-        "x": ((rows, len(NAMES)), np.float32),
-        "y": ((rows,), np.int64),
-        "accident": ((rows,), np.int64),
-    }
-    arrays: dict[str, np.memmap[Any, Any]] = {
-        name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
-        for name, (shape, dtype) in shapes.items()
-    }
-    start = 0
-    for part in dataset_files.dataset_slices(content):
-        rows_of_part = slice(start, start + len(part.y))
-        for name, array in arrays.items():
-            array[rows_of_part] = getattr(part, name)
-        start = rows_of_part.stop
-    for array in arrays.values():
-        array.flush()
-    return arrays
+    shapes = {"x": (rows, len(NAMES)), "y": (rows,), "accident": (rows,)}
+    crc = dict.fromkeys(_ARRAYS, 0)
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in _ARRAYS}
+        for name, file in files.items():
+            header = {"descr": _DTYPES[name].str, "fortran_order": False, "shape": shapes[name]}
+            np.lib.format.write_array_header_1_0(file, header)
+        for part in dataset_files.dataset_slices(content):
+            for name, file in files.items():
+                block = np.ascontiguousarray(getattr(part, name), dtype=_DTYPES[name]).data
+                file.write(block)
+                crc[name] = zlib.crc32(block, crc[name])
+    return {name: [_DTYPES[name].str, list(shapes[name]), crc[name]] for name in _ARRAYS}
 
 
 def _checksum(array: npt.NDArray[Any]) -> list[Any]:

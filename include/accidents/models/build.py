@@ -35,14 +35,6 @@ from include.accidents.models.specification import (
 # Test modules of these libraries; importing one could run unwanted code.
 NO_ESTIMATORS = frozenset({"tests", "conftest", "testing"})
 
-# LightGBM's own parameters beside those of its scikit-learn class. Not all: others name files, devices and machines.
-LIGHTGBM_PARAMETERS = frozenset(
-    {
-        *("max_bin", "min_data_in_bin", "feature_fraction_bynode", "extra_trees", "path_smooth"),
-        *("max_cat_to_onehot", "cat_smooth", "cat_l2"),
-    }
-)
-
 
 def build_pipeline(spec: ModelSpec, params: Mapping[str, Any] | None = None, *, seed: int, threads: int = 1) -> Any:
     """Make the unfitted scikit-learn Pipeline of a checked specification.
@@ -120,15 +112,10 @@ def _estimator(described: Mapping[str, Any], pointer: str, defects: Defects) -> 
 def parameters_of(cls: type) -> list[str]:
     """Return the names of a class's parameters: XGBoost's are in get_params alone, a composite's in its signature."""
     named = [name for name, p in inspect.signature(cls).parameters.items() if p.kind is not p.VAR_KEYWORD]
-    named += _native(cls)
     try:
         return sorted({*named, *cls().get_params(deep=False)})
     except TypeError:  # it cannot be made without parameters
         return named
-
-
-def _native(cls: type) -> list[str]:
-    return sorted(LIGHTGBM_PARAMETERS) if cls.__module__.partition(".")[0] == "lightgbm" else []
 
 
 def _instance(cls: type, values: dict[str, Any], pointer: str, defects: Defects, *, complete: bool) -> Any:
@@ -301,7 +288,7 @@ def _check_values(
         owner, _, parameter = key.rpartition("__")
         if parameter in NOT_THE_MODELS_BUSINESS:
             defects.add(place, f"{key} is set by the machine's settings, not by a model; remove it")
-        elif key not in known and parameter not in _native(type(known.get(owner))):
+        elif key not in known:
             allowed = [name for name in known if name.rpartition("__")[0] == owner] or list(known)
             near = closest(key, known)
             defects.add(

@@ -175,7 +175,7 @@ def _decide(
             first = ranked.runs[0].data.tags
             why = ranked.rolled_back[first["model_version"]]
             reason += f" {first['model']} ranks first, but was rolled back: {why}."
-    if best.data.tags[DAG_RUN] == dag_run_id:  # else it keeps the reason of the run that made it
+    if promoted or best.data.tags[DAG_RUN] == dag_run_id:  # else it keeps the reason of the run that made it
         client.set_tag(best.info.run_id, "selection_reason", reason)
         client.set_model_version_tag(winner.name, winner.version, "selection_reason", reason)
     if not promoted:
