@@ -52,6 +52,7 @@ class Runs:
     folder: Path
     years: tuple[int, ...] = (2022,)
     recall: float = 0.8
+    promote: bool = True
     count: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -88,7 +89,7 @@ class Runs:
             self.log(self.train(name, catalogue))
         run_id = f"run-{self.count}"
         return select.select_best(
-            self.store, self.client, names, catalogue, self.data, run_id, {}, KEY, promote=True
+            self.store, self.client, names, catalogue, self.data, run_id, {}, KEY, promote=self.promote
         )  # fmt: skip
 
     def logged(self) -> dict[str, Any]:

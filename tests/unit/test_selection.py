@@ -97,6 +97,17 @@ def temporal(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in metrics.items() if name.startswith("temporal_")}
 
 
+def test_a_model_that_is_promoted_by_a_later_run_bears_that_reason(runs: Runs) -> None:
+    runs.promote = False
+    compared = runs.run({"Oak": TREE})
+    assert "Only compared" in compared.reason
+    runs.promote = True
+    promoted = runs.run({"Oak": TREE})
+    assert promoted.promoted
+    assert runs.logged()["Oak"].data.tags["selection_reason"] == promoted.reason
+    assert runs.client.get_model_version("Oak", "1").tags["selection_reason"] == promoted.reason
+
+
 def test_the_winner_of_two_years_is_judged_on_the_later_one_by_the_earlier(tmp_path: Path) -> None:
     runs = Runs(tmp_path, years=(2022, 2023))
     assert runs.run({"Weak": DUMMY, "Oak": TREE}).winner == "Oak"
