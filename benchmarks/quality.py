@@ -54,7 +54,7 @@ LEAKAGE_BAR = 0.02  # AUC of severe: three standard errors on that many people; 
 RECORD_BARS = {"f1_weighted": 0.7215, "f1_macro": 0.566, "auc_severe": 0.906, "accident_auc_severe": 0.865}
 SHOWN = (
     *("f1_weighted", "f1_macro", "auc_severe", "accuracy", "roc_auc_ovr", "log_loss", "calibration_error"),
-    *("three_class_f1_macro", "severe_foretold", "severe_true", "accident_severe_foretold", "accident_severe_true"),
+    *("three_class_f1_macro", "severe_predicted", "severe_true", "accident_severe_predicted", "accident_severe_true"),
     *("accident_auc_severe", "accident_auc_killed", "expected_killed_ratio"),
     *("alert_share", "alert_recall", "alert_precision", "person_recall", "person_precision"),
 )
@@ -264,8 +264,8 @@ def show_way(way: str, values: dict[str, list[float]]) -> bool:
         good &= print_figure(f"{way}.{name}", mean[name], bar=bar, interval=interval(values[f"{way}.{name}"]))
     judged = way in STATES
     for name, gap, bar in (
-        ("severe_share_gap", mean["severe_foretold"] - mean["severe_true"], LEVEL_SHARE),
-        ("accident_share_gap", mean["accident_severe_foretold"] - mean["accident_severe_true"], LEVEL_ACCIDENTS),
+        ("severe_share_gap", mean["severe_predicted"] - mean["severe_true"], LEVEL_SHARE),
+        ("accident_share_gap", mean["accident_severe_predicted"] - mean["accident_severe_true"], LEVEL_ACCIDENTS),
         ("alert_recall_gap", mean["alert_recall"] - mean["promised_recall"], RECALL_GAP),
     ):
         good &= print_figure(f"{way}.{name}", abs(gap), bar=bar if judged else None)

@@ -208,11 +208,12 @@ def load_model_names() -> list[str]:
 
 @task(map_index_template="{{ task.op_kwargs['model_name'] }}", pool=HEAVY, execution_timeout=timedelta(hours=6))
 def search_params(model_name: str, data: Json, catalogue: str) -> Json:
-    """Search the model's grid by cross-validation on whole accidents.
+    """Plan how many people the model learns from in its time; search its grid by cross-validation on whole accidents.
 
     - **Reads** `train_test` of this run's data version, and the catalogue that this run stored.
-    - **Writes** the candidates with their scores to `accidents-models`.
-    - **When it fails**, the model cannot be fitted as the catalogue says; the other models go on.
+    - **Writes** the plan, and the candidates with their scores, to `accidents-models`.
+    - **When it fails**, the model cannot be fitted as the catalogue says, or its `minutes` are too few; the other
+      models go on.
     """
     with _reason_kept(model_name):
         from include.accidents.pipeline import search
@@ -242,7 +243,8 @@ def log_model(trained: Json) -> Json:
     """Judge the model, log it to MLflow and register it, signed.
 
     - **Reads** the trained model, `train_test` for the cross-validation, `global_test` for the test.
-    - **Writes** an MLflow run of experiment `Gravite_Accidents` and a version of the registered model.
+    - **Writes** an MLflow run of experiment `Gravite_Accidents` and a version of the registered model; for a model
+      with an ONNX copy also `{model}_model.onnx` for people.
     - **When it fails**, MLflow or its store could not be reached (clear the task), or the model predicts NaN.
     """
     with _reason_kept(trained["model"]):

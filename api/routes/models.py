@@ -24,6 +24,7 @@ def list_models(request: Request) -> list[answers.ModelAnswer]:
                 **origin_of(served.model),
                 "name": name,
                 "data_version": served.model.lineage.data_version,
+                "engine": served.model.engine,
                 "metrics": dict(served.model.metrics),
                 "loaded_since": served.since.isoformat(timespec="seconds"),
                 "requests": served.requests,

@@ -157,6 +157,9 @@ class ModelAnswer(Origin):
     """A loaded model."""
 
     data_version: str
+    engine: str = Field(
+        description="What computes its answers: onnxruntime for a tree model with an ONNX copy, else scikit-learn."
+    )
     metrics: dict[str, float]
     loaded_since: str
     requests: int = Field(description="Requests that this version has served since it was loaded.")

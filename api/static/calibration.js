@@ -1,4 +1,4 @@
-// A calibration plot: what was foretold against what came true. On the diagonal both are the same.
+// A calibration plot: what was predicted against what came true. On the diagonal both are the same.
 
 import { h } from "./dom.js";
 import { number, percent, t } from "./texts.js";
@@ -24,11 +24,11 @@ export function drawCalibration(bins) {
     h("svg:desc", { id: "plot-text" }, bins.map(words).join(" ")),
     ...TICKS.flatMap(drawTick),
     h("svg:line", { class: "diagonal", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }),
-    h("svg:polyline", { class: "curve", points: bins.map(([foretold, was]) => `${x(foretold)},${y(was)}`).join(" ") }),
+    h("svg:polyline", { class: "curve", points: bins.map(([predicted, was]) => `${x(predicted)},${y(was)}`).join(" ") }),
     ...bins.map((bin) =>
       h("svg:circle", { class: "point", cx: x(bin[0]), cy: y(bin[1]), r: 4.5 }, h("svg:title", {}, words(bin))),
     ),
-    h("svg:text", { class: "axis", x: x(0.5), y: TOP + SIZE + 48, "text-anchor": "middle" }, t("foretoldAxis")),
+    h("svg:text", { class: "axis", x: x(0.5), y: TOP + SIZE + 48, "text-anchor": "middle" }, t("predictedAxis")),
     h(
       "svg:text",
       { class: "axis", transform: `translate(14 ${y(0.5)}) rotate(-90)`, "text-anchor": "middle" },
@@ -37,7 +37,7 @@ export function drawCalibration(bins) {
   );
 }
 
-const words = ([foretold, was, people]) => t("calibrationBin")(percent(foretold, 1), percent(was, 1), number(people));
+const words = ([predicted, was, people]) => t("calibrationBin")(percent(predicted, 1), percent(was, 1), number(people));
 
 function drawTick(share) {
   return [

@@ -16,7 +16,7 @@ export let models = [];
 export async function look() {
   const loaded = await ask("/api/v1/models").then((answer) => answer.json());
   const best = loaded.find((model) => model.name === "BestModel");
-  // The model in production is a copy; its original has no line of its own unless it has been trained anew since.
+  // The model in production is a copy; its original has no line of its own unless it has been trained again since.
   models = loaded
     .filter((model) => model === best || model.run_id !== best?.run_id)
     .map((model) => ({ ...model, best: model === best }))

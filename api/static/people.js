@@ -1,4 +1,4 @@
-// What is foretold for each person, and what moved it.
+// What is predicted for each person, and what moved it.
 
 import { h } from "./dom.js";
 import { givenAt, nameOf } from "./names.js";

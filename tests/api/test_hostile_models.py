@@ -19,6 +19,7 @@ from api.models import Models
 from include.accidents.errors import ModelError
 from include.accidents.features.definitions import NAMES
 from include.accidents.registry import signing, skops_files
+from include.accidents.registry.names import MODEL_FILE
 from tests.api.world import SIGNING, World
 
 
@@ -76,7 +77,7 @@ def own_types(path: Path) -> bytes:
 def put(world: World, folder: Path, content: Callable[[Path], bytes], *, key: str | None) -> Any:
     """Register a good version, replace its file, and sign it again where the stranger has a key."""
     version = world.add(seed=7)
-    newest = max(folder.rglob(skops_files.MODEL_FILE), key=lambda path: path.stat().st_mtime_ns)
+    newest = max(folder.rglob(MODEL_FILE), key=lambda path: path.stat().st_mtime_ns)
     made = content(folder / "harm")
     newest.write_bytes(made)
     # MLflow's own loader believes what the model says of itself.
@@ -85,7 +86,7 @@ def put(world: World, folder: Path, content: Callable[[Path], bytes], *, key: st
     said["flavors"]["sklearn"]["skops_trusted_types"] = ["pathlib.Path.touch", "sklearn.tree._tree.Tree"]
     described.write_text(yaml.safe_dump(said))
     if key:
-        signing.sign_tags(world.client, version, signing.lineage_of(version), made, key.encode())
+        signing.sign_tags(world.client, version, signing.lineage_of(version), {MODEL_FILE: made}, key.encode())
     return version
 
 

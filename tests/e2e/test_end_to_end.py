@@ -340,7 +340,7 @@ def test_two_triggers_at_once_queue(at_once: list[dict[str, Any]]) -> None:
 def test_one_mapped_instance_can_be_cleared_alone_and_gives_the_same(
     airflow: Airflow, mlflow_client: MlflowClient, at_once: list[dict[str, Any]], task: str
 ) -> None:
-    run = at_once[1]  # everything of it is made anew, also when it is repeated
+    run = at_once[1]  # everything of it is made again, also when it is repeated
 
     def scores() -> dict[str, float]:
         runs = tracking.runs_of(mlflow_client, run["dag_run_id"])

@@ -222,4 +222,4 @@ def test_a_reader_beside_a_writer_never_sees_a_part(server: str, ledger: Ledger)
             seen["whole"] += 1
     assert seen["whole"] > 5
     told = ", ".join(f"{n} reads {what}" for what, n in sorted(seen.items()))
-    ledger.counts.append(f"a reader of S3 beside a writer that makes the same version anew: {told}; never a part")
+    ledger.counts.append(f"a reader of S3 beside a writer that makes the same version again: {told}; never a part")

@@ -108,7 +108,7 @@ class World:
         return min(self.processes(COMMANDS[name]), key=lambda process: process.create_time())
 
     def kill(self, name: str) -> None:
-        """Kill a service as the kernel does when memory is short; the supervisor starts it anew."""
+        """Kill a service as the kernel does when memory is short; the supervisor starts it again."""
         self.service(name).send_signal(signal.SIGKILL)
 
     def kill_task(self, run_id: str, task: str, when: Callable[[psutil.Process], Any] = bool) -> None:

@@ -55,7 +55,7 @@ def test_every_candidate_of_a_shipped_catalogue_can_be_made(name: str) -> None:
 def test_the_published_schema_is_the_codes() -> None:
     published = json.loads((INCLUDE / "models.schema.json").read_text())
     assert published == catalogue.json_schema(), (
-        "write it anew: python -m include.accidents models schema > include/models.schema.json"
+        "write it again: python -m include.accidents models schema > include/models.schema.json"
     )
 
 

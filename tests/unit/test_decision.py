@@ -66,7 +66,7 @@ def decided(rules_: decision.Decision, judged: Judgements, state: str = "record"
 # --- what is decided ---------------------------------------------------------------------------------------
 
 
-def test_accidents_with_somebody_severe_are_foretold_although_fates_go_together() -> None:
+def test_accidents_with_somebody_severe_are_predicted_although_fates_go_together() -> None:
     fresh = crashes(1)
     independent = 1 - np.exp(np.bincount(fresh.accident, np.log1p(-fresh.proba[:, SEVERE].sum(axis=1))))
     true = fresh.any_severe.mean()
@@ -76,7 +76,7 @@ def test_accidents_with_somebody_severe_are_foretold_although_fates_go_together(
     assert found.p_any_killed.mean() == pytest.approx(fresh.any_killed.mean(), abs=0.02)
 
 
-def test_they_are_foretold_for_each_number_of_people() -> None:
+def test_they_are_predicted_for_each_number_of_people() -> None:
     fresh, size = crashes(1), np.bincount(crashes(1).accident)
     found = decided(learned(), fresh).p_any_severe
     for n in range(1, 6):
@@ -131,7 +131,7 @@ def test_the_expected_numbers_add_up_to_the_people_and_to_what_happens() -> None
     np.testing.assert_allclose(found, sums, rtol=0.1)  # this model's own probabilities are right
 
 
-def test_the_expected_numbers_are_right_of_a_model_that_foretells_too_many_killed() -> None:
+def test_the_expected_numbers_are_right_of_a_model_that_predicts_too_many_killed() -> None:
     gloomy, fresh = (
         replace(of, proba=(p := of.proba * [1, 3, 1, 1]) / p.sum(axis=1, keepdims=True))
         for of in (crashes(0), crashes(1))
@@ -143,7 +143,7 @@ def test_the_expected_numbers_are_right_of_a_model_that_foretells_too_many_kille
 
 
 def test_of_people_who_are_only_assumed_the_numbers_count_the_others_too() -> None:
-    """Of each accident one person is foretold, and all are counted."""
+    """Of each accident one person is predicted, and all are counted."""
     every = crashes(0)
     first = np.flatnonzero(np.diff(every.accident, prepend=-1))
     alone = Judgements(every.proba[first], every.y[first], every.accident[first], every.people)
@@ -175,14 +175,14 @@ def test_what_is_decided_can_be_taken_apart() -> None:
     np.testing.assert_array_equal(part.severe, found.severe[:until])
 
 
-def test_the_metrics_tell_what_is_foretold_beside_what_is_true() -> None:
+def test_the_metrics_tell_what_is_predicted_beside_what_is_true() -> None:
     fresh, made = crashes(1), learned()
     found = decision.metrics(fresh, made, "record")
     assert found["severe_true"] == pytest.approx(np.isin(fresh.y, SEVERE).mean())
-    assert found["severe_foretold"] == pytest.approx(found["severe_true"], abs=0.02)
+    assert found["severe_predicted"] == pytest.approx(found["severe_true"], abs=0.02)
     assert found["accident_severe_true"] == pytest.approx(fresh.any_severe.mean())
-    assert found["accident_severe_foretold"] == pytest.approx(found["accident_severe_true"], abs=0.02)
-    assert found["accident_killed_foretold"] == pytest.approx(found["accident_killed_true"], abs=0.02)
+    assert found["accident_severe_predicted"] == pytest.approx(found["accident_severe_true"], abs=0.02)
+    assert found["accident_killed_predicted"] == pytest.approx(found["accident_killed_true"], abs=0.02)
     assert found["expected_killed_ratio"] == pytest.approx(1, abs=0.15)
     assert found["alert_recall"] == pytest.approx(0.8, abs=0.03)
     assert 0.5 < found["accident_auc_severe"] < 1
@@ -205,7 +205,7 @@ def test_too_few_accidents_with_somebody_severe_are_refused_with_the_remedy() ->
 
 
 def blind() -> Judgements:
-    """What a model foretells that sees little: half of the severe look like nearly everybody."""
+    """What a model predicts that sees little: half of the severe look like nearly everybody."""
     return lone([*[0.2] * 900, *[0.6] * 100], [*[True] * 100, *[False] * 800, *[True] * 100])
 
 
@@ -237,7 +237,7 @@ def test_a_baseline_is_allowed_where_accidents_have_one_person_or_several() -> N
     assert learned(0.95, record=same)["record"].recall >= 0.95
 
 
-def test_where_somebody_is_severe_in_every_accident_it_is_foretold() -> None:
+def test_where_somebody_is_severe_in_every_accident_it_is_predicted() -> None:
     every = lone(np.linspace(0.5, 0.9, 300), np.ones(300))
     found = decided(learned(on_scene=every), every, "on_scene")
     assert (found.p_any_severe > 0.99).all()

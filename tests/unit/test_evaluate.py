@@ -139,7 +139,7 @@ def test_a_cross_validation_judges_every_state_on_whole_accidents() -> None:
             judged.any_severe, np.bincount(judged.accident, np.isin(judged.y, evaluate.SEVERE)) > 0
         )
     alone = found.judged["drivers_alone"]
-    assert len(alone.y) < len(data().y)  # passengers and people on foot are not foretold, but they count
+    assert len(alone.y) < len(data().y)  # passengers and people on foot are not predicted, but they count
     assert alone.people.sum() > len(alone.y)
     assert len(alone.people) == len(np.unique(alone.accident))
 

@@ -28,10 +28,10 @@ SMALLER: dict[str, dict[str, Any]] = {
     "LightGBM": {"clf__n_estimators": 60},
     "XGBoost": {"clf__n_estimators": 40},
 }
-FEWER = {"SVC": (500, 250), "KNN": (2000, 300)}  # people to learn from, people to judge
+FEWER = {"KNN": (2000, 300)}  # people to learn from, people to judge
 
 MOVED = 0.03
-"""From here on the mean foretold share of severe people has moved, and an answer for 0 is wrong."""
+"""From here on the mean predicted share of severe people has moved, and an answer for 0 is wrong."""
 NEAR = 0.06
 """So near to the true share is any answer for a missing field."""
 
@@ -56,7 +56,7 @@ def with_zeros(x: Floats, field: str) -> Floats:
 
 
 def answers(name: str, matrices: list[Floats], share: float | None) -> Floats:
-    """The mean share of severe people that a model of the shipped catalogue foretells, for each of several matrices."""
+    """The mean share of severe people that a model of the shipped catalogue predicts, for each of several matrices."""
     checked, (people, judged) = shipped(), FEWER.get(name, (PEOPLE, JUDGED))
     masked = {} if share is None else {"masked_share": share}
     spec = checked.model(name).model_copy(update={"max_rows": people, **masked})
@@ -76,8 +76,8 @@ def misleading(name: str, share: float | None = None) -> dict[str, list[float]]:
     left_out = [knowledge.without(test.x, {field}) for field in FIELDS]
     zeros = [with_zeros(test.x, field) for field in FIELDS]
     states = [judging.at_state(test.x, state) for state in STATES]
-    foretold = answers(name, [*left_out, *zeros, *(x for x, _ in states), test.x], share)
-    missing, zero, of_states, complete = np.split(foretold, np.cumsum([len(FIELDS), len(FIELDS), len(STATES)]))
+    predicted = answers(name, [*left_out, *zeros, *(x for x, _ in states), test.x], share)
+    missing, zero, of_states, complete = np.split(predicted, np.cumsum([len(FIELDS), len(FIELDS), len(STATES)]))
     missing, zero, complete = (each - severe.mean() for each in (missing, zero, complete))
     zero_is_wrong = (np.abs(zero) > MOVED) & (np.abs(zero - complete) > MOVED)
     misled = (np.abs(missing) > NEAR) | (zero_is_wrong & (np.abs(missing) >= np.abs(zero)))

@@ -137,9 +137,9 @@ def test_a_file_with_severities_is_scored_against_them() -> None:
     y_pred = made.proba.argmax(axis=1)
     assert found["f1_weighted"] == pytest.approx(metrics.f1_score(grav - 1, y_pred, average="weighted"), abs=1e-6)
     assert found["severe_true"] == pytest.approx(severe.mean(), abs=1e-6)
-    assert found["severe_foretold"] == pytest.approx(made.proba[:, SEVERE].sum(axis=1).mean(), abs=1e-6)
+    assert found["severe_predicted"] == pytest.approx(made.proba[:, SEVERE].sum(axis=1).mean(), abs=1e-6)
     assert found["accident_severe_true"] == pytest.approx(any_severe.mean(), abs=1e-6)
-    assert found["accident_severe_foretold"] == pytest.approx(made.decided.p_any_severe.mean(), abs=1e-6)
+    assert found["accident_severe_predicted"] == pytest.approx(made.decided.p_any_severe.mean(), abs=1e-6)
     expected = metrics.roc_auc_score(any_severe, made.decided.p_any_severe)
     assert found["accident_auc_severe"] == pytest.approx(expected, abs=1e-6)
     alert = made.decided.alert
@@ -159,16 +159,16 @@ def test_only_accidents_count_of_which_everybodys_severity_is_known() -> None:
     rest = made.accident >= 100
     any_severe = np.bincount(made.accident[rest] - 100, np.isin(grav[rest], [2, 3])) > 0
     assert found["accident_severe_true"] == pytest.approx(any_severe.mean(), abs=1e-6)
-    assert found["accident_severe_foretold"] == pytest.approx(made.decided.p_any_severe[100:].mean(), abs=1e-6)
+    assert found["accident_severe_predicted"] == pytest.approx(made.decided.p_any_severe[100:].mean(), abs=1e-6)
 
 
 def test_the_calibration_has_ten_bins_of_equally_many_people_from_mild_to_severe() -> None:
     bins = scored(all_known())["calibration"]
-    foretold, happened, people = zip(*bins, strict=True)
+    predicted, happened, people = zip(*bins, strict=True)
     assert len(bins) == 10
     assert sum(people) == len(all_known())
     assert max(people) - min(people) <= 1
-    assert list(foretold) == sorted(foretold)
+    assert list(predicted) == sorted(predicted)
     assert np.average(happened, weights=people) == pytest.approx(scored(all_known())["severe_true"], abs=1e-5)
 
 

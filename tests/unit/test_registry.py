@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
@@ -19,12 +20,15 @@ from include.accidents.errors import ModelError
 from include.accidents.features import clean
 from include.accidents.features.version import feature_version
 from include.accidents.models import catalogue, training
-from include.accidents.registry import loading, promotion, skops_files, tracking
-from include.accidents.registry.names import BEST, EXPERIMENT
+from include.accidents.registry import loading, onnx_files, promotion, signing, skops_files, tracking
+from include.accidents.registry.names import BEST, EXPERIMENT, MODEL_FILE, ONNX_FILE
 from tests.helpers import rules, sample_scenes, with_rules
 
 KEY = b"s" * 32
 TREE = {"pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 3}}]]}
+
+
+BOOSTED = {"pipeline": [["clf", {"class": "lightgbm.LGBMClassifier", "params": {"n_estimators": 5}}]]}
 
 
 class Registry:
@@ -38,14 +42,22 @@ class Registry:
         self.client = MlflowClient(self.uri)
 
     def log(
-        self, number: int, *, made_of: str | None = None, loaded: str = "", sample: bool = True, decides: bool = True
+        self,
+        number: int,
+        *,
+        made_of: str | None = None,
+        loaded: str = "",
+        sample: bool = True,
+        decides: bool = True,
+        copied: bool = False,
     ) -> ModelVersion:
-        checked = catalogue.load(json.dumps({"models": {"Tree": TREE}}), "x")
+        checked = catalogue.load(json.dumps({"models": {"Tree": BOOSTED if copied else TREE}}), "x")
         data, _ = clean.clean(sample_scenes(2023, 800))
         fitted = training.train(checked.model("Tree"), checked.defaults, {}, data)
+        fitted = with_rules(fitted) if decides else fitted
         return tracking.log_run(
             self.client,
-            with_rules(fitted) if decides else fitted,
+            fitted,
             lineage_without_run={
                 "model": "Tree", "data_version": "d", "features": made_of or feature_version(), "sample": sample
             },
@@ -58,6 +70,7 @@ class Registry:
             tables={"recall_by_group.json": {"rows": []}},
             results=[{"params": {"clf__max_depth": 3}, "mean_test_score": 0.5}, {"params": {}, "error": "no"}],
             example=data.x[:5],
+            onnx=onnx_files.dumps(fitted, [data.x]) if copied else None,
             loaded=loaded,
         )  # fmt: skip
 
@@ -151,6 +164,46 @@ def test_a_model_comes_back_with_the_rules_that_it_was_registered_with(store: Re
     assert loaded.decision == rules()
 
 
+def test_a_model_with_an_onnx_copy_is_served_by_it_with_the_same_rules(store: Registry) -> None:
+    store.promote(1, copied=True)
+    data, _ = clean.clean(sample_scenes(2023, 200))
+    for name in ("Tree", BEST):
+        loaded = loading.load(store.client, name, "1", KEY, feature_version())
+        assert loaded.engine == "onnxruntime"
+        assert loaded.decision == rules()
+        plain = skops_files.loads(signing.fetch(store.client.get_model_version(name, "1")))
+        assert np.allclose(loaded.estimator.predict_proba(data.x), plain.predict_proba(data.x), atol=1e-6)
+
+
+@pytest.mark.parametrize("harm", ["unsigned", "altered", "gone", "signed with another key"])
+def test_an_onnx_copy_that_may_not_be_used_is_left_aside(
+    store: Registry, harm: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.promote(1, copied=True)
+    (path,) = Path(store.uri.removeprefix("sqlite:///")).parent.rglob(ONNX_FILE)
+    if harm == "unsigned":
+        store.client.delete_model_version_tag(BEST, "1", "onnx_signature")
+    elif harm == "altered":
+        path.write_bytes(path.read_bytes() + b"\0")
+    elif harm == "gone":
+        path.unlink()
+    else:
+        store.client.set_model_version_tag(BEST, "1", "onnx_signature", "0" * 64)
+    loaded = loading.load(store.client, BEST, "1", KEY, feature_version())
+    assert loaded.engine == "scikit-learn"
+    assert loaded.decision == rules()
+    assert ("used without its ONNX copy" in caplog.text) == (harm != "unsigned")
+
+
+def test_a_model_whose_onnx_copy_was_altered_is_not_promoted(store: Registry) -> None:
+    version = store.log(1, copied=True)
+    (path,) = Path(store.uri.removeprefix("sqlite:///")).parent.rglob(ONNX_FILE)
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(ModelError, match=r"model\.onnx does not bear this installation's signature"):
+        promotion.promote(store.client, version, KEY, "it is better")
+    assert store.production() is None
+
+
 def test_a_run_knows_the_run_before_it_and_keeps_its_search(store: Registry) -> None:
     store.promote(1)
     store.promote(2)
@@ -187,7 +240,7 @@ def test_a_store_that_is_away_is_no_defect_of_the_model(store: Registry, monkeyp
         patch.setattr("mlflow.artifacts.download_artifacts", away)
         with pytest.raises(OSError, match="connection refused"):
             loading.load(store.client, BEST, "1", KEY, feature_version())
-    for path in Path(store.uri.removeprefix("sqlite:///")).parent.rglob(skops_files.MODEL_FILE):
+    for path in Path(store.uri.removeprefix("sqlite:///")).parent.rglob(MODEL_FILE):
         path.unlink()
     with pytest.raises(ModelError, match=r"has no file model\.skops"):
         loading.load(store.client, BEST, "1", KEY, feature_version())

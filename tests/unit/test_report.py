@@ -62,14 +62,17 @@ def test_the_card_of_a_model_tells_its_levels_its_thresholds_and_later_years() -
         params={},
         metrics={
             "record_f1_weighted": 0.7123, "first_call_f1_weighted": 0.4567, "temporal_f1_weighted": 0.6543,
-            "temporal_first_call_f1_weighted": 0.3456,
+            "temporal_first_call_f1_weighted": 0.3456, "cv_log_loss": 0.6112,
         },
         tags=dict.fromkeys(("data_version", "features", "model_version", "code_version"), "v"),
         data={"version": "v", "years": [2021], "rows": {"train_test": 9, "global_test": 1}, "sample": True},
         groups=[],
         rules={state: asdict(rule) for state, rule in rules().items()},
+        plan={"max_rows": 6, "probes": [{"people": 2, "log_loss": 0.9123}, {"people": 4, "log_loss": 0.8234}]},
     )  # fmt: skip
     for words in ("Levels of knowledge", "Over years", "When it alerts", "drivers_alone", "<td>0.5000</td>"):
         assert words in card, words
+    assert "6 of 9 people" in " ".join(card.split())
+    assert "0.9123 from 2 people, 0.8234 from 4 people, 0.6112 in the cross-validation" in " ".join(card.split())
     for figure in ("0.7123", "0.4567", "0.6543", "0.3456"):
         assert card.count(figure) == 2, figure  # by level, and among all figures

@@ -11,9 +11,10 @@ import pytest
 from include.accidents.errors import CatalogueError, InputError, ModelError, StorageError
 from include.accidents.features.knowledge import STATES
 from include.accidents.features.version import feature_version
-from include.accidents.models import candidates, search
+from include.accidents.models import budget, candidates, search
 from include.accidents.models.specification import Defaults, ModelSpec
 from include.accidents.pipeline import ingest, inputs, judge, log, predict
+from include.accidents.pipeline import search as stage
 from include.accidents.registry import loading, names, skops_files
 from include.accidents.registry.names import REPORT, of_selection
 from include.accidents.storage.buckets import INCOMING, MODELS
@@ -112,6 +113,35 @@ def test_a_search_that_its_time_cut_short_is_taken_up_again_with_more_time(
         depths.append(skops_files.loads(content).get_params()["clf__max_depth"])
     assert tried == [1, 2]
     assert depths == [1, 1, 1, 2, 2]
+
+
+def test_a_plan_is_kept_with_the_version_so_that_a_repeated_run_gives_the_same_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs, planned = Runs(tmp_path), []
+
+    def slow(*_: object) -> budget.Plan:
+        planned.append(1600 - 100 * len(planned))  # a slower machine would allow fewer
+        return budget.Plan(planned[-1], (budget.Probe(1500, 2.0, 0.1, 0.8),))
+
+    monkeypatch.setattr(budget, "plan", slow)
+    _, catalogue = runs.catalogue({"Oak": TREE})
+    first = runs.train("Oak", catalogue)
+    again = stage.search_params(runs.store, "Oak", runs.data, catalogue, force=True)
+    assert planned == [1600]
+    assert first.max_rows == again.max_rows == 1600
+    assert "It learns from 1,600 of" in caplog.text
+    runs.count = 1
+    runs.log(first)
+    run = runs.logged()["Oak"]
+    assert run.data.params["max_rows"] == "1600"
+    assert json.loads(runs.artifact(run, "plan.json"))["probes"][0]["people"] == 1500
+    _, catalogue = runs.catalogue({"Oak": {**TREE, "minutes": 20}})  # another limit: another plan, another model
+    later = runs.train("Oak", catalogue)
+    assert (later.version, later.max_rows) == (first.version, 1500)
+    manifest = runs.store.manifest(MODELS, later.version)
+    assert manifest is not None
+    assert manifest["max_rows"] == 1500
 
 
 def test_another_recall_gives_other_thresholds_without_another_cross_validation(

@@ -12,7 +12,7 @@ from include.accidents.features import arrays, definitions, version
 from include.accidents.models import masking
 from include.accidents.models import version as method
 
-# A rule was changed on purpose? Then data and models are made anew: enter the new version, and say so in CHANGELOG.md.
+# A rule was changed on purpose? Then data and models are made again: enter the new version, and say so in CHANGELOG.md.
 FEATURES = "ea5c69b36a58"
 METHOD = "7414135341d2"
 

@@ -299,11 +299,11 @@ def metrics(judged: Judgements, decision: Decision, state: str) -> dict[str, flo
     decided = decide(decision, np.full(n, STATES.index(state)), judged.proba, judged.accident)
     severe = np.isin(judged.y, SEVERE)
     values |= {
-        "severe_foretold": judged.proba[:, SEVERE].sum(axis=1).mean(),
+        "severe_predicted": judged.proba[:, SEVERE].sum(axis=1).mean(),
         "severe_true": severe.mean(),
-        "accident_severe_foretold": decided.p_any_severe.mean(),
+        "accident_severe_predicted": decided.p_any_severe.mean(),
         "accident_severe_true": judged.any_severe.mean(),
-        "accident_killed_foretold": decided.p_any_killed.mean(),
+        "accident_killed_predicted": decided.p_any_killed.mean(),
         "accident_killed_true": judged.any_killed.mean(),
         "expected_killed_ratio": decided.expected[:, KILLED].sum() / max(judged.people[:, KILLED].sum(), 1),
         "alert_share": decided.alert.mean(),

@@ -93,6 +93,8 @@ class ModelRun(Contract):
         The version of the method that trains and judges models (`models.version`).
     params
         The best parameters of the search.
+    max_rows
+        The most people that it learns from, as its time limit allows; None: all.
     """
 
     model: str
@@ -101,6 +103,7 @@ class ModelRun(Contract):
     method: str
     data: CleanData
     params: Json
+    max_rows: int | None
 
 
 class LoggedModel(Contract):

@@ -20,7 +20,7 @@ from include.accidents.storage.buckets import MODELS, TRAIN
 if TYPE_CHECKING:
     from include.accidents.data import dataset
     from include.accidents.models.specification import Catalogue, Defaults, ModelSpec
-    from include.accidents.pipeline.contracts import CleanData, Json
+    from include.accidents.pipeline.contracts import CleanData, Json, ModelRun
     from include.accidents.storage.versions import Store
 
 log = logging.getLogger(__name__)
@@ -96,9 +96,19 @@ def _text_at(store: Store, address: str) -> str:
         ) from error
 
 
-def made_with(params: Json, manifest: Json | None) -> Json | None:
-    """Return the manifest if it is of the same parameters, else None: a longer search may have found others."""
-    return manifest if manifest and manifest.get("params") == params else None
+def how_made(run: ModelRun) -> Json:
+    """Return what decides a model beside its version: a longer search or time limit may change it."""
+    return {"params": run.params, "max_rows": run.max_rows}
+
+
+def made_as(run: ModelRun, manifest: Json | None) -> Json | None:
+    """Return the manifest if it is of the same parameters and people, else None."""
+    return manifest if manifest and all(manifest.get(k) == v for k, v in how_made(run).items()) else None
+
+
+def planned(checked: Catalogue, run: ModelRun) -> ModelSpec:
+    """Return the specification of a run's model, with the people that its time limit allows."""
+    return checked.model(run.model).model_copy(update={"max_rows": run.max_rows})
 
 
 def load_split(store: Store, data: CleanData, part: str) -> dataset.Dataset:
@@ -112,6 +122,12 @@ def load_split(store: Store, data: CleanData, part: str) -> dataset.Dataset:
     if facts is None or store.cache is None:
         return dataset_files.dataset_from_parquet(read())
     return DatasetCache(store.cache, store.key).open(facts["sha256"], read)
+
+
+def plan_of(store: Store, version: str) -> Json:
+    """Return how many people a model learns from, and the measurements that say so."""
+    plan: Json = json.loads(store.read_version(MODELS, f"{version}/plan", "plan.json"))
+    return plan
 
 
 def kept_catalogue(store: Store, version: str, *models: str) -> Catalogue:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from include.accidents.models import decision, isolate, judging, temporal, training
-from include.accidents.pipeline.inputs import load_split, made_with
+from include.accidents.pipeline.inputs import how_made, load_split, made_as, planned
 from include.accidents.storage.buckets import MODELS
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 def cross_validated(store: Store, checked: Catalogue, run: ModelRun, *, force: bool) -> judging.CrossValidated:
     """Return the cross-validation; that of an earlier run of the same model on the same data, if there is one."""
-    version, spec = f"{run.version}/evaluation", checked.model(run.model)
-    if force or made_with(run.params, store.intact(MODELS, version)) is None:
+    version, spec = f"{run.version}/evaluation", planned(checked, run)
+    if force or made_as(run, store.intact(MODELS, version)) is None:
         result = isolate.run(
             _cross_validate,
             spec,
@@ -35,7 +35,7 @@ def cross_validated(store: Store, checked: Catalogue, run: ModelRun, *, force: b
             what="The cross-validation",
             on_progress=log.info,
         )
-        store.write_version(MODELS, version, judging.dumps(result), {"params": run.params})
+        store.write_version(MODELS, version, judging.dumps(result), how_made(run))
     return judging.loads(*(store.read_version(MODELS, version, name) for name in ("cv.json", "judged.npz")))
 
 
@@ -78,9 +78,9 @@ def judged_over_years(store: Store, checked: Catalogue, run: ModelRun, *, force:
     By name, as `temporal_*`; empty when the data have only one year.
     """
     kept, recall = f"{run.version}/temporal", decision.recall_by_level(checked.decision)
-    manifest = made_with(run.params, store.intact(MODELS, kept))
+    manifest = made_as(run, store.intact(MODELS, kept))
     if force or manifest is None or manifest["recall"] != recall:
-        spec = checked.model(run.model)
+        spec = planned(checked, run)
         metrics = isolate.run(
             _over_years,
             spec,
@@ -92,7 +92,7 @@ def judged_over_years(store: Store, checked: Catalogue, run: ModelRun, *, force:
             what="The judgement over years",
             on_progress=log.info,
         )
-        facts = {"params": run.params, "recall": recall}
+        facts = {**how_made(run), "recall": recall}
         store.write_version(MODELS, kept, {"temporal.json": json.dumps(metrics).encode()}, facts)
     return dict(json.loads(store.read_version(MODELS, kept, "temporal.json")))
 

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from include.accidents.data import split
 from include.accidents.errors import ModelError
 from include.accidents.features import knowledge
 from include.accidents.features.levels import RECORD
 from include.accidents.models import bootstrap, decision, evaluate, judging, specification, training
 from include.accidents.pipeline.contracts import Json, LoggedModel, ModelRun
-from include.accidents.pipeline.inputs import kept_catalogue, load_split
+from include.accidents.pipeline.inputs import how_made, kept_catalogue, load_split, plan_of
 from include.accidents.pipeline.judge import cross_validated, judged_over_years
-from include.accidents.registry import loading, skops_files, tracking
-from include.accidents.registry.names import DECISION, GROUPS
+from include.accidents.registry import loading, onnx_files, skops_files, tracking
+from include.accidents.registry.names import DECISION, GROUPS, PLAN
 from include.accidents.reporting import plots, texts
 from include.accidents.storage.buckets import MODELS, TRAIN
 
@@ -33,17 +34,22 @@ if TYPE_CHECKING:
     from include.accidents.storage.versions import Store
 
 log = logging.getLogger(__name__)
+COMPARED_PEOPLE = 1_000  # held-out people on whom an ONNX copy is compared with its model, in each state of knowledge
 CALIBRATED = 0.03  # mean distance of probabilities from true shares, up to which they are called calibrated
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The results of an evaluation for MLflow: metrics, plots and tables by file name, candidates of the search."""
+    """The results of an evaluation for MLflow.
+
+    Metrics, plots and tables by file name, the candidates of the search, and the model's ONNX copy if it has one.
+    """
 
     metrics: dict[str, float]
     plots: dict[str, Any]
     tables: dict[str, Any]
     results: list[Json]
+    onnx: bytes | None
 
 
 def log_model(
@@ -88,14 +94,17 @@ def log_model(
         loaded=run.data.loaded,
         key=key,
         dag_run_id=dag_run_id,
-        params=_params(run, spec),
+        params=_params(run),
         metrics=evaluated.metrics,
         tags={**spec.tags, **facts, "catalogue_version": run.catalogue},
         plots=evaluated.plots,
         tables=evaluated.tables,
         results=evaluated.results,
+        onnx=evaluated.onnx,
         example=held_out.x[:5],
     )
+    if evaluated.onnx is not None:
+        store.publish(MODELS, run.version, {f"{run.model}_model.onnx": evaluated.onnx}, run.data.loaded)
     log.info(
         "%s is version %s in MLflow, selection_score %.4f:\n%s",
         run.model,
@@ -115,7 +124,7 @@ def _facts(run: ModelRun, checked: Catalogue, evaluation: str) -> dict[str, str]
     """Return the facts that decide the outcome of an evaluation, as tags of MLflow's run."""
     how = checked.model_dump(mode="json", by_alias=True, include={"defaults", "selection", "decision"})
     # The parameters are hashed too: they may be longer than a tag.
-    digest = hashlib.sha256(json.dumps([how, run.params], sort_keys=True).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps([how, how_made(run)], sort_keys=True).encode()).hexdigest()[:12]
     facts = {"model_version": run.version, "code_version": run.method}
     return {**facts, "evaluation": evaluation, "judged_as": digest}
 
@@ -152,9 +161,9 @@ def _lineage(store: Store, run: ModelRun) -> Json:
     }
 
 
-def _params(run: ModelRun, spec: ModelSpec) -> Json:
+def _params(run: ModelRun) -> Json:
     chosen = {name: json.dumps(value) for name, value in run.params.items()}
-    return chosen | {"max_rows": spec.max_rows, "train_rows": run.data.rows.train_test, "years": run.data.years}
+    return chosen | {"max_rows": run.max_rows, "train_rows": run.data.rows.train_test, "years": run.data.years}
 
 
 def _evaluate(
@@ -173,7 +182,9 @@ def _evaluate(
     rules = decision.learn(judged.judged, decision.recall_by_level(checked.decision), judged.sharpen)
     decision.attach(fitted, rules)
     training.limit_threads()
-    proba, metrics = _test(fitted, rules, held_out, checked.defaults.seed)
+    onnx = _onnx_copy(fitted, held_out, checked.defaults.seed)
+    asked = onnx_files.loads(onnx) if onnx else fitted
+    proba, metrics = _test(asked, rules, held_out, checked.defaults.seed)
     metrics |= judged.metrics
     if evaluation == "full":
         metrics |= judged_over_years(store, checked, run, force=force)
@@ -181,15 +192,23 @@ def _evaluate(
     _check_numbers(metrics)
     _warn_if_uncalibrated(metrics)
     best = json.loads(store.read_version(MODELS, f"{run.version}/search", "search.json"))
-    drawn, importances = _plots(run.model, fitted, held_out, proba, best["results"], spec, checked, evaluation)
+    drawn, importances = _plots(run.model, asked, held_out, proba, best["results"], spec, checked, evaluation)
     tables = {
+        PLAN: plan_of(store, run.version),
         "search.json": {key: value for key, value in best.items() if key != "results"},
         "specification.json": specification.as_json(spec),
         GROUPS: {"rows": evaluate.recall_by_group(held_out, proba.argmax(axis=1))},
         DECISION: {state: asdict(rule) for state, rule in rules.items()},
         **({"importance.json": importances} if importances else {}),
     }
-    return Evaluated(metrics, drawn, tables, best["results"])
+    return Evaluated(metrics, drawn, tables, best["results"], onnx)
+
+
+def _onnx_copy(fitted: Any, held_out: dataset.Dataset, seed: int) -> bytes | None:
+    """Return the model's ONNX copy, compared with it on held-out people in every state of knowledge."""
+    rows = split.sample_accidents(np.arange(len(held_out.y)), held_out.accident, held_out.y, COMPARED_PEOPLE, seed)
+    some = held_out.take(rows)
+    return onnx_files.dumps(fitted, [judging.at_state(some.x, state)[0] for state in knowledge.STATES])
 
 
 def _test(

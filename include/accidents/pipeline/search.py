@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from include.accidents.models import candidates, search
+from include.accidents.models import budget, candidates, search
 from include.accidents.pipeline.contracts import CleanData, Json, ModelRun
 from include.accidents.pipeline.inputs import kept_catalogue, kept_method, load_split, model_digest
 from include.accidents.reporting import texts
 from include.accidents.storage.buckets import MODELS
 
 if TYPE_CHECKING:
+    from include.accidents.models.specification import Defaults, ModelSpec
     from include.accidents.storage.versions import Store
 
 log = logging.getLogger(__name__)
@@ -22,16 +23,19 @@ SHOWN = 10  # candidates in the log
 
 
 def search_params(store: Store, model: str, data: CleanData, catalogue_version: str, *, force: bool) -> ModelRun:
-    """Search the model's hyper-parameters on train_test."""
+    """Plan how many people the model may learn from, and search its hyper-parameters on train_test."""
     checked = kept_catalogue(store, catalogue_version, model)
     spec = checked.model(model)
     method = kept_method(store, catalogue_version)
     version = f"{model}-{model_digest(spec, checked, data, method)}"
+    max_rows = _planned(store, version, spec, checked.defaults, data)
     minutes = candidates.minutes(spec, checked.defaults)
     kept = store.intact(MODELS, f"{version}/search")
     # A search that its time limit ended is made again when it gets more time.
-    if force or kept is None or (kept["ended"] and kept["minutes"] < minutes):
-        result = search.search(spec, checked.defaults, load_split(store, data, "train_test"))
+    outdated = kept is None or kept["max_rows"] != max_rows or (kept["ended"] and kept["minutes"] < minutes)
+    if force or outdated:
+        planned = spec.model_copy(update={"max_rows": max_rows})
+        result = search.search(planned, checked.defaults, load_split(store, data, "train_test"))
         content = json.dumps(asdict(result), indent=1).encode()
         facts = {
             "data_version": data.version,
@@ -39,6 +43,7 @@ def search_params(store: Store, model: str, data: CleanData, catalogue_version: 
             "score": result.score,
             "ended": result.ended,
             "minutes": minutes,
+            "max_rows": max_rows,
         }
         store.write_version(MODELS, f"{version}/search", {"search.json": content}, facts)
     else:
@@ -52,7 +57,36 @@ def search_params(store: Store, model: str, data: CleanData, catalogue_version: 
         method=method,
         data=data,
         params=best["params"],
+        max_rows=max_rows,
     )
+
+
+def _planned(store: Store, version: str, spec: ModelSpec, defaults: Defaults, data: CleanData) -> int | None:
+    """Plan how many people the model learns from.
+
+    Returns
+    -------
+    The most people. An earlier plan for the same time limit is kept, so that a run that is repeated, on a slower
+    machine too, gives the same model.
+    """
+    minutes, name = spec.minutes or defaults.minutes, f"{version}/plan"
+    kept = store.intact(MODELS, name)
+    if kept is None or kept["minutes"] != minutes:
+        first = candidates.candidates(spec, defaults)[0]
+        planned = budget.plan(spec, defaults, first, load_split(store, data, "train_test"), log.info)
+        content = json.dumps(asdict(planned), indent=1).encode()
+        kept = store.write_version(
+            MODELS, name, {"plan.json": content}, {"minutes": minutes, "max_rows": planned.max_rows}
+        )
+    max_rows: int | None = kept["max_rows"]
+    if max_rows != spec.max_rows:
+        log.warning(
+            "It learns from %s of %s people: more do not fit into %g minutes a stage.",
+            f"{max_rows:,}",
+            f"{min(spec.max_rows or data.rows.train_test, data.rows.train_test):,}",
+            minutes,
+        )
+    return max_rows
 
 
 def _candidates(results: Sequence[Json]) -> str:

@@ -16,7 +16,7 @@ from include.accidents.errors import ModelError
 from include.accidents.features.version import feature_version
 from include.accidents.models import bootstrap, evaluate, judging
 from include.accidents.pipeline.contracts import CleanData, Json, ModelRun, Selection
-from include.accidents.pipeline.inputs import kept_catalogue, load_split
+from include.accidents.pipeline.inputs import kept_catalogue, load_split, plan_of
 from include.accidents.pipeline.judge import judged_over_years
 from include.accidents.registry import loading, promotion, signing, tracking
 from include.accidents.registry.names import (
@@ -27,6 +27,7 @@ from include.accidents.registry.names import (
     GROUPS,
     LEADERBOARD,
     MODEL_CARD,
+    PLAN,
     PROMOTED_BY,
     REPORT,
     of_selection,
@@ -191,7 +192,10 @@ def _over_years(
 
     version, model = run.data.tags["model_version"], run.data.tags["model"]
     params = json.loads(store.read_version(MODELS, f"{version}/search", "search.json"))["params"]
-    model_run = ModelRun(model=model, version=version, catalogue="", method="", data=data, params=params)
+    max_rows = plan_of(store, version)["max_rows"]
+    model_run = ModelRun(
+        model=model, version=version, catalogue="", method="", data=data, params=params, max_rows=max_rows
+    )
     try:
         metrics = judged_over_years(store, checked, model_run)
     except ModelError as error:
@@ -334,6 +338,7 @@ def _card(
         data=data.to_json(),
         groups=_groups(client, run),
         rules=_json_artifact(client, run, DECISION),
+        plan=_json_artifact(client, run, PLAN),
     )
 
 

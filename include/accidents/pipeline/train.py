@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from include.accidents.models import training
-from include.accidents.pipeline.inputs import kept_catalogue, load_split, made_with
+from include.accidents.pipeline.inputs import how_made, kept_catalogue, load_split, made_as, planned
 from include.accidents.registry import skops_files
 from include.accidents.reporting import texts
 from include.accidents.storage.buckets import MODELS
@@ -24,18 +24,18 @@ def train_model(store: Store, run: ModelRun, *, force: bool) -> ModelRun:
     """Fit the model with its best parameters; store it as skops for services and as pickle for people."""
     model, version, data = run.model, run.version, run.data
     file = f"{model}_model.skops"
-    if force or made_with(run.params, store.intact(MODELS, version)) is None:
+    if force or made_as(run, store.intact(MODELS, version)) is None:
         checked = kept_catalogue(store, run.catalogue, model)
         started = time.monotonic()
         log.info("Training %s with %s.", model, json.dumps(run.params))
         train_test = load_split(store, data, "train_test")
         content = training.train_in_time(
-            checked.model(model), checked.defaults, run.params, train_test, skops_files.dumps
+            planned(checked, run), checked.defaults, run.params, train_test, skops_files.dumps
         )
         facts = {
             "data_version": data.version,
             "sample": data.sample,
-            "params": run.params,
+            **how_made(run),
             "seconds": round(time.monotonic() - started, 1),
         }
         store.write_version(MODELS, version, {file: content}, facts)

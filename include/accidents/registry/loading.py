@@ -1,11 +1,13 @@
 """Finds the version of a registered model to serve, and loads it; no other module loads models.
 
 A model is loaded with *our* list of types, never with its own. It is loaded only when its file has the signature that
-was made at its registration: a list of types alone does not stop a hostile tree.
+was made at its registration: a list of types alone does not stop a hostile tree. Where it has a signed ONNX copy, which
+answers alike and faster, the copy is loaded instead.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,15 +15,19 @@ from typing import TYPE_CHECKING, Any
 from include.accidents.errors import ModelError
 from include.accidents.features.definitions import NAMES
 from include.accidents.models import decision
-from include.accidents.registry.names import ALIAS, BEST, LOADED
-from include.accidents.registry.signing import Lineage, check_signature, fetch, read_lineage
+from include.accidents.registry import onnx_files
+from include.accidents.registry.names import ALIAS, BEST, LOADED, ONNX_FILE
+from include.accidents.registry.signing import Lineage, fetch_signed, read_lineage, signed_files
 from include.accidents.registry.skops_files import loads
 from include.accidents.registry.tracking import quoted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
     from include.accidents.models.decision import Decision
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,11 @@ class LoadedModel:
     lineage: Lineage
     metrics: Mapping[str, float]
     decision: Decision
+
+    @property
+    def engine(self) -> str:
+        """The library that computes its answers."""
+        return "onnxruntime" if isinstance(self.estimator, onnx_files.OnnxModel) else "scikit-learn"
 
 
 def load(
@@ -58,14 +69,14 @@ def load(
     """
     model_version = client.get_model_version(name, version)
     lineage = read_lineage(model_version)
-    content = fetch(model_version)
-    check_signature(model_version, lineage, content, key)
+    estimator = _onnx_copy(model_version, lineage, key)
+    content = b"" if estimator else fetch_signed(model_version, lineage, key)
     if lineage.features != features:
         raise ModelError(
             f"{name} version {version} was trained on features {lineage.features}; today's are {features}.",
             "run the pipeline once more with today's code.",
         )
-    estimator = read(content)
+    estimator = estimator or read(content)
     if estimator.n_features_in_ != len(NAMES):
         raise ModelError(f"{name} version {version} expects other columns.", "run the pipeline once more.")
     try:
@@ -75,6 +86,17 @@ def load(
         raise
     metrics = client.get_run(lineage.run_id).data.metrics
     return LoadedModel(estimator, name, str(model_version.version), lineage, metrics, rules)
+
+
+def _onnx_copy(version: ModelVersion, lineage: Lineage, key: bytes) -> Any | None:
+    """Return the model's ONNX copy; None when it has none, or none that may be used."""
+    if ONNX_FILE not in signed_files(version):
+        return None
+    try:
+        return onnx_files.loads(fetch_signed(version, lineage, key, ONNX_FILE))
+    except ModelError as error:
+        log.warning("%s version %s is used without its ONNX copy: %s", version.name, version.version, error)
+        return None
 
 
 def names(client: MlflowClient) -> list[str]:

@@ -24,9 +24,14 @@ PROMOTED_BY: Final = "promoted_by"
 ROLLED_BACK: Final = "rolled_back"
 """Tag of a version of BestModel that a rollback left, or whose promotion was interrupted."""
 
+MODEL_FILE: Final = "model.skops"
+ONNX_FILE: Final = "model.onnx"
+"""The files of a registered model; not every one has an ONNX copy."""
+
 # Artifacts of a model's run in MLflow.
 GROUPS = "recall_by_group.json"
 DECISION = "decision.json"
+PLAN = "plan.json"
 MODEL_CARD = "model_card.html"
 REPORT = "report.html"
 LEADERBOARD = "leaderboard.json"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from include.accidents.errors import ModelError
 from include.accidents.registry.loading import load, newest
 from include.accidents.registry.names import ALIAS, BEST, PROMOTED_BY, ROLLED_BACK
-from include.accidents.registry.signing import check_signature, fetch, read_lineage, sign_tags
+from include.accidents.registry.signing import fetch_signed, read_lineage, sign_tags, signed_files
 from include.accidents.registry.skops_files import loads
 from include.accidents.registry.tracking import quiet
 
@@ -35,15 +35,14 @@ def promote(client: MlflowClient, source: ModelVersion, key: bytes, reason: str,
     The new version of BestModel.
     """
     lineage = read_lineage(source)
-    content = fetch(source)
-    check_signature(source, lineage, content, key)
+    contents = {file: fetch_signed(source, lineage, key, file) for file in signed_files(source)}
     present = int(newest(client, BEST) or 0)
     for left in client.search_model_versions(f"name = '{BEST}'"):
         if int(left.version) > present and ROLLED_BACK not in left.tags:  # a rollback must not return to it
             client.set_model_version_tag(BEST, left.version, ROLLED_BACK, BROKE_OFF)
     with quiet():
         copied = client.copy_model_version(f"models:/{source.name}/{source.version}", BEST)
-    sign_tags(client, copied, lineage, content, key)
+    sign_tags(client, copied, lineage, contents, key)
     client.set_model_version_tag(BEST, copied.version, "promotion_reason", reason)
     client.set_model_version_tag(BEST, copied.version, PROMOTED_BY, dag_run_id)
     client.set_registered_model_alias(BEST, ALIAS, copied.version)

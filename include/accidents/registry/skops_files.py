@@ -9,7 +9,6 @@ from typing import Any
 from include.accidents.errors import ModelError
 from include.accidents.registry import arrays
 
-MODEL_FILE = "model.skops"
 MAX_MODEL_BYTES = 2 << 30
 
 # Types that skops does not trust by itself. Each was reviewed: it holds numbers, or calls nothing at load time.

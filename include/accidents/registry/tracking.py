@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from include.accidents.features.matrix import frame
 from include.accidents.registry import skops_files
-from include.accidents.registry.names import DAG_RUN, DAG_RUNS, EXPERIMENT, LOADED, SUPERSEDED
+from include.accidents.registry.names import DAG_RUN, DAG_RUNS, EXPERIMENT, LOADED, ONNX_FILE, SUPERSEDED
 from include.accidents.registry.signing import Lineage, as_text, sign
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def log_run(
     tables: Mapping[str, Any],
     example: Floats,
     results: Sequence[Mapping[str, Any]] = (),
+    onnx: bytes | None = None,
     loaded: str = "",
 ) -> ModelVersion:
     """Log one model as a run of the experiment and register it, signed, under its name.
@@ -51,6 +52,8 @@ def log_run(
     ----------
     plots, tables, results
         They become artifacts; `results` has a row for each candidate of the search.
+    onnx
+        The model's ONNX copy, if it has one.
     loaded
         When the DAG's run read the raw files.
 
@@ -64,11 +67,7 @@ def log_run(
     with quiet():
         experiment = mlflow.set_experiment(EXPERIMENT)
     name, named = str(lineage_without_run["model"]), frame(example)
-    for earlier in runs_of(client, dag_run_id, name):
-        if "registered_version" in earlier.data.tags:
-            client.set_tag(earlier.info.run_id, SUPERSEDED, "true")
-        else:
-            client.delete_run(earlier.info.run_id)
+    _supersede(client, dag_run_id, name)
     # The id again: when two tasks create the experiment at the same moment, MLflow may choose another for one of them.
     with quiet(), mlflow.start_run(run_name=name, experiment_id=experiment.experiment_id) as run:
         lineage = Lineage(run_id=run.info.run_id, **lineage_without_run)
@@ -92,11 +91,30 @@ def log_run(
         )
         # After the model: else MLflow asks for the history of each metric, to copy it to the model.
         mlflow.log_metrics(dict(metrics), model_id=info.model_id)
+        if onnx is not None:
+            _log_beside(client, info.model_id, ONNX_FILE, onnx)
         version = mlflow.register_model(info.model_uri, name)
-        sign(client, version, lineage, key, expected=fitted, example=example)
+        sign(client, version, lineage, key, expected=fitted, example=example, onnx=onnx)
         client.set_model_version_tag(name, version.version, LOADED, loaded)
         mlflow.set_tag("registered_version", version.version)
     return client.get_model_version(name, version.version)
+
+
+def _supersede(client: MlflowClient, dag_run_id: str, name: str) -> None:
+    """Mark the complete run of an earlier try of this task, delete an incomplete one."""
+    for earlier in runs_of(client, dag_run_id, name):
+        if "registered_version" in earlier.data.tags:
+            client.set_tag(earlier.info.run_id, SUPERSEDED, "true")
+        else:
+            client.delete_run(earlier.info.run_id)
+
+
+def _log_beside(client: MlflowClient, model_id: str, file: str, content: bytes) -> None:
+    """Store a further file in the folder of a logged model."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / file
+        path.write_bytes(content)
+        client.log_model_artifact(model_id, str(path))
 
 
 @contextmanager

@@ -20,7 +20,7 @@ LEVEL_COLUMNS = (
     "f1_weighted",
     "auc_severe",
     "calibration_error",
-    "severe_foretold",
+    "severe_predicted",
     "severe_true",
     "accident_auc_severe",
     "alert_recall",
@@ -122,8 +122,21 @@ def model_card(
     data: Mapping[str, Any],
     groups: Sequence[Row],
     rules: Mapping[str, Row],
+    plan: Mapping[str, Any],
 ) -> str:
-    """Return the card of a promoted model as HTML: data, method, limits, figures; `rules` are those of `decision`."""
+    """Return the card of a promoted model as HTML: data, method, limits, figures.
+
+    Parameters
+    ----------
+    rules
+        Those of `models.decision`, by state of knowledge.
+    plan
+        That of `models.budget`: how many people it learned from at most, and the fits that measured its speed.
+
+    Returns
+    -------
+    One page without references to other files.
+    """
     figures = {
         name: (value, metrics.get(f"{name}_low"), metrics.get(f"{name}_high"))
         for name, value in sorted(metrics.items())
@@ -144,6 +157,7 @@ def model_card(
         levels=level_rows(metrics),
         over_years=_later_years(metrics),
         rules=rules,
+        plan=plan,
         written=_now(),
     )
 

@@ -126,8 +126,8 @@ def calibration(scores: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(5.5, 5), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="perfect")
-    foretold, happened, _ = zip(*scores["calibration"], strict=True)
-    axes.plot(foretold, happened, "o-", label=f"{scores['people']:,} people in {len(foretold)} bins")
+    predicted, happened, _ = zip(*scores["calibration"], strict=True)
+    axes.plot(predicted, happened, "o-", label=f"{scores['people']:,} people in {len(predicted)} bins")
     axes.set(
         xlabel="mean predicted probability of killed or hospitalised",
         ylabel="share of people who were",
