@@ -31,6 +31,7 @@ _NO_SIGN: Final = ("·", "dim")
 
 #: How long Airflow may be silent (during a restart, for instance) before following ends.
 SILENCE_SECONDS: Final = 60
+LONGEST_PAUSE: Final = 5  # s between two questions while nothing changes
 LOG_LINES: Final = 5
 
 #: A run that is queued for longer waits for another one.
@@ -54,11 +55,12 @@ def follow(airflow: Airflow, run_id: str, console: Console) -> bool:
     """
     graph = airflow.graph()
     view = LiveView(graph, console) if console.is_terminal else PlainView(graph, console)
-    last_answer = time.monotonic()
+    last_answer, pause = time.monotonic(), 1
+    answer: tuple[dict[str, Any], list[TaskInstance]] | None = None
     with view:
         while True:
             try:
-                run, instances = airflow.run(run_id), airflow.task_instances(run_id)
+                before, answer = answer, (airflow.run(run_id), airflow.task_instances(run_id))
             except httpx.HTTPError as error:
                 if time.monotonic() - last_answer > SILENCE_SECONDS:
                     raise AirflowError(
@@ -66,10 +68,16 @@ def follow(airflow: Airflow, run_id: str, console: Console) -> bool:
                     ) from error
             else:
                 last_answer = time.monotonic()
-                view.show(run, instances)
-                if run["state"] in {"success", "failed"}:
+                view.show(*answer)
+                if answer[0]["state"] in {"success", "failed"}:
                     break
-            time.sleep(1)
+                # Each question costs the server a twentieth of a second, and a fit takes minutes.
+                pause = min(pause + 1, LONGEST_PAUSE) if answer == before else 1
+            for _ in range(pause):
+                time.sleep(1)
+                if answer is not None:
+                    view.show(*answer)  # the clocks go on
+    run, instances = answer
     for line in reasons(airflow, run_id, graph, instances):
         console.print(line, soft_wrap=True)
     return bool(run["state"] == "success")
