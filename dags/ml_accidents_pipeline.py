@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -33,7 +34,8 @@ DOC = """### From CSVs to a served model
   best model to `BestModel`, which the API serves.
 - **To run it**, press *Trigger*: an empty form takes every year and every model. Unchanged data and models are used
   again. A second run waits for the first.
-- **The run's note** lists the models that failed, the leaderboard, and why one was promoted or not.
+- **The run's note** lists the models that failed, the leaderboard, why one was promoted or not, and how many cores
+  the models used.
 - **When a task fails**, its log ends with the reason and what to fix; each task has a page like this one. Then clear
   that task: it goes on from there, with this run's data. To read changed CSVs, trigger a new run.
 """
@@ -127,13 +129,16 @@ def _api_key() -> str:
 
 @contextmanager
 def _reason_kept(model: str) -> Iterator[None]:
-    """Store the reason in XCom, for the selection and the note, when the model's task fails."""
+    """Store in XCom, for the selection and the note, how long the model's task computed, and the reason if it fails."""
     try:
         yield
     except (Exception, AirflowTaskTimeout) as error:
         reason = {"model": model, "reason": f"{type(error).__name__}: {error}"[:500]}
         get_current_context()["ti"].xcom_push("failure", reason)
         raise
+    finally:
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        get_current_context()["ti"].xcom_push("processor", sum(each.ru_utime + each.ru_stime for each in used))
 
 
 @task(execution_timeout=timedelta(minutes=30))
@@ -314,6 +319,7 @@ def select_best_model() -> Json:
         key,
         promote=_params()["promote"],
     )
+    selected = selected.model_copy(update={"note": f"{selected.note}\n\n{_busy(context, len(names))}"})
     _write_note(run_id, selected.note)
     if selected.promoted:
         context["outlet_events"][PROMOTION].add(PROMOTED_MODEL, extra={"version": selected.production_version})
@@ -355,6 +361,17 @@ def _failures(instance: Any, n_models: int) -> dict[str, str]:
             if failure:
                 reasons[failure["model"]] = f"{task_id}: {failure['reason']}"
     return reasons
+
+
+def _busy(context: Any, n_models: int) -> str:
+    """Say how many cores the tasks of the models used, on average over the run."""
+    spent = [
+        context["ti"].xcom_pull(task_ids=task_id, key="processor", map_indexes=index) or 0.0
+        for task_id in ("search_params", "train_model", "log_model")
+        for index in range(n_models)
+    ]
+    wall = (datetime.now(UTC) - context["dag_run"].start_date).total_seconds()
+    return f"The models' tasks used {sum(spent) / wall:.1f} cores on average ({sum(spent) / 60:.0f} min of processor)."
 
 
 def _write_note(run_id: str, note: str) -> None:

@@ -57,6 +57,32 @@ def keyed(client: httpx.Client, path: str) -> httpx.Response:
     return client.post(path, headers={"X-Api-Key": KEY})
 
 
+def test_an_onnx_copy_answers_scenes_files_and_explanations_as_the_library_does(
+    client: httpx.Client, world: World
+) -> None:
+    for name, copied in (("Copied", True), ("Plain", False)):
+        world.add(name, of="Boosted", copied=copied)
+        assert keyed(client, f"/api/v1/reload_model/{name}").status_code == 200
+    engines = {model["name"]: model["engine"] for model in client.get("/api/v1/models").json()}
+    assert {"Copied": "onnxruntime", "Plain": "scikit-learn", "Forest": "scikit-learn"}.items() <= engines.items()
+    merged = uploads.merged(sample_scenes(2022))
+    answers: dict[str, Any] = {}
+    for name in ("Copied", "Plain"):
+        query = {"params": {"model": name}}
+        scenes = [client.post("/api/v1/predict", json=scene(i), **query).json()["scenes"][0] for i in range(20)]
+        file = client.post("/api/v1/predict-csv", content=merged, headers={"content-type": "text/csv"}, **query)
+        explained = client.post("/api/v1/explain", json=EXAMPLE, **query).json()
+        answers[name] = (
+            [person["probabilities"] for each in scenes for person in each["people"]],
+            [{f"p_{label}": float(row[f"p_{label}"]) for label in evaluate.CLASSES} for row in rows_of(file)],
+            [field["changes"] for field in sorted(explained["fields"], key=lambda each: each["field"])],
+        )
+    for ours, theirs in zip(*answers.values(), strict=True):
+        assert len(ours) > 10
+        for one, other in zip(ours, theirs, strict=True):
+            assert one == pytest.approx(other, abs=3e-6)  # the copy within 1e-6, and rounding to six digits
+
+
 # --- many at once ------------------------------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from api.settings import ApiSettings
 from include.accidents.features import clean
 from include.accidents.features.version import feature_version
 from include.accidents.models import catalogue, training
-from include.accidents.registry import tracking
+from include.accidents.registry import onnx_files, tracking
 from include.accidents.registry.names import EXPERIMENT
 from tests.helpers import sample_scenes, with_rules
 
@@ -30,7 +30,8 @@ CATALOGUE = {
     "models": {
         "Forest": {
             "pipeline": [["clf", {"class": "sklearn.ensemble.RandomForestClassifier", "params": {"n_estimators": 5}}]]
-        }
+        },
+        "Boosted": {"pipeline": [["clf", {"class": "lightgbm.LGBMClassifier", "params": {"n_estimators": 10}}]]},
     }
 }
 
@@ -54,15 +55,18 @@ class World:
         version: str | None = None,
         first: Any = None,  # a step before the forest
         sample: bool = True,
+        of: str = "Forest",
+        copied: bool = False,  # with an ONNX copy
     ) -> Any:
         checked = catalogue.load(json.dumps(CATALOGUE), "x")
         defaults = checked.defaults.model_copy(update={"seed": seed})
-        fitted = training.train(checked.model("Forest"), defaults, {}, self.data)
+        fitted = training.train(checked.model(of), defaults, {}, self.data)
         if first is not None:
             fitted = make_pipeline(first.fit(self.data.x), fitted)
+        fitted = with_rules(fitted)
         return tracking.log_run(
             self.client,
-            with_rules(fitted),
+            fitted,
             lineage_without_run={
                 "model": name, "data_version": "d", "features": version or feature_version(), "sample": sample
             },
@@ -74,6 +78,7 @@ class World:
             plots={},
             tables={},
             example=self.data.x[:5],
+            onnx=onnx_files.dumps(fitted, [self.data.x]) if copied else None,
         )  # fmt: skip
 
     def settings(self, **more: Any) -> ApiSettings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -216,6 +217,7 @@ def test_mlflow_holds_a_complete_run_a_model(mlflow_client: MlflowClient, first:
     assert names == {"report.html", "leaderboard.json"}
     assert best.data.tags["selection_reason"] in first["note"]
     assert "Dummy: 0." in first["note"]
+    assert re.search(r"used \d+\.\d cores on average", first["note"])
 
 
 def test_the_demo_shows_the_leaderboard_with_the_baseline(stack: dict[str, str], first: dict[str, Any]) -> None:

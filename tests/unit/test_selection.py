@@ -152,7 +152,7 @@ def test_the_note_is_never_longer_than_airflow_takes() -> None:
     board = [{"model": f"Model{i:03}", "selection_score": 0.5} for i in range(200)]
     failed = {f"Failed{i:03}{'x' * 50}": "why " * 100 for i in range(20)}
     note = select._note(board, failed, {}, "reason " * 100)
-    assert len(note) <= 900
+    assert len(note) <= 810
     assert "- … and 18 more" in note
     assert "**reason reason" in note
-    assert len(select._note(board, {}, {}, "reason")) <= 900
+    assert len(select._note(board, {}, {}, "reason")) <= 810

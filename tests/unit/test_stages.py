@@ -84,6 +84,21 @@ def test_a_model_that_the_catalogue_does_not_hold_is_refused() -> None:
         load(Objects({("b", "k"): CATALOGUE.encode()}), "s3://b/k", ["Tre"])
 
 
+def test_the_models_that_took_longest_start_first_and_unknown_ones_before_them(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path, KEY)
+    for version, training, evaluation in (
+        ("Oak-1", 90, 90),
+        ("Oak-2", 10, 20),
+        ("Elm-A-1", 30, 40),
+        ("Ash-1", 5, None),
+    ):
+        store.write_version(MODELS, version, {}, {"seconds": training})
+        if evaluation:
+            store.write_version(MODELS, f"{version}/evaluation", {}, {"seconds": evaluation})
+    store.write_version(MODELS, "catalogue-1", {}, {})
+    assert inputs.longest_first(store, ["Oak", "Yew", "Elm-A", "Ash", "Fir"]) == ["Yew", "Ash", "Fir", "Elm-A", "Oak"]
+
+
 def test_metrics_that_are_no_numbers_fail_the_model() -> None:
     with pytest.raises(ModelError, match="cv_log_loss"):
         log._check_numbers({"cv_accuracy": 0.5, "cv_log_loss": float("nan")})

@@ -42,7 +42,7 @@ def load_catalogue(
 
     Returns
     -------
-    The models to run, and the version of the stored catalogue.
+    The models to run, those that took longest before first, and the version of the stored catalogue.
     """
     from include.accidents.models.version import method_version
 
@@ -62,7 +62,25 @@ def load_catalogue(
     rows = [(name, *_planned(used.model(name), used.defaults)) for name in names]
     heading = ("model", "search", "candidates", "fits", "people at most", "minutes at most")
     log.info("%d models of %s:\n%s", len(names), address, texts.text_table(heading, rows))
-    return names, version
+    return longest_first(store, names), version
+
+
+def longest_first(store: Store, names: Sequence[str]) -> list[str]:
+    """Order models by the seconds that their last training and evaluation took, so that all end at about the same time.
+
+    Returns
+    -------
+    First the models that were never made, in the order of the catalogue: nobody knows how long they take.
+    """
+    written = store.versions(MODELS)
+    newest = {version.rpartition("-")[0]: version for version in sorted(written, key=lambda each: written[each])}
+
+    def seconds(name: str) -> float:
+        parts = (newest[name], f"{newest[name]}/evaluation") if name in newest else ()
+        took = [float((store.manifest(MODELS, part) or {}).get("seconds", "inf")) for part in parts]
+        return sum(took) if took else float("inf")
+
+    return sorted(names, key=lambda name: -seconds(name))
 
 
 def _planned(spec: ModelSpec, defaults: Defaults) -> tuple[Any, ...]:

@@ -25,6 +25,7 @@ def cross_validated(store: Store, checked: Catalogue, run: ModelRun, *, force: b
     """Return the cross-validation; that of an earlier run of the same model on the same data, if there is one."""
     version, spec = f"{run.version}/evaluation", planned(checked, run)
     if force or made_as(run, store.intact(MODELS, version)) is None:
+        started = time.monotonic()
         result = isolate.run(
             _cross_validate,
             spec,
@@ -35,7 +36,9 @@ def cross_validated(store: Store, checked: Catalogue, run: ModelRun, *, force: b
             what="The cross-validation",
             on_progress=log.info,
         )
-        store.write_version(MODELS, version, judging.dumps(result), how_made(run))
+        store.write_version(
+            MODELS, version, judging.dumps(result), {**how_made(run), "seconds": round(time.monotonic() - started, 1)}
+        )
     return judging.loads(*(store.read_version(MODELS, version, name) for name in ("cv.json", "judged.npz")))
 
 

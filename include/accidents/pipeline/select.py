@@ -213,7 +213,7 @@ def _note(
 
     Returns
     -------
-    At most 1,000 characters, as Airflow requires, less some for a sentence of the task that reloads.
+    At most 1,000 characters, as Airflow requires, less some for two sentences of the DAG's tasks.
     """
     failed_lines = [f"- {name} failed: {why[:150]}" for name, why in failed.items()]
     failed_lines += [f"- {name} is registered, but {why[:150]}" for name, why in failures.items() if name not in failed]
@@ -224,7 +224,7 @@ def _note(
     more = [f"- … and {len(failed_lines) - len(shown)} more"] if len(failed_lines) > len(shown) else []
     lines = [*shown, *more, *([""] if failed_lines else []), f"**{reason[:300]}**", ""]
     for line in ranked:
-        if len("\n".join([*lines, line])) > 870:
+        if len("\n".join([*lines, line])) > 800:
             lines.append("…")
             break
         lines.append(line)
