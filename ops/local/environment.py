@@ -19,7 +19,7 @@ from ops import envfile
 from ops.local.launch import MARKER
 from ops.local.lock import held
 from ops.local.s3_keys import OPENS
-from ops.local.settings import HOST, PORTS, ROOT, Settings, cores
+from ops.local.settings import HOST, PORTS, ROOT, Settings, cores, model_slots
 
 REGION: Final = "us-east-1"
 
@@ -231,7 +231,7 @@ def settings_file(settings: Settings, known: Known) -> dict[str, str]:
         "AIRFLOW_PORT": str(settings.ports["airflow"]),
         "MLFLOW_HOST": HOST,
         "MLFLOW_PORT": str(settings.ports["mlflow"]),
-        "ACCIDENTS_MODEL_SLOTS": str(cores()),
+        "ACCIDENTS_MODEL_SLOTS": str(model_slots()),
     }
 
 

@@ -17,6 +17,8 @@ from ops import envfile
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 HOST: Final = "127.0.0.1"
+BYTES_OF_A_MODEL: Final = 2 << 30
+"""Memory for a task that makes a model, with what Airflow and the services take beside it."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -112,6 +114,13 @@ def load() -> Settings:
 def cores() -> int:
     """Count the processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def model_slots() -> int:
+    """Return how many models may be made at a time: one a core, as many as the memory holds, one at least."""
+    import psutil
+
+    return max(1, min(cores(), psutil.virtual_memory().total // BYTES_OF_A_MODEL))
 
 
 def variable(service: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -603,3 +604,12 @@ def test_the_prediction_shows_each_person_with_the_likeliest_outcome_first() -> 
     text = shown(demo.prediction_table([{"vehicle": "A", "probabilities": shares}]))
     assert sorted(shares, key=text.index) == ["light", "hospitalised", "unharmed", "killed"]
     assert "60%" in text
+
+
+@pytest.mark.parametrize(("gib", "cores", "slots"), [(24, 2, 2), (8, 16, 4), (3, 2, 1), (1, 8, 1)])
+def test_as_many_models_are_made_at_a_time_as_there_are_cores_and_memory_for(
+    gib: int, cores: int, slots: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "cores", lambda: cores)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=gib << 30))
+    assert settings.model_slots() == slots
