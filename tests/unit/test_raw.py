@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 
-from include.accidents.data import cells, merge, reader
+from include.accidents.data import cells, merge, positions, reader
 from include.accidents.data.checks import Action, Level, level
 from include.accidents.data.columns import Table
 from include.accidents.data.files import recognise
@@ -262,10 +262,52 @@ def test_real_files_of_older_years_are_read_without_a_repair() -> None:
         assert read[path.name].findings == []
         assert cells.repair(read[path.name]) == []
         assert read[path.name].rows == 399
-    (unlocated,) = cells.drop_half_positions(read["caracteristiques_2013.csv"])
+    (unlocated,) = positions.repair_positions(read["caracteristiques_2013.csv"])
     assert (unlocated.column, unlocated.rows, unlocated.action) == ("long", 154, Action.IGNORED)
     first = read["caracteristiques_2013.csv"].frame().iloc[0]
     assert (first["an"], first["hrmn"], first["dep"]) == (2013, 17 * 60 + 15, 59)
     assert abs(first["lat"] - 50.51199) < 1e-5
     assert abs(first["long"] - 2.90046) < 1e-5
     assert abs(read["lieux_2009.csv"].frame()["larrout"].iloc[0] - 5.2) < 1e-6
+
+
+def placed(year: int, *places: tuple[str, float, float]) -> tuple[np.ndarray, list]:
+    """Read a year whose first accidents lie in these departments at these degrees; their positions, the findings."""
+    name, content = sample_files(year)[Table.CARACTERISTIQUES]
+    text = content.decode("latin-1")
+    rows = list(csv.reader(io.StringIO(text), delimiter=max(";,", key=text.partition("\n")[0].count)))
+    at = [rows[0].index(column) for column in ("dep", "lat", "long")]
+    for row, (dep, *degrees) in zip(rows[1:], places, strict=False):
+        written = [f"{round(each * 1e5)}" if year <= 2018 else f"{each:.6f}".replace(".", ",") for each in degrees]
+        for column, cell in zip(at, (dep, *written), strict=True):
+            row[column] = cell
+    made = "\n".join(";".join(f'"{cell}"' for cell in row) for row in rows).encode()
+    read = reader._read(Table.CARACTERISTIQUES, name, made, year)
+    findings = [*cells.repair(read), *positions.repair_positions(read)]
+    return read.frame()[["lat", "long"]].to_numpy()[: len(places)], findings
+
+
+def test_overseas_positions_without_a_sign_get_that_of_their_department() -> None:
+    unsigned = (("974", 20.97, 55.69), ("972", 14.63, 61.01), ("973", 4.92, 52.31), ("971", 16.2, 61.5))
+    found, findings = placed(2015, *unsigned, ("590", 50.5, 2.9), ("290", 48.4, -4.5))
+    expected = [(-20.97, 55.69), (14.63, -61.01), (4.92, -52.31), (16.2, -61.5), (50.5, 2.9), (48.4, -4.5)]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    (corrected,) = [each for each in findings if each.action is Action.CORRECTED]
+    assert (corrected.column, corrected.rows) == ("lat", 4)
+
+
+def test_overseas_positions_with_their_sign_stay() -> None:
+    found, findings = placed(2021, ("974", -20.97, 55.69), ("972", 14.63, -61.01))
+    np.testing.assert_allclose(found, [(-20.97, 55.69), (14.63, -61.01)], atol=1e-4)
+    assert not [each for each in findings if each.action is Action.CORRECTED]
+
+
+@pytest.mark.parametrize("year", [2015, 2021])
+def test_a_position_outside_france_is_missing_and_a_finding(year: int) -> None:
+    abroad = (("75", 0.1, 0.1), ("13", 40.4, -3.7), ("974", 25.0, 55.69))
+    found, findings = placed(year, *abroad, ("75", 48.85, 2.35))
+    assert np.isnan(found[:3]).all()
+    np.testing.assert_allclose(found[3], (48.85, 2.35), atol=1e-4)
+    foreign = {each.column: each.rows for each in findings if each.rule == "not in France"}
+    assert set(foreign) == {"lat", "long"}
+    assert foreign["lat"] == foreign["long"] >= 3

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from include.accidents.data import reader
 from include.accidents.data.checks import Action
 from include.accidents.data.columns import OLD_EQUIPMENT, Column, Kind, Table, columns
-from include.accidents.data.departments import DEPARTMENTS
+from include.accidents.data.departments import DEPARTMENTS, TERRITORIES
 from include.accidents.data.scenes import Scenes
 from include.accidents.errors import InputError
 
@@ -93,19 +93,19 @@ class Year:
             row["an"] = float(self.year)
             if row["lat"] is None or row["long"] is None:  # one alone is no position: test_raw says what becomes of it
                 row["lat"] = row["long"] = None
+            else:
+                row |= self._position(row["dep"])
         if table is U and self.old:
             row["secu"] = self.random.choice([None, *EQUIPMENT])
             row["secu1"] = None if row["secu"] is None else EQUIPMENT[row["secu"]]
         return row
 
-    def _value(self, c: Column) -> Any:  # noqa: PLR0911
+    def _value(self, c: Column) -> Any:
         r = self.random
         if c.name == "dep":
             return r.choice(sorted(DEPARTMENTS))
         if c.name == "an_nais":
             return self.year - r.randint(0, 100)
-        if c.name in ("lat", "long"):
-            return r.randint(1, 9 * 10**6) * (r.choice((1, -1)) if c.name == "long" else 1)  # hundred thousandths
         if c.name in ("lartpc", "larrout"):
             return r.randint(10, 200)  # decimetres
         if c.kind is Kind.TEXT:
@@ -114,7 +114,16 @@ class Year:
             return r.choice(sorted(c.codes))
         return r.randint(int(c.low or 0), min(int(c.high or 0), 2000)) if c.name != "an" else self.year
 
+    def _position(self, department: str | None) -> Row:
+        """Return a position in the department's territory, in hundred thousandths of a degree."""
+        box = TERRITORIES.get(department or "", TERRITORIES["metropolitan France"])
+        edges = ((box.south, box.north), (box.west, box.east))
+        degrees = [self.random.randint(round(low * 10**5) + 1, round(high * 10**5) - 1) for low, high in edges]
+        return dict(zip(("lat", "long"), degrees, strict=True))
+
     def _written(self, table: Table, row: Row) -> dict[str, str]:
+        if self.old and row.get("dep") in TERRITORIES and row["lat"] is not None and self.random.random() < 0.5:
+            row = row | {"lat": abs(row["lat"]), "long": abs(row["long"])}  # the publisher's files to 2018
         return {name: self._cell(table, name, row.get(name)) for name in self.names(table)}
 
     def _cell(self, table: Table, name: str, value: Any) -> str:  # noqa: PLR0911

@@ -243,27 +243,3 @@ def repair(parsed: Parsed) -> list[Finding]:
         findings.append(parsed.find(name, rule, cells.rows_with(at), Action.MISSING, **more))
         cells.values[at] = np.nan
     return findings
-
-
-def drop_half_positions(parsed: Parsed) -> list[Finding]:
-    """Set both coordinates to missing where one of them is: one alone is not a position. Return the findings."""
-    if parsed.table is not Table.CARACTERISTIQUES:
-        return []
-    lat, long = parsed.numbers["lat"], parsed.numbers["long"]
-    no_lat, no_long = np.isnan(lat.values), np.isnan(long.values)
-    findings = []
-    # To 2018 the files write 0 and 0 for an accident that nobody located; that is not a defect.
-    unlocated = np.flatnonzero(no_lat & (long.values == 0))
-    if len(unlocated):
-        rule = "longitude 0 without a latitude: nobody located the accident"
-        findings.append(parsed.find("long", rule, unlocated, Action.IGNORED))
-        long.values[unlocated] = np.nan
-    for name, cells, half in (("long", long, no_lat & ~np.isnan(long.values)), ("lat", lat, no_long & ~no_lat)):
-        at = np.flatnonzero(half)
-        if len(at):
-            # Nearly every coordinate is distinct: the first ones show enough, and counting all takes time.
-            more = {"examples": cells.examples(at[: checks.EXAMPLES])}
-            rule = "one coordinate without the other is no position"
-            findings.append(parsed.find(name, rule, at, Action.MISSING, **more))
-            cells.values[at] = np.nan
-    return findings

@@ -32,6 +32,7 @@ class Action(StrEnum):
     MISSING = "set to missing"
     DROPPED = "dropped"
     REDUCED = "reduced to one"
+    CORRECTED = "corrected"
     KEPT = "kept"
     IGNORED = "ignored"
 

@@ -24,7 +24,6 @@ from include.accidents.data.cells import (
     Parsed,
     Text,
     accident_numbers,
-    drop_half_positions,
     judge_cells,
     keys,
     repair,
@@ -33,6 +32,7 @@ from include.accidents.data.cells import (
 from include.accidents.data.checks import Action, Finding, Report
 from include.accidents.data.columns import COLUMNS, RETIRED_COLUMNS, Column, Kind, Table
 from include.accidents.data.linking import check_year, link
+from include.accidents.data.positions import repair_positions
 from include.accidents.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def read_year(
             report.rows_in[table] = parsed.rows
             report.findings += parsed.findings
             report.findings += repair(parsed)
-            report.findings += drop_half_positions(parsed)
+            report.findings += repair_positions(parsed)
             read[table], tables[table] = parsed, parsed.frame()
     pa.default_memory_pool().release_unused()
     check_year(read[Table.CARACTERISTIQUES], tables[Table.CARACTERISTIQUES], report)
