@@ -271,15 +271,16 @@ def test_real_files_of_older_years_are_read_without_a_repair() -> None:
     assert abs(read["lieux_2009.csv"].frame()["larrout"].iloc[0] - 5.2) < 1e-6
 
 
-def placed(year: int, *places: tuple[str, float, float]) -> tuple[np.ndarray, list]:
+def placed(year: int, *places: tuple[str, float, float], written: str | None = None) -> tuple[np.ndarray, list]:
     """Read a year whose first accidents lie in these departments at these degrees; their positions, the findings."""
     name, content = sample_files(year)[Table.CARACTERISTIQUES]
     text = content.decode("latin-1")
     rows = list(csv.reader(io.StringIO(text), delimiter=max(";,", key=text.partition("\n")[0].count)))
     at = [rows[0].index(column) for column in ("dep", "lat", "long")]
     for row, (dep, *degrees) in zip(rows[1:], places, strict=False):
-        written = [f"{round(each * 1e5)}" if year <= 2018 else f"{each:.6f}".replace(".", ",") for each in degrees]
-        for column, cell in zip(at, (dep, *written), strict=True):
+        texts = [f"{round(each * 1e5)}" if year <= 2018 else f"{each:.6f}".replace(".", ",") for each in degrees]
+        texts[0] = written or texts[0]
+        for column, cell in zip(at, (dep, *texts), strict=True):
             row[column] = cell
     made = "\n".join(";".join(f'"{cell}"' for cell in row) for row in rows).encode()
     read = reader._read(Table.CARACTERISTIQUES, name, made, year)
@@ -311,3 +312,39 @@ def test_a_position_outside_france_is_missing_and_a_finding(year: int) -> None:
     foreign = {each.column: each.rows for each in findings if each.rule == "not in France"}
     assert set(foreign) == {"lat", "long"}
     assert foreign["lat"] == foreign["long"] >= 3
+
+
+def test_a_person_on_skates_is_on_foot_to_2017() -> None:
+    def on_skates(content: bytes) -> bytes:
+        rows = list(csv.reader(io.StringIO(content.decode("latin-1"))))
+        at = rows[0].index("catu")
+        for row in rows[1:4]:
+            row[at] = "4"
+        return "\n".join(",".join(row) for row in rows).encode()
+
+    scenes, report = reader.read_year(changed(2015, Table.USAGERS, on_skates), 2015)
+    assert (scenes.people["catu"].iloc[:3] == 3).all()
+    assert not [each for each in report.findings if each.column == "catu"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("2,016E+11", "a spreadsheet has rounded it, and its digits are lost.*take the publisher's file"),
+        ("2.02100E+11", "a spreadsheet has rounded it"),
+        ("abc", "is not an accident's number.*correct or remove that line"),
+    ],
+)
+def test_a_number_of_an_accident_that_a_spreadsheet_rounded_is_refused_with_that_reason(cell: str, told: str) -> None:
+    def rounded(content: bytes) -> bytes:
+        lines = lines_of(content)
+        return b"".join([*lines[:2], lines[2].replace(b'"202100000002"', f'"{cell}"'.encode()), *lines[3:]])
+
+    with pytest.raises(InputError, match=told):
+        reader.read_year(changed(2021, Table.CARACTERISTIQUES, rounded), 2021)
+
+
+@pytest.mark.parametrize("cell", ["4877005.0", "4877005", "48.77005", "48,77005"])
+def test_a_coordinate_to_2018_is_degrees_however_it_is_written(cell: str) -> None:
+    found, _ = placed(2015, ("750", 48.77005, 2.3), written=cell)
+    np.testing.assert_allclose(found[0], (48.77005, 2.3), atol=1e-5)

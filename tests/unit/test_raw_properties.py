@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from include.accidents.data import reader
 from include.accidents.data.checks import Action
-from include.accidents.data.columns import OLD_EQUIPMENT, Column, Kind, Table, columns
+from include.accidents.data.columns import COLUMNS, OLD_EQUIPMENT, Column, Kind, Table, columns
 from include.accidents.data.departments import DEPARTMENTS, TERRITORIES
 from include.accidents.data.scenes import Scenes
 from include.accidents.errors import InputError
@@ -221,6 +221,7 @@ class Form:
     latin: bool = False
     blank: bool = False
     extra: bool = False
+    pointed: bool = False
 
 
 FORMS = st.builds(
@@ -236,6 +237,7 @@ FORMS = st.builds(
     latin=st.booleans(),
     blank=st.booleans(),
     extra=st.booleans(),
+    pointed=st.booleans(),
 )
 YEARS = st.builds(
     Year,
@@ -260,13 +262,24 @@ def write(year: Year, table: Table, form: Form) -> tuple[bytes, list[int]]:
     lines = []
     for i, cells in enumerate(year.cells[table]):
         lines.append(1 + out.getvalue().count("\n"))
-        row = [spaced(cells[n], form.space) if n.startswith("id_") else cells[n] for n in names]
+        spaces = "" if form.pointed else form.space
+        row = [spaced(cells[n], spaces) if n.startswith("id_") else cells[n] for n in names]
+        if form.pointed:
+            row = [cell if n in TEXTS else pointed(cell) for n, cell in zip(names, row, strict=True)]
         writer.writerow([*([str(i)] if before else []), *row, *(["seen"] if form.extra else [])])
     text = out.getvalue() + (form.end if form.blank else "")
     narrow = form.latin and form.space != "\u202f" and not form.bom
     content = text.encode("latin-1") if narrow else text.encode()
     content = b"\xef\xbb\xbf" + content if form.bom else content
     return (gzip.compress(content) if form.packed else content), lines
+
+
+TEXTS = {c.name for c in COLUMNS if c.kind is Kind.TEXT and c.name != "dep"} | {"gps", "lartpc", "larrout"}
+
+
+def pointed(cell: str) -> str:
+    """An integer as pandas writes it when a cell of its column was empty."""
+    return f"{int(cell)}.0" if re.fullmatch(r"-?\d+", cell) else cell
 
 
 def spaced(cell: str, space: str) -> str:
@@ -295,6 +308,8 @@ def test_any_vintage_in_any_form_is_read_to_what_it_was_made_from(year: Year, fo
     assert_same(scenes, year.expected())
     assert {t: len(rows) for t, rows in year.cells.items()} == report.rows_in == report.rows_out
     assert {f.table for f in report.findings if f.action is Action.IGNORED} == {t for t in Table if forms[t].extra}
+    points = {f.table for f in report.findings if f.rule.startswith("integers written with a decimal point")}
+    assert points == {t for t in Table if forms[t].pointed}
 
 
 # --- defects that are repaired

@@ -29,11 +29,15 @@ Text: TypeAlias = Any
 """A column of strings (pyarrow.ChunkedArray)."""
 
 LAST_OLD_YEAR = 2018
+# To 2017 a person on foot who moves on skates or a scooter has a code of their own.
+ON_FOOT, ON_SKATES = 3, 4
 # Cells that mean "not given" in any column, once spaces are removed.
 EMPTY_CELLS = ("", ".", "N/A", "NA", "NC", "N/C", "nan", "#ERREUR", "#VALEURMULTI", "(1)")
 # Ordinary white space, no-break spaces, and the character before these where UTF-8 was read as latin-1.
 SPACES = r"[\s\x{00A0}\x{202F}\x{00C2}]"
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)$"
+# An integer as pandas writes it when a cell of its column was empty.
+POINTED = r"^([+-]?\d+)\.0+$"
 
 
 @dataclass
@@ -80,6 +84,8 @@ class Parsed:
     columns: dict[str, Any] = field(default_factory=dict)
     numbers: dict[str, _Cells] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    pointed: dict[str, int] = field(default_factory=dict)
+    """Number of integers with a decimal point, by column."""
 
     def find(self, column: str, rule: str, rows: Positions, action: Action, **more: Any) -> Finding:
         """Describe the rows that break a rule."""
@@ -111,6 +117,10 @@ def judge_cells(parsed: Parsed, column: Column, cells: pa.ChunkedArray) -> _Cell
         texts = cells.combine_chunks()
     values, unreadable = _numbers(column, texts, parsed.year)
     distinct = _Cells(texts, values, codes)
+    if column.kind is Kind.CODE or _special(column, parsed.year):
+        pointed = pc.match_substring_regex(_strip(texts), POINTED).to_numpy(zero_copy_only=False)
+        if pointed.any():
+            parsed.pointed[column.name] = len(distinct.rows_with(np.flatnonzero(pointed)))
     if len(unreadable):
         rows = distinct.rows_with(unreadable)
         rule = "unknown department" if column.name == "dep" else "not a number"
@@ -125,6 +135,7 @@ def _numbers(column: Column, texts: pa.Array, year: int) -> tuple[npt.NDArray[np
     given = ~pc.is_in(clean, pa.array(EMPTY_CELLS)).to_numpy(zero_copy_only=False)
     special = _special(column, year)
     if special:
+        clean = pc.replace_substring_regex(clean, POINTED, r"\1")
         values = np.array([special(cell) for cell in clean.to_pylist()], dtype=np.float64)
         dotted = clean
     else:
@@ -140,11 +151,13 @@ def _numbers(column: Column, texts: pa.Array, year: int) -> tuple[npt.NDArray[np
     values[missing] = np.nan
     if year <= LAST_OLD_YEAR and column.name in ("lat", "long"):
         whole = ~pc.match_substring(dotted, ".").to_numpy(zero_copy_only=False)
-        values[whole] *= 1e-5
+        values[whole | (np.abs(values) > 180)] *= 1e-5
     if year <= LAST_OLD_YEAR and column.name in ("lartpc", "larrout"):
         values *= 0.1
     if column.name == "an":
         values[values < 100] += 2000
+    if year <= LAST_OLD_YEAR and column.name == "catu":
+        values[values == ON_SKATES] = ON_FOOT
     return values, unreadable
 
 
@@ -191,12 +204,30 @@ def _strip(cells: Text) -> Text:
     return pc.replace_substring_regex(cells, SPACES, "")
 
 
-def keys(cells: Text) -> Text:
-    """Remove all spaces; an empty key is missing."""
+def keys(parsed: Parsed, name: str, cells: Text) -> Text:
+    """Remove all spaces, and the decimal points of integers; an empty key is missing."""
     clean = pc.replace_substring(cells, "\u00a0", "")  # nearly always the only space; much faster than a pattern
     if not pc.all(pc.ascii_is_alnum(clean)).as_py():
-        clean = _strip(clean)
+        clean = _without_point(parsed, name, _strip(clean))
     return pc.if_else(pc.is_in(clean, pa.array((*EMPTY_CELLS, "-1"))), pa.scalar(None, pa.string()), clean)
+
+
+def _without_point(parsed: Parsed, name: str, cells: Text) -> Text:
+    """Remove the decimal points of integers, and count them."""
+    pointed = pc.sum(pc.match_substring_regex(cells, POINTED)).as_py()
+    if not pointed:
+        return cells
+    parsed.pointed[name] = pointed
+    return pc.replace_substring_regex(cells, POINTED, r"\1")
+
+
+def report_points(parsed: Parsed) -> list[Finding]:
+    """Return the finding about integers with a decimal point, if there are any: one for all columns of the file."""
+    if not parsed.pointed:
+        return []
+    columns_of = dict(Counter(parsed.pointed).most_common(checks.EXAMPLES))
+    rule = f"integers written with a decimal point (1.0), in {len(parsed.pointed)} columns"
+    return [Finding(parsed.table, "", rule, max(parsed.pointed.values()), Action.CORRECTED, examples=columns_of)]
 
 
 def texts(cells: Text) -> Text:
@@ -212,15 +243,17 @@ def accident_numbers(parsed: Parsed, cells: Text) -> npt.NDArray[np.int64]:
     try:
         clean = cells
         if not pc.all(pc.utf8_is_decimal(cells)).as_py():
-            clean = _strip(cells)
+            clean = _without_point(parsed, "num_acc", _strip(cells))
         return np.array(clean.cast(pa.int64()).to_numpy(), dtype=np.int64)
     except pa.ArrowInvalid as error:
-        wrong = ~pc.match_substring_regex(_strip(cells), r"^\d{1,18}$").to_numpy()
+        wrong = ~pc.match_substring_regex(clean, r"^\d{1,18}$").to_numpy()
         row = int(np.flatnonzero(wrong)[0])
+        cell = str(cells[row])[:60]
+        rounded = re.fullmatch(r"\d([.,]\d+)?[eE]\+?\d+", cell.strip())
         raise InputError(
-            f"{parsed.name}, line {parsed.line(row)}, column 'num_acc': {str(cells[row])[:60]!r} is not an accident's "
-            "number.",
-            "correct or remove that line.",
+            f"{parsed.name}, line {parsed.line(row)}, column 'num_acc': {cell!r} is not an accident's number"
+            f"{': a spreadsheet has rounded it, and its digits are lost' if rounded else ''}.",
+            "take the publisher's file, which no spreadsheet has saved." if rounded else "correct or remove that line.",
         ) from error
 
 

@@ -27,6 +27,7 @@ from include.accidents.data.cells import (
     judge_cells,
     keys,
     repair,
+    report_points,
     texts,
 )
 from include.accidents.data.checks import Action, Finding, Report
@@ -84,6 +85,7 @@ def read_year(
         for table, parsed in zip(Table, pool.map(parse, Table), strict=True):
             report.rows_in[table] = parsed.rows
             report.findings += parsed.findings
+            report.findings += report_points(parsed)
             report.findings += repair(parsed)
             report.findings += repair_positions(parsed)
             read[table], tables[table] = parsed, parsed.frame()
@@ -115,7 +117,7 @@ def _read(table: Table, name: str, content: Content, year: int, *, need_severity
         if column.name == "num_acc":
             parsed.columns["num_acc"] = accident_numbers(parsed, cells)
         elif column.kind is Kind.KEY:
-            parsed.columns[column.name] = _series(keys(cells))
+            parsed.columns[column.name] = _series(keys(parsed, column.name, cells))
         elif column.kind is Kind.TEXT and column.name != "dep":
             parsed.columns[column.name] = _series(texts(cells))
         else:
