@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -77,11 +78,21 @@ def test_a_folder_of_several_years_is_sorted_by_year_and_table(tmp_path: Path) -
     assert all(set(files) == set(Table) for files in found.values())
 
 
-def test_hidden_files_notes_folders_and_registrations_are_passed_over(tmp_path: Path) -> None:
-    put(tmp_path, *four(2021), ".lieux-2021.csv", "README.md", "lieux-2020.csv.part")
-    put(tmp_path, "vehicules-immatricules-baac-2021.csv")
+REGISTRATIONS = (
+    "vehicules-immatricules-baac-2021.csv", "vehicule-immatricule-baac-2024.csv", "immatriculations-2010.csv",
+    "Immatriculation_2011.csv.gz",
+)  # fmt: skip
+
+
+def test_hidden_files_notes_folders_and_registrations_are_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(tmp_path, *four(2021), ".lieux-2021.csv", "README.md", "lieux-2020.csv.part", *REGISTRATIONS)
     (tmp_path / "old.csv").mkdir()
-    assert list(find(tmp_path)) == [2021]
+    with caplog.at_level(logging.INFO):
+        assert list(find(tmp_path)) == [2021]
+    for name in REGISTRATIONS:
+        assert caplog.text.count(f"{name} is passed over") == 1
 
 
 def test_an_empty_folder_holds_no_year(tmp_path: Path) -> None:

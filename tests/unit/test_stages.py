@@ -17,8 +17,9 @@ from include.accidents.pipeline import ingest, inputs, judge, log, predict
 from include.accidents.pipeline import search as stage
 from include.accidents.registry import loading, names, skops_files
 from include.accidents.registry.names import REPORT, of_selection
-from include.accidents.storage.buckets import INCOMING, MODELS
+from include.accidents.storage.buckets import INCOMING, MODELS, RAW
 from include.accidents.storage.folder import FolderStore
+from include.accidents.synthetic.sample import write_sample
 from tests.unit.runs import DUMMY, KEY, TREE, Runs
 
 CATALOGUE = json.dumps({"models": {"Tree": {"pipeline": [["clf", {"class": "sklearn.tree.DecisionTreeClassifier"}]]}}})
@@ -77,6 +78,15 @@ def test_a_catalogue_that_is_not_there_is_named(address: str) -> None:
 def test_a_folder_of_the_form_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no folder .*nowhere.* 'Folder of CSVs'"):
         ingest.load_raw(FolderStore(tmp_path), tmp_path / "nowhere", [], chosen=True)
+
+
+def test_registrations_in_the_bucket_are_passed_over(tmp_path: Path) -> None:
+    store, folder = FolderStore(tmp_path / "store"), tmp_path / "raw"
+    write_sample(folder, years=(2023,), accidents_per_year=100)
+    store.write(RAW, "vehicule-immatricule-baac-2023.csv", b"registrations")
+    store.write(RAW, "immatriculations-2010.csv", b"registrations")
+    (year,) = ingest.load_raw(store, folder, [], chosen=True)
+    assert year.year == 2023
 
 
 def test_a_model_that_the_catalogue_does_not_hold_is_refused() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import re
 import unicodedata
 import zlib
@@ -17,6 +18,8 @@ from typing import Final
 
 from include.accidents.data.columns import Table
 from include.accidents.errors import InputError
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 256 << 20
 """Of one file, decompressed. The largest published file has some 30 MB."""
@@ -41,8 +44,7 @@ _TABLES: Final[Mapping[str, Table]] = {
 _NAME: Final = re.compile(r"(?P<stem>[a-z]+)[-_ ](?P<year>2\d{3})\.csv(\.gz)?")
 _CSV: Final = re.compile(r".*\.csv(\.gz)?", re.DOTALL)
 
-# Published beside the four files of some years: registrations of vehicles, which cannot be joined to the four files.
-_OTHER_RESOURCE: Final = re.compile(r"vehicules[-_ ]immatricules[-_ ]baac.*\.csv(\.gz)?")
+_OTHER_RESOURCE: Final = re.compile(r"(vehicules?[-_ ]immatricules?|immatriculations?)([-_ ].*)?\.csv(\.gz)?")
 
 MARKER: Final = "SAMPLE"
 """The file that marks a folder of generated accidents."""
@@ -54,6 +56,11 @@ def recognise(name: str) -> tuple[Table, int] | None:
     if match is None or match["stem"] not in _TABLES or int(match["year"]) < FIRST_YEAR:
         return None
     return _TABLES[match["stem"]], int(match["year"])
+
+
+def is_other_resource(name: str) -> bool:
+    """Return whether a file holds registrations of vehicles, which are published beside the four files of some years."""
+    return _OTHER_RESOURCE.fullmatch(_plain(name)) is not None
 
 
 def find(folder: Path) -> dict[int, dict[Table, Path]]:
@@ -128,8 +135,10 @@ def _csv_files(folder: Path) -> Iterable[Path]:
         plain = _plain(path.name)
         if path.name.startswith(".") or not path.is_file() or not _CSV.fullmatch(plain):
             continue
-        if not _OTHER_RESOURCE.fullmatch(plain):
-            yield path
+        if is_other_resource(path.name):
+            log.info("%s is passed over: registrations of vehicles cannot be joined to the four files.", path.name)
+            continue
+        yield path
 
 
 def _recognised(path: Path) -> tuple[Table, int]:

@@ -118,6 +118,9 @@ def _index(store: Store) -> dict[str, dict[str, Any]]:
     for name, listed in objects.items():
         if not name.lower().endswith((".csv", ".csv.gz")):
             continue
+        if files.is_other_resource(name):
+            log.info("s3://%s/%s is passed over: registrations cannot be joined to the four files.", RAW, name)
+            continue
         stat = _stat(listed)
         facts = stored.get(name, {})
         if {key: facts.get(key) for key in stat} != stat:
