@@ -59,7 +59,7 @@ def recognise(name: str) -> tuple[Table, int] | None:
 
 
 def is_other_resource(name: str) -> bool:
-    """Return whether a file holds registrations of vehicles, which are published beside the four files of some years."""
+    """Return whether a file holds registrations of vehicles, published beside the four files of some years."""
     return _OTHER_RESOURCE.fullmatch(_plain(name)) is not None
 
 
