@@ -50,7 +50,7 @@ class Thresholds(BaseSettings):
 
     Repaired: impossible cells of one column that were set to missing, or people whose vehicle is not in the files. A
     column that no feature uses only warns. Dropped: duplicate rows and rows that belong to nothing; the further places
-    of an accident do not count.
+    of an accident do not count. Incomplete: accidents without a place, a vehicle or people, as in a cut file.
     """
 
     model_config = SettingsConfigDict(env_prefix="ACCIDENTS_CHECK_")
@@ -59,3 +59,5 @@ class Thresholds(BaseSettings):
     repaired_failure: float = Field(default=0.25, ge=0, le=1)
     dropped_warning: float = Field(default=0.001, ge=0, le=1)
     dropped_failure: float = Field(default=0.05, ge=0, le=1)
+    incomplete_warning: float = Field(default=0.001, ge=0, le=1)
+    incomplete_failure: float = Field(default=0.05, ge=0, le=1)

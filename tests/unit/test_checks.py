@@ -63,6 +63,8 @@ def test_the_schema_refuses_what_the_dictionary_does_not_know() -> None:
         ({"rows": 90, "column": "pr"}, {}, Level.WARNING),  # no feature is made from it
         ({"rows": 6, "action": Action.DROPPED}, {}, Level.FAILURE),
         ({"rows": 6, "action": Action.DROPPED}, {"dropped_failure": 0.1}, Level.WARNING),
+        ({"rows": 6, "action": Action.INCOMPLETE}, {}, Level.FAILURE),
+        ({"rows": 6, "action": Action.INCOMPLETE}, {"incomplete_failure": 0.1}, Level.WARNING),
         ({"rows": 29, "action": Action.REDUCED}, {}, Level.NOTE),  # further places are what the files of 2023 hold
     ],
 )
@@ -84,6 +86,27 @@ def test_a_refusal_names_file_line_column_value_and_what_to_do() -> None:
     for word in ("lieux-2021.csv, line 7, column 'vma'", "outside 10 to 130", "30 of 100 rows", "'900' × 30"):
         assert word in caught.value.cause
     assert "ACCIDENTS_CHECK_REPAIRED_FAILURE" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (Table.LIEUX, "accident without a place in lieux-2021.csv"),
+        (Table.VEHICULES, "accident without a vehicle in vehicules-2021.csv"),
+        (Table.USAGERS, "accident without people in usagers-2021.csv"),
+    ],
+)
+def test_half_a_download_is_refused_with_both_files(table: Table, told: str) -> None:
+    files = dict(sample_files(2021))
+    name, content = files[table]
+    lines = content.splitlines(keepends=True)
+    files[table] = (name, b"".join(lines[: len(lines) // 2]))
+    with pytest.raises(CheckError) as caught:
+        checks.enforce(reader.read_year(files, 2021)[1], Thresholds())
+    assert told in caught.value.cause
+    assert "carcteristiques-2021.csv" in caught.value.cause
+    assert "it may be cut" in caught.value.remedy
+    assert "ACCIDENTS_CHECK_INCOMPLETE_FAILURE" in caught.value.remedy
 
 
 def test_a_row_that_nobody_accounts_for_is_a_fault() -> None:

@@ -34,6 +34,7 @@ class Action(StrEnum):
     REDUCED = "reduced to one"
     CORRECTED = "corrected"
     KEPT = "kept"
+    INCOMPLETE = "kept incomplete"
     IGNORED = "ignored"
 
 
@@ -45,6 +46,7 @@ class Level(StrEnum):
     FAILURE = "failure"
 
 
+_SETTINGS = {Action.MISSING: "REPAIRED", Action.DROPPED: "DROPPED", Action.INCOMPLETE: "INCOMPLETE"}
 _ORDER = {Level.FAILURE: 0, Level.WARNING: 1, Level.NOTE: 2}
 
 
@@ -195,6 +197,8 @@ def level(finding: Finding, report: Report, limits: Thresholds) -> Level:
             failure = 1.0
     elif finding.action is Action.DROPPED:
         warning, failure = limits.dropped_warning, limits.dropped_failure
+    elif finding.action is Action.INCOMPLETE:
+        warning, failure = limits.incomplete_warning, limits.incomplete_failure
     else:
         return Level.NOTE
     if share > failure:
@@ -214,11 +218,11 @@ def enforce(report: Report, limits: Thresholds) -> None:
     if not failures:
         return
     reasons = "; ".join(_described(f, report) for f in failures[:EXAMPLES])
-    setting = "REPAIRED" if failures[0].action is Action.MISSING else "DROPPED"
+    limited = dict.fromkeys(f"ACCIDENTS_CHECK_{_SETTINGS[each.action]}_FAILURE" for each in failures)
     raise CheckError(
         f"The files of {report.year} break {len(failures)} rule{'s'[: len(failures) > 1]} too often: {reasons}.",
-        "replace the file by the publisher's, or, if it is right, raise "
-        f"ACCIDENTS_CHECK_{setting}_FAILURE (a share of the rows).",
+        "replace the file by the publisher's (it may be cut, or of another edition), or, if it is right, raise "
+        f"{' and '.join(limited)} (a share of the rows).",
     )
 
 

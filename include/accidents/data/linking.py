@@ -69,7 +69,7 @@ def link(read: Mapping[Table, Parsed], tables: Mapping[Table, pd.DataFrame], rep
     people.insert(0, "accident", _positions(keys, people.pop("num_acc").to_numpy()))
     people["vehicle"] = _vehicle_positions(vehicles, people, read[Table.USAGERS], report)
     _check_ages(accidents, people, report)
-    _note_gaps(accidents, vehicles, people, report)
+    _note_gaps(accidents, vehicles, people, read, report)
     return Scenes(accidents, vehicles, people)
 
 
@@ -110,8 +110,7 @@ def _with_places(
     without = at < 0
     if without.any():
         place[without] = np.nan
-        where = Finding(Table.CARACTERISTIQUES, "num_acc", "accident without a place", int(without.sum()), Action.KEPT)
-        report.findings.append(where)
+        report.findings.append(_incomplete("a place", read[Table.LIEUX].name, int(without.sum())))
     return pd.concat([accidents, place], axis=1)
 
 
@@ -164,15 +163,27 @@ def _check_ages(accidents: pd.DataFrame, people: pd.DataFrame, report: Report) -
         )
 
 
-def _note_gaps(accidents: pd.DataFrame, vehicles: pd.DataFrame, people: pd.DataFrame, report: Report) -> None:
+def _incomplete(what: str, file: str, accidents: int) -> Finding:
+    rule = f"accident without {what} in {file}"
+    return Finding(Table.CARACTERISTIQUES, "num_acc", rule, accidents, Action.INCOMPLETE)
+
+
+def _note_gaps(
+    accidents: pd.DataFrame,
+    vehicles: pd.DataFrame,
+    people: pd.DataFrame,
+    read: Mapping[Table, Parsed],
+    report: Report,
+) -> None:
     """Report incomplete rows that are kept, because they are part of a scene."""
 
     def unused(of: pd.DataFrame, by: npt.NDArray[np.int64]) -> int:
         return int((np.bincount(by[by >= 0], minlength=len(of)) == 0).sum())
 
+    for table, what, rows in ((Table.VEHICULES, "a vehicle", vehicles), (Table.USAGERS, "people", people)):
+        if gaps := unused(accidents, rows["accident"].to_numpy()):
+            report.findings.append(_incomplete(what, read[table].name, gaps))
     notes = (
-        (Table.CARACTERISTIQUES, "accident without a vehicle", unused(accidents, vehicles["accident"].to_numpy())),
-        (Table.CARACTERISTIQUES, "accident without people", unused(accidents, people["accident"].to_numpy())),
         (Table.VEHICULES, "vehicle without people", unused(vehicles, people["vehicle"].to_numpy())),
         (Table.USAGERS, "severity not given: not for training", int(people["grav"].isna().sum())),
     )
