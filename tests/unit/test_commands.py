@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,8 +33,10 @@ def call(*arguments: object) -> tuple[int, str]:
 def test_check_shows_each_year_and_writes_pages(folder: Path, tmp_path: Path) -> None:
     code, told = call("check", folder, "--html", tmp_path)
     assert code == 0
-    assert "2018: rows" in told
-    assert "further place of an accident" in told
+    assert "2018: caracteristiques" in told
+    assert "lieux num_acc: further place of an accident" in told
+    assert "2018 will train." in told
+    assert max(len(line) for line in told.splitlines() if line.startswith("  ") and " × " not in line) <= 80
     assert {p.name for p in tmp_path.iterdir()} == {"report_2018.html", "report_2023.html"}
 
 
@@ -40,9 +44,23 @@ def test_check_ends_with_status_1_when_a_threshold_is_passed(folder: Path, monke
     monkeypatch.setenv("ACCIDENTS_CHECK_REPAIRED_FAILURE", "0")
     code, told = call("check", folder)
     assert code == 1
-    assert "2018: rows" in told
-    assert "2023: rows" in told
+    assert "2018: caracteristiques" in told
+    assert "2023: caracteristiques" in told
+    assert re.search(r"20\d\d is refused: \d+ rules? (is|are) broken too often\.", told)
     assert "Fix:" in told
+
+
+def test_check_gives_json_for_programs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCIDENTS_CHECK_REPAIRED_FAILURE", "0")
+    result = CliRunner().invoke(app, ["check", str(folder), "--json"])
+    assert result.exit_code == 1
+    years = json.loads(result.stdout)
+    assert [year["year"] for year in years] == [2018, 2023]
+    assert any(year["refused"] for year in years)
+    for year in years:
+        assert year["verdict"].startswith(f"{year['year']} {'is refused' if year['refused'] else 'will train'}")
+        assert {finding["level"] for finding in year["findings"]} <= {"note", "warning", "failure"}
+        assert set(year["tables"]) == {"caracteristiques", "lieux", "vehicules", "usagers"}
 
 
 def test_prepare_then_clean_write_the_buckets_as_folders(folder: Path, tmp_path: Path) -> None:

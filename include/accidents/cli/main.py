@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,22 +48,33 @@ def _progress(*extra: Any) -> Iterator[Progress]:
         yield progress
 
 
+def print_plainly(text: str) -> None:
+    """Print a text as it is: no markup, no colours, wrapped by nobody but the terminal."""
+    Console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 @_command
 def check(
-    raw: Raw, year: Years = None, html: Annotated[Path | None, typer.Option(help="Folder for pages.")] = None
+    raw: Raw,
+    year: Years = None,
+    html: Annotated[Path | None, typer.Option(help="Folder for pages.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a list of JSON objects, one a year.")] = False,
 ) -> None:
     """Check the files of each year and show the findings; status 1 when a threshold is passed."""
     from include.accidents.data import checks, reader
     from include.accidents.reporting import check_report
     from include.accidents.settings import Thresholds
 
-    limits, refused = Thresholds(), None
+    limits, refused, shown = Thresholds(), None, []
     with _progress() as progress:
         task = progress.add_task("reading", total=None)
         for entry, read in _entries(raw, year, progress, task):
             progress.update(task, description=f"checking {entry.year}")
             _, report = reader.read_year(read(), entry.year)
-            Console(width=160 if not sys.stdout.isatty() else None).print(check_report.table(report, limits))
+            if as_json:
+                shown.append(check_report.as_dict(report, limits))
+            else:
+                print_plainly(check_report.text(report, limits))
             if html:
                 html.mkdir(parents=True, exist_ok=True)
                 (html / f"report_{entry.year}.html").write_text(check_report.page(report, limits), "utf-8")
@@ -72,6 +83,8 @@ def check(
             except checks.CheckError as error:  # raised after the other years are shown
                 refused = refused or error
             progress.advance(task)
+    if as_json:
+        print_plainly(json.dumps(shown, indent=1, ensure_ascii=False))
     if refused:
         raise refused
 

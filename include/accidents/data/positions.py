@@ -37,14 +37,14 @@ def _ignore_unlocated(parsed: Parsed) -> list[Finding]:
     if not len(unlocated):
         return []
     long[unlocated] = np.nan
-    rule = "longitude 0 without a latitude: nobody located the accident"
+    rule = "not located (longitude 0, no latitude)"
     return [parsed.find("long", rule, unlocated, Action.IGNORED)]
 
 
 def _drop_halves(parsed: Parsed) -> list[Finding]:
     lat, long = _degrees(parsed)
     alone = {"long": np.isnan(lat) & ~np.isnan(long), "lat": np.isnan(long) & ~np.isnan(lat)}
-    rule = "one coordinate without the other is no position"
+    rule = "one coordinate without the other"
     return [_drop(parsed, name, rule, np.flatnonzero(half)) for name, half in alone.items() if half.any()]
 
 
@@ -69,7 +69,7 @@ def _sign_overseas(parsed: Parsed) -> list[Finding]:
         lat[wrong], long[wrong] = signed_lat[wrong], signed_long[wrong]
         corrected |= wrong
     rows = np.flatnonzero(corrected)
-    rule = "an overseas position without its sign: that of the department"
+    rule = "overseas position without its sign"
     return [parsed.find("lat", rule, rows, Action.CORRECTED)] if len(rows) else []
 
 

@@ -2,45 +2,57 @@
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from include.accidents.data.checks import Report, by_level, values_of
+from include.accidents.data.checks import Level, Report, by_level, values_of
 from include.accidents.data.columns import Table
 from include.accidents.reporting.pages import render
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
     from include.accidents.settings import Thresholds
 
 
-def table(report: Report, limits: Thresholds) -> RichTable | str:
-    """Return the findings as a table for a terminal, the gravest first; a line of text when there are none."""
-    from rich.table import Table as RichTable
-    from rich.text import Text
+def text(report: Report, limits: Thresholds) -> str:
+    """Return the findings as text for a narrow terminal or a log, the gravest first, and whether the year will train.
 
-    counts = ", ".join(f"{name} {report.rows_in[name]} → {report.rows_out[name]}" for name in Table)
-    title = f"{report.year}: rows {counts}"
-    if not report.findings:
-        return f"{title}; nothing found"
-    shown = RichTable(title=title, title_justify="left", title_style="", min_width=len(title))
-    for heading in ("", "file", "column", "rule", "rows", "share", "", "first line", "values"):
-        shown.add_column(heading, justify="right" if heading in ("rows", "share", "first line") else "left")
+    Returns
+    -------
+    For each finding a line with the rule, one with how often it is broken, and one with values.
+    """
+    counts = ", ".join(f"{name} {report.rows_in[name]:,}" for name in Table)
+    return "\n".join([f"{report.year}: {counts}", *_findings(report, limits), verdict(report, limits)])
+
+
+def _findings(report: Report, limits: Thresholds) -> Iterator[str]:
     for judged, f in by_level(report, limits):
-        share = f"{f.rows / max(report.rows_in[f.table], 1):.2%}"
-        cells = (judged, f.table, f.column, f.rule, str(f.rows), share, f.action, str(f.line or ""), values_of(f))
-        shown.add_row(*map(Text, cells))
-    return shown
+        column = f" {f.column}" if f.column else ""
+        yield f"  {judged:8} {f.table}{column}: {f.rule}"
+        share = f.rows / max(report.rows_in[f.table], 1)
+        line = f"; first line {f.line}" if f.line else ""
+        yield f"           {f.rows:,} of {report.rows_in[f.table]:,} rows ({share:.2%}), {f.action}{line}"
+        if f.examples:
+            yield f"           {values_of(f)}"
 
 
-def text(report: Report, limits: Thresholds, width: int = 160) -> str:
-    """Return the table as plain text, for a log."""
-    from rich.console import Console
+def verdict(report: Report, limits: Thresholds) -> str:
+    """Say in one sentence whether the year will be trained on."""
+    levels = Counter(judged for judged, _ in by_level(report, limits))
+    if failures := levels[Level.FAILURE]:
+        return f"{report.year} is refused: {failures} {'rule is' if failures == 1 else 'rules are'} broken too often."
+    warnings = levels[Level.WARNING]
+    found = f", with {warnings} {'warning' if warnings == 1 else 'warnings'}" if warnings else ""
+    return f"{report.year} will train{found}."
 
-    out = io.StringIO()
-    Console(file=out, width=width, color_system=None).print(table(report, limits))
-    return out.getvalue()
+
+def as_dict(report: Report, limits: Thresholds) -> dict[str, Any]:
+    """Return the report as plain JSON values, with the level of each finding and whether the year is refused."""
+    levels = {id(finding): judged for judged, finding in by_level(report, limits)}
+    plain = report.as_dict()
+    for finding, described in zip(report.findings, plain["findings"], strict=True):
+        described["level"] = levels[id(finding)]
+    return {**plain, "refused": Level.FAILURE in levels.values(), "verdict": verdict(report, limits)}
 
 
 def page(report: Report, limits: Thresholds) -> str:
