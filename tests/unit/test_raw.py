@@ -153,7 +153,7 @@ def test_one_coordinate_alone_is_no_position_and_is_counted(gone: str, left: str
     assert scenes.accidents[["lat", "long"]].iloc[0].isna().all()
     assert scenes.accidents[["lat", "long"]].iloc[1:].notna().all(axis=None)
     (found,) = (f for f in report.findings if f.column in ("lat", "long"))
-    assert (found.column, found.rule) == (left, "one coordinate without the other is no position")
+    assert (found.column, found.rule) == (left, "one coordinate without the other")
     assert (found.rows, found.line, found.action, len(found.examples)) == (1, 2, Action.MISSING, 1)
 
 
@@ -184,7 +184,7 @@ def test_to_2018_an_accident_that_nobody_located_is_not_on_the_meridian() -> Non
     assert not located[:300].any(axis=None)
     assert located[300:]["lat"].any()
     (found,) = (f for f in report.findings if f.column == "long")
-    assert (found.rule, found.line) == ("longitude 0 without a latitude: nobody located the accident", 2)
+    assert (found.rule, found.line) == ("not located (longitude 0, no latitude)", 2)
     assert found.rows >= 300
     assert level(found, report, Thresholds()) is Level.NOTE
 
