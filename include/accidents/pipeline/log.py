@@ -82,6 +82,7 @@ def log_model(
     if kept is not None:
         earlier, version = kept
         tracking.use_again(client, earlier, version, dag_run_id, run.data.loaded)
+        store.stale(MODELS, run.version, [_onnx_for_people(run)], run.data.loaded)  # notes that this run shows it too
         log.info("%s version %s is used again: nothing has changed since it was made.", run.model, version.version)
         return _logged(client, run.model, version.version, earlier.info.run_id)
     fitted = skops_files.loads(store.read_version(MODELS, run.version, f"{run.model}_model.skops"))
@@ -104,7 +105,7 @@ def log_model(
         example=held_out.x[:5],
     )
     if evaluated.onnx is not None:
-        store.publish(MODELS, run.version, {f"{run.model}_model.onnx": evaluated.onnx}, run.data.loaded)
+        store.publish(MODELS, run.version, {_onnx_for_people(run): evaluated.onnx}, run.data.loaded)
     log.info(
         "%s is version %s in MLflow, selection_score %.4f:\n%s",
         run.model,
@@ -202,6 +203,10 @@ def _evaluate(
         **({"importance.json": importances} if importances else {}),
     }
     return Evaluated(metrics, drawn, tables, best["results"], onnx)
+
+
+def _onnx_for_people(run: ModelRun) -> str:
+    return f"{run.model}_model.onnx"
 
 
 def _onnx_copy(fitted: Any, held_out: dataset.Dataset, seed: int) -> bytes | None:
