@@ -19,7 +19,7 @@ from include.accidents.registry import onnx_files
 from tests.helpers import ROOT, rules, sample_scenes, with_rules
 
 COPIED = ("LightGBM", "XGBoost")
-"""The models that the converters know. They take a gap in a forest for a value; such a copy must not be kept."""
+"""The shipped models whose last step is one of `onnx_files.CONVERTED`."""
 SMALLER = {"LightGBM": {"clf__n_estimators": 20}}
 
 
@@ -58,10 +58,27 @@ def test_a_boosted_model_has_a_copy_that_answers_like_it_in_every_state_of_knowl
 
 
 @pytest.mark.parametrize("name", [name for name in shipped().models if name not in COPIED])
-def test_the_other_models_have_no_copy_rather_than_a_wrong_one(name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_other_models_are_asked_themselves(name: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        assert onnx_files.dumps(fitted(name), [parts()[1].x]) is None
-    assert "No ONNX copy: " in caplog.text
+        assert onnx_files.fastest(fitted(name), [parts()[1].x]) is fitted(name)
+    assert "No ONNX copy: of a " in caplog.text
+
+
+def test_a_forest_takes_a_gap_for_a_value_and_such_a_copy_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(onnx_files, "CONVERTED", ("RandomForestClassifier",))
+    assert onnx_files.dumps(fitted("RandomForest"), [parts()[1].x]) is None
+    assert "No ONNX copy: it would answer otherwise" in caplog.text
+
+
+def test_a_failure_of_the_converter_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_: object) -> bytes:
+        raise RuntimeError("unknown operator\nand more")
+
+    monkeypatch.setattr(onnx_files, "_convert", fail)
+    assert onnx_files.dumps(fitted("XGBoost"), []) is None
+    assert "No ONNX copy: it cannot be made (unknown operator)." in caplog.text
 
 
 def test_a_copy_that_answers_otherwise_is_not_kept(
@@ -69,7 +86,7 @@ def test_a_copy_that_answers_otherwise_is_not_kept(
 ) -> None:
     other = onnx_files.dumps(fitted("XGBoost"), [])
     monkeypatch.setattr(onnx_files, "_convert", lambda _: other)
-    assert onnx_files.dumps(fitted("RandomForest"), [parts()[1].x]) is None
+    assert onnx_files.dumps(fitted("LightGBM"), [parts()[1].x]) is None
     assert "it would answer otherwise than the model (probabilities differ by" in caplog.text
 
 

@@ -8,8 +8,10 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from include.accidents.features.knowledge import STATES
 from include.accidents.models import decision, isolate, judging, temporal, training
 from include.accidents.pipeline.inputs import how_made, load_split, made_as, planned
+from include.accidents.registry import onnx_files
 from include.accidents.storage.buckets import MODELS
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from include.accidents.storage.versions import Store
 
 log = logging.getLogger(__name__)
+COMPARED = 200  # people on whom a fold's ONNX copy is compared with its model, in each state of knowledge
 
 
 def cross_validated(store: Store, checked: Catalogue, run: ModelRun, *, force: bool) -> judging.CrossValidated:
@@ -68,7 +71,7 @@ def _reporting_fit(
         fitted = training.fit(spec, defaults, params, data)
         done += 1
         on_progress(f"{what.format(done)}: fitted on {len(data.y):,} people in {time.monotonic() - started:.1f} s.")
-        return fitted
+        return onnx_files.fastest(fitted, [judging.at_state(data.x[:COMPARED], state)[0] for state in STATES])
 
     return fit
 

@@ -30,6 +30,8 @@ _FACTS: Final = "accidents"
 _OUR_OWN: Final = "accidents_"
 """How the names of these attributes begin: the rules of the decision, the columns without values."""
 _INPUT, _OUTPUT = "features", "probabilities"
+CONVERTED: Final = ("LGBMClassifier", "XGBClassifier")
+"""The classifiers that are copied. The converters take a gap in a forest for a value, and fail over the others."""
 
 
 class OnnxModel:
@@ -86,12 +88,16 @@ def dumps(fitted: Any, asked: Sequence[Floats]) -> bytes | None:
     -------
     The file; None for a model that the converters do not know, or whose copy answers otherwise.
     """
+    classifier = type(fitted.steps[-1][1]).__name__
+    if classifier not in CONVERTED:
+        log.info("No ONNX copy: of a %s none is made.", classifier)
+        return None
     try:
         content = _convert(fitted)
         ours = loads(content)
         answered = [probabilities(ours, x) for x in asked]
     except Exception as error:  # the converters raise whatever they stumble over
-        log.info("No ONNX copy: this kind of model cannot be converted (%s).", str(error).strip().partition("\n")[0])
+        log.warning("No ONNX copy: it cannot be made (%s).", str(error).strip().partition("\n")[0])
         return None
     expected = [probabilities(fitted, x) for x in asked]
     difference = max((float(np.abs(a - b).max(initial=0)) for a, b in zip(answered, expected, strict=True)), default=0)
@@ -106,6 +112,12 @@ def dumps(fitted: Any, asked: Sequence[Floats]) -> bytes | None:
         )
         return None
     return content
+
+
+def fastest(fitted: Any, asked: Sequence[Floats]) -> Any:
+    """Return the ONNX copy of a model that was just fitted, for many predictions; the model itself if it has none."""
+    content = dumps(fitted, asked)
+    return fitted if content is None else loads(content)
 
 
 def _convert(fitted: Any) -> bytes:
