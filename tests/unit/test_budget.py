@@ -44,10 +44,15 @@ def test_a_fast_model_learns_from_everybody_after_one_measurement() -> None:
 
 
 def test_a_slow_model_learns_from_as_many_as_fit_into_its_time() -> None:
-    planned, said = plan(SLOW, minutes=0.6)
+    # A limit for this machine, as fast as it is now: that of half way between the fewest people and all.
+    people, probes = len(data().y), []
+    spec = ModelSpec.model_validate(SLOW)
+    budget._measure(spec, Defaults(), {}, data(), people, 0.0, probes.append)
+    minutes = budget.seconds_of_a_stage(probes, int((budget.LEAST * people) ** 0.5)) / budget.SHARE / 60
+    planned, said = plan(SLOW, minutes=minutes)
     assert planned.max_rows is not None
-    assert budget.LEAST <= planned.max_rows < len(data().y)
-    assert budget.seconds_of_a_stage(planned.probes, planned.max_rows) <= 0.6 * 60 * budget.SHARE
+    assert budget.LEAST <= planned.max_rows < people
+    assert budget.seconds_of_a_stage(planned.probes, planned.max_rows) <= minutes * 60 * budget.SHARE
     assert len(planned.probes) == len(said) == 2
 
 

@@ -196,6 +196,13 @@ def test_lightgbm_and_xgboost_do_not_take_every_core() -> None:
         assert build_pipeline(spec, seed=0, threads=1).get_params()["clf__n_jobs"] == 1
 
 
+def test_lightgbm_does_not_choose_by_its_speed_how_it_computes() -> None:
+    spec = catalogue.load(json.dumps(step("lightgbm.LGBMClassifier")), "x").model("Forest")
+    params = build_pipeline(spec, seed=0).get_params()
+    assert params["clf__force_row_wise"]
+    assert params["clf__deterministic"]
+
+
 def test_an_unknown_model_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(CatalogueError, match="did you mean 'Forest'"):
         catalogue.load(json.dumps(document()), "x").model("Forrest")
