@@ -24,7 +24,10 @@ export function drawCalibration(bins) {
     h("svg:desc", { id: "plot-text" }, bins.map(words).join(" ")),
     ...TICKS.flatMap(drawTick),
     h("svg:line", { class: "diagonal", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }),
-    h("svg:polyline", { class: "curve", points: bins.map(([predicted, was]) => `${x(predicted)},${y(was)}`).join(" ") }),
+    h("svg:polyline", {
+      class: "curve",
+      points: bins.map(([predicted, was]) => `${x(predicted)},${y(was)}`).join(" "),
+    }),
     ...bins.map((bin) =>
       h("svg:circle", { class: "point", cx: x(bin[0]), cy: y(bin[1]), r: 4.5 }, h("svg:title", {}, words(bin))),
     ),

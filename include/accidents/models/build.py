@@ -58,7 +58,7 @@ def build_pipeline(spec: ModelSpec, params: Mapping[str, Any] | None = None, *, 
         if key.rpartition("__")[2] == "random_state" and value is None:
             pipeline.set_params(**{key: seed})
         elif type(value).__module__.partition(".")[0] == "lightgbm":
-            # Else it tries two ways to make histograms and takes the faster one, and the sums differ in the last digits:
+            # Else it tries two ways to make histograms and takes the faster one. Their sums differ in the last digits:
             # the same data would give another model, as other work on the machine decides.
             value.set_params(n_jobs=threads, verbose=-1, deterministic=True, force_row_wise=True)
         elif type(value).__module__.partition(".")[0] == "xgboost":
