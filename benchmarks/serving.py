@@ -290,7 +290,7 @@ def measure_ours(folder: Path, baseline: dict[str, float], alone: dict[str, Any]
         calm = wrk(predict, scenes, folder, 64)
         print_figure("rate", calm["rate"], "requests/s", "higher")
         print_figure("speedup", calm["rate"] / baseline["rate"], "x", "higher", 150)
-        plain = wrk(f"{predict}?model={PLAIN}", scenes, folder, 64)
+        plain = wrk(f"{predict}/{PLAIN}", scenes, folder, 64)
         print_figure("rate_against_library", calm["rate"] / plain["rate"], "x", "higher", 2.5)
         print_figure("p99", calm["p99"], "ms", "lower")
         print_figure("p99_share", calm["p99"] / baseline["p99"], "x", "lower", 0.1)

@@ -69,9 +69,10 @@ def test_an_onnx_copy_answers_scenes_files_and_explanations_as_the_library_does(
     answers: dict[str, Any] = {}
     for name in ("Copied", "Plain"):
         query = {"params": {"model": name}}
-        scenes = [client.post("/api/v1/predict", json=scene(i), **query).json()["scenes"][0] for i in range(20)]
+        scenes = [client.post(f"/api/v1/predict/{name}", json=scene(i)).json()["scenes"][0] for i in range(20)]
         file = client.post("/api/v1/predict-csv", content=merged, headers={"content-type": "text/csv"}, **query)
         explained = client.post("/api/v1/explain", json=EXAMPLE, **query).json()
+        assert explained["model"]["name"] == name
         answers[name] = (
             [person["probabilities"] for each in scenes for person in each["people"]],
             [{f"p_{label}": float(row[f"p_{label}"]) for label in evaluate.CLASSES} for row in rows_of(file)],
