@@ -415,7 +415,7 @@ def test_a_file_with_severities_is_scored(browser: Browser, url: str, tmp_path: 
         bins = page.locator(".plot circle").count()
         assert bins > 1
         spoken = page.get_by_role("img", name="Calibration of the severe risk").locator("desc").text_content() or ""
-        assert len(re.findall(r"Foretold [\d.]+%, true [\d.]+%", spoken)) == bins
+        assert len(re.findall(r"Predicted [\d.]+%, true [\d.]+%", spoken)) == bins
 
 
 def test_a_file_without_severities_is_predicted_all_the_same(browser: Browser, url: str, tmp_path: Path) -> None:
