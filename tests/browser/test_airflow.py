@@ -238,8 +238,8 @@ def test_every_button_opens_what_it_names(page: Page, run: str, stack: dict[str,
 def test_a_broken_model_alone_is_red_and_says_why(page: Page, broken_run: str) -> None:
     expect_instances(page, broken_run, "search_params", {"Oak": "Success", "Broken": "Failed"})
     picture(page, "airflow-mapped")
-    expect_instances(page, broken_run, "reload_model", {"Oak": "Success", "1": "Upstream"})
-    page.goto(f"{broken_run}/tasks/search_params/mapped/1")
+    expect_instances(page, broken_run, "reload_model", {"Oak": "Success", "0": "Upstream"})
+    page.goto(f"{broken_run}/tasks/search_params/mapped/0")
     expect(page.get_by_text("Input X contains NaN").first).to_be_visible()
     picture(page, "airflow-reason")
 
