@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def measured(years: int) -> tuple[float, float, int]:
-    """Run the DAG on the newest generated years; return its seconds, the tasks' peak in MiB, the models registered."""
+    """Run the DAG on the newest generated years; return seconds, the tasks' peak in MiB, and the models logged."""
     with TemporaryDirectory(prefix="acc") as folder:
         catalogue, sample = Path(folder) / "models.json", Path(folder) / "sample"
         shutil.copy(MODELS_FILE, catalogue)

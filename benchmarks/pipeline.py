@@ -143,7 +143,7 @@ def run(airflow: Airflow, sample: Path, **conf: Any) -> tuple[float, dict[tuple[
         raise SystemExit(f"The run {run_id} failed.")
     wall = moment(dag_run["end_date"]) - moment(dag_run["start_date"])
     instances = airflow.task_instances(run_id)
-    return wall, {(i.task_id, i.map_index): times(airflow, run_id, i) for i in instances if i.ended}
+    return wall, {(i.task_id, i.map_index): times(airflow, run_id, i) for i in instances if i.state == "success"}
 
 
 def times(airflow: Airflow, run_id: str, instance: TaskInstance) -> tuple[float, float]:

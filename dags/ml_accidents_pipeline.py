@@ -128,7 +128,7 @@ def _api_key() -> str:
 
 
 @contextmanager
-def _reason_kept(model: str) -> Iterator[None]:
+def _reported(model: str) -> Iterator[None]:
     """Store in XCom, for the selection and the note, how long the model's task computed, and the reason if it fails."""
     try:
         yield
@@ -220,7 +220,7 @@ def search_params(model_name: str, data: Json, catalogue: str) -> Json:
     - **When it fails**, the model cannot be fitted as the catalogue says, or its `minutes` are too few; the other
       models go on.
     """
-    with _reason_kept(model_name):
+    with _reported(model_name):
         from include.accidents.pipeline import search
         from include.accidents.pipeline.contracts import CleanData
 
@@ -236,7 +236,7 @@ def train_model(searched: Json) -> Json:
     - **Writes** `{model}_model.skops` for services as a version, `{model}_model.pkl` for people.
     - **When it fails**, see the log for the library's reason; the other models go on.
     """
-    with _reason_kept(searched["model"]):
+    with _reported(searched["model"]):
         from include.accidents.pipeline import train
         from include.accidents.pipeline.contracts import ModelRun
 
@@ -252,7 +252,7 @@ def log_model(trained: Json) -> Json:
       with an ONNX copy also `{model}_model.onnx` for people.
     - **When it fails**, MLflow or its store could not be reached (clear the task), or the model predicts NaN.
     """
-    with _reason_kept(trained["model"]):
+    with _reported(trained["model"]):
         from include.accidents.pipeline import log
         from include.accidents.pipeline.contracts import ModelRun
 
@@ -278,7 +278,7 @@ def reload_model(logged: Json) -> Json:
     """
     if logged.get("served_version", logged["registered_version"]) != logged["registered_version"]:
         raise AirflowSkipException(f"A later run registered version {logged['served_version']}: the API keeps that.")
-    with _reason_kept(logged["model"]):
+    with _reported(logged["model"]):
         from include.accidents.pipeline import services
 
         return services.reload_model(url("api"), _api_key(), logged["model"], logged["registered_version"])

@@ -53,6 +53,16 @@ def test_the_figures_of_a_level_are_a_row_and_a_level_that_was_not_judged_is_non
     assert (rows[0]["f1_weighted"], rows[0]["alert_recall"], rows[0]["auc_severe"]) == (0.5, 0.8, None)
 
 
+def test_the_card_of_a_model_without_a_plan_is_written_all_the_same() -> None:
+    data = {"version": "v", "years": [2021], "rows": {"train_test": 9, "global_test": 1}, "sample": True}
+    tags = dict.fromkeys(("data_version", "features", "model_version", "code_version"), "v")
+    card = pages.model_card(
+        model="Oak", version="3", reason="it is better", specification="{}", params={}, metrics={}, tags=tags,
+        data=data, groups=[], rules={}, plan={},
+    )  # fmt: skip
+    assert "9 people, judged on" in " ".join(card.split())
+
+
 def test_the_card_of_a_model_tells_its_levels_its_thresholds_and_later_years() -> None:
     card = pages.model_card(
         model="Oak",

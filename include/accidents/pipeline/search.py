@@ -32,7 +32,7 @@ def search_params(store: Store, model: str, data: CleanData, catalogue_version: 
     minutes = candidates.minutes(spec, checked.defaults)
     kept = store.intact(MODELS, f"{version}/search")
     # A search that its time limit ended is made again when it gets more time.
-    outdated = kept is None or kept["max_rows"] != max_rows or (kept["ended"] and kept["minutes"] < minutes)
+    outdated = kept is None or kept.get("max_rows") != max_rows or (kept["ended"] and kept["minutes"] < minutes)
     if force or outdated:
         planned = spec.model_copy(update={"max_rows": max_rows})
         result = search.search(planned, checked.defaults, load_split(store, data, "train_test"))
